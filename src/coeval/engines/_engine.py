@@ -1,0 +1,276 @@
+"""
+The contract between the executor, which decides, and an engine, which carries out.
+
+    executor                         engine                              worker
+       │  send(batch)                   │   function body (once), batch       │
+       ├───────────────────────────────>├────────────────────────────────────>│ runs the items one after the other
+       │                                │                                     │
+       │  deliver(outcome) …            │   pieces of the batch as they are   │
+       │<───────────────────────────────┤<────────────────────────────────────┤ done, events along
+       │                                │
+       │  retries, limits asked for,    │  starts, feeds and ends workers, notices that they died, stamps
+       │  batching, recording, futures  │  what leaves and what arrives
+
+Retries, recording, batching, progress and resume exist once, above. An engine never tries a call again by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from coeval.clocks import ClockId
+from coeval.recording import Event
+
+
+class Function(NamedTuple):
+    """
+    A function as it travels. Its body goes to a worker once; afterwards its number is enough.
+
+    Attributes:
+        number: unique among the functions of one executor.
+        name: `module:qualname`, for people.
+        body: its pickle: a name where the worker can import it, the code itself where not.
+    """
+
+    number: int
+    name: str
+    body: bytes
+
+
+class Limits(NamedTuple):
+    """
+    What one attempt at one item may use. The engine ends the work itself, whatever it is doing.
+
+    Attributes:
+        time_s: seconds from the item's start; None: no limit.
+    """
+
+    time_s: float | None = None
+
+
+NO_LIMITS = Limits()
+
+
+class Batch(NamedTuple):
+    """
+    Calls of one function that travel together. One call is a batch of one.
+
+    Attributes:
+        id: unique in one executor; every sending has a new one.
+        attempt: which try this is for its items; the first is 1.
+        function: what to call.
+        items: for each call the pickle of `(args, kwargs)`.
+        calls: for each item the number of its call in the executor.
+        limits: hold for each item.
+    """
+
+    id: int
+    attempt: int
+    function: Function
+    items: Sequence[bytes]
+    calls: Sequence[int]
+    limits: Limits = NO_LIMITS
+
+
+FailureKind = Literal[
+    "raised",  # the function raised
+    "exited",  # it raised SystemExit or KeyboardInterrupt
+    "argument",  # its arguments could not be rebuilt on the worker
+    "function",  # the function itself could not be
+    "result",  # what it returned could not be pickled
+    "died",  # its worker ended under it
+    "time_limit",  # it was ended for running too long
+    "stopped",  # it was ended on request
+    "engine",  # the engine itself cannot go on
+    "moved",  # it never started, its worker ended before: nobody's fault. It is sent again as the same attempt
+]
+
+
+class Failure(NamedTuple):
+    """
+    Why one item gave no value.
+
+    Attributes:
+        kind: what went wrong, and so who can act.
+        type_name: qualified name of the exception's class, if there was an exception.
+        message: its text, or what the engine knows.
+        traceback: as text, from the worker, with the exception's notes.
+        exception: the exception's pickle; None where it has none.
+        signal: name of the signal that ended the worker, "" if none did or the engine cannot tell.
+        exit_code: the worker's exit code, or the code that a call gave to `sys.exit` if that is an int.
+        ran_s: how long the item had run, where the engine ended it.
+    """
+
+    kind: FailureKind
+    type_name: str = ""
+    message: str = ""
+    traceback: str = ""
+    exception: bytes | None = None
+    signal: str = ""
+    exit_code: int | None = None
+    ran_s: float = 0.0
+
+
+class Worker(NamedTuple):
+    """
+    A process that runs attempts.
+
+    Attributes:
+        number: unique in one engine; a replacement has a new one.
+        host, pid: where it is.
+        clock: the identity of the clock that its stamps are readings of.
+        python: its version, such as "3.11.7".
+    """
+
+    number: int
+    host: str
+    pid: int
+    clock: ClockId
+    python: str
+
+
+class Stamps(NamedTuple):
+    """
+    The four readings that belong to (a piece of) a batch; each int64 ns of a raw clock, 0 where it never got so far.
+
+    Send stamps are taken before the bytes go, receive stamps after they are readable: *handed over* then *started*, and
+    *finished* then *seen*, are two messages between two clocks.
+
+    Attributes:
+        handed_over_ns: the caller's clock, before the batch went.
+        started_ns: the worker's clock, before the first item of the piece.
+        finished_ns: the worker's clock, after the last item of the piece.
+        seen_ns: the caller's clock, after the piece was readable.
+    """
+
+    handed_over_ns: int
+    started_ns: int
+    finished_ns: int
+    seen_ns: int
+
+
+class ItemStamps(NamedTuple):
+    """
+    Start and end of one item of a larger batch, on the worker's clock; kept only where the item ran long enough to
+    matter.
+    """
+
+    item: int
+    started_ns: int
+    finished_ns: int
+
+
+class Outcome(NamedTuple):
+    """
+    What became of items [first, first + item_count) of a batch; a batch comes home in one or more of these.
+
+    A worker that became ready introduces itself by an outcome of no items with batch -1.
+
+    Exactly one outcome covers each item of a batch that was sent. Either all its items gave values, or it covers one
+    failed item (or, for kinds "moved", "stopped", "engine" and "function", a run of them).
+
+    Attributes:
+        batch: the batch's id.
+        first, item_count: which items.
+        values: for each item the pickle of what it returned; empty if `failure` is set.
+        failure: why there are no values.
+        stamps: when; `started_ns` and `finished_ns` on the worker's clock.
+        worker: who ran it; None if nobody did.
+        events: marks, spans, log records and clock snapshots since the last outcome of this worker.
+        item_stamps: of those items that ran long.
+    """
+
+    batch: int
+    first: int
+    item_count: int
+    values: Sequence[bytes]
+    failure: Failure | None
+    stamps: Stamps
+    worker: Worker | None
+    events: Sequence[Event] = ()
+    item_stamps: Sequence[ItemStamps] = ()
+
+
+Deliver: TypeAlias = Callable[[Outcome], None]
+
+
+class Capabilities(NamedTuple):
+    """
+    What an engine can do. What it cannot is refused at `submit` (`UnsupportedByEngine`), never ignored.
+
+    Attributes:
+        separate_process: calls run in a process of their own, so one that ends its process harms nobody else.
+        stops_running_work: `stop` ends an item that runs.
+        time_limit: `Limits.time_s` is kept, whatever the item is doing.
+        names_signal: a worker's death is told with its signal or exit code.
+        same_host: workers share the caller's files and memory.
+    """
+
+    separate_process: bool
+    stops_running_work: bool
+    time_limit: bool
+    names_signal: bool
+    same_host: bool
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """
+    Carries batches to workers and outcomes home.
+
+    `start` is called once, then the others from any thread. `deliver` may be called from any thread, also from within
+    `send`, and never waits for anything but short locks.
+    """
+
+    name: str
+    """The URL's scheme: "local", "inline", "dask"."""
+
+    capabilities: Capabilities
+
+    def start(self, deliver: Deliver) -> None:
+        """
+        Get ready; every item sent later comes home through `deliver`. Workers may start later, when they are needed.
+        """
+        ...
+
+    def window(self) -> int:
+        """
+        How many batches the engine wants outstanding at once.
+
+        This is the back-pressure: the executor holds all others back, where they can still be cancelled and reordered.
+        """
+        ...
+
+    def send(self, batch: Batch) -> None:
+        """Take a batch. Never waits for work to be done, unless the work is done right here (`inline:`)."""
+        ...
+
+    def pump(self, timeout_s: float | None) -> None:
+        """
+        Lend the calling thread to the engine until something was delivered or `timeout_s` passed.
+
+        Called by a thread that waits for a result. An engine with threads of its own returns at once.
+        """
+        ...
+
+    def stop(self, batch: int, item: int) -> bool:
+        """
+        End one item that was sent, whether it runs or waits; it comes home as "stopped".
+
+        Returns:
+            False if it is not here any more or the engine cannot do it.
+        """
+        ...
+
+    def workers(self) -> Sequence[Worker]:
+        """The workers that are alive now."""
+        ...
+
+    def close(self) -> None:
+        """
+        End every worker, at once and whatever it is doing, and free everything; nothing is delivered afterwards.
+
+        Safe to call twice. The executor waits for outstanding batches first if somebody wants them.
+        """
+        ...

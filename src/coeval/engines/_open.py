@@ -1,0 +1,66 @@
+"""From an engine's URL to the engine."""
+
+from __future__ import annotations
+
+import os
+
+from coeval.engines._engine import Engine
+
+# Where nobody says which engine: this, unless COEVAL_ENGINE says otherwise.
+DEFAULT_URL = "local"
+
+
+def open_engine(url: str | None = None, max_workers: int | None = None) -> Engine:
+    """
+    Find the engine that a URL names; it is not started yet.
+
+    Args:
+        url: such as "local", "local:4", "inline:"; None: `COEVAL_ENGINE`, or else "local".
+        max_workers: how many workers at most; None: as many as the URL or the engine says.
+
+    Raises:
+        UnknownEngine: no engine has this scheme, or the rest of the URL is not one it understands.
+        ValueError: `max_workers` is less than one.
+    """
+    if max_workers is not None and max_workers < 1:
+        raise ValueError(f"max_workers is {max_workers}; expected at least 1, or None for the engine's own choice")
+    text = (url or os.environ.get("COEVAL_ENGINE") or DEFAULT_URL).strip()
+    scheme, _, rest = text.partition(":")
+    if scheme == "local":
+        from coeval.engines.local import LocalEngine
+
+        return LocalEngine(max_workers or _count(text, rest))
+    if scheme == "inline":
+        if rest:
+            raise _unknown(text, "inline: takes nothing after the colon")
+        from coeval.engines.inline import InlineEngine
+
+        return InlineEngine()
+    return _from_entry_point(text, scheme, max_workers)
+
+
+def _count(url: str, rest: str) -> int | None:
+    if not rest:
+        return None
+    if not rest.isascii() or not rest.isdigit() or int(rest) < 1:
+        raise _unknown(url, f"{rest!r} is no number of workers; write local:4, or local for every usable core")
+    return int(rest)
+
+
+def _from_entry_point(url: str, scheme: str, max_workers: int | None) -> Engine:
+    from importlib.metadata import entry_points
+
+    found = {point.name: point for point in entry_points(group="coeval.engines")}
+    if scheme not in found:
+        known = ", ".join(sorted({"local", "inline:", *found}))
+        raise _unknown(url, f"known engines: {known}")
+    engine: object = found[scheme].load()(url, max_workers)
+    if not isinstance(engine, Engine):
+        raise TypeError(f"entry point {found[scheme].value} gave {engine!r}; expected a coeval.engines.Engine")
+    return engine
+
+
+def _unknown(url: str, reason: str) -> Exception:
+    from coeval.errors import UnknownEngine
+
+    return UnknownEngine(f"no engine for {url!r}: {reason}.")
