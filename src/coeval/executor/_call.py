@@ -1,0 +1,67 @@
+"""A call: one function with its arguments, submitted once, and its future."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from coeval.engines import NO_LIMITS, Function, Limits
+from coeval.executor._retry import NO_RETRY, Retry
+from coeval.executor._summary import summarize
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What `ex.options(...)` sets, for each call submitted through it."""
+
+    retry: Retry = NO_RETRY
+    limits: Limits = NO_LIMITS
+    name: str = ""
+
+
+class CallFuture(Future[Any]):
+    """A `concurrent.futures.Future` that knows its call; everything standard works on it."""
+
+    call: Call | None = None
+
+    def __repr__(self) -> str:
+        text = super().__repr__()
+        return f"{text[:-1]} of {self.call}>" if self.call else text
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """
+    One call, from submit to its one outcome.
+
+    Attributes:
+        number: in order of submission, from 0.
+        args, kwargs: kept until the call is done, to say in an error what it was called with.
+        payload: their pickle.
+        attempt: which try is (or was) the last; 0 before the first.
+        batch, item: where it is now; -1 while it waits.
+    """
+
+    number: int
+    function: Function
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    payload: bytes
+    options: CallOptions
+    future: CallFuture = field(default_factory=CallFuture)
+    attempt: int = 0
+    batch: int = -1
+    item: int = -1
+
+    def __str__(self) -> str:
+        return f"{self.function.name}{self.arguments(values=True)}"
+
+    def arguments(self, *, values: bool) -> str:
+        """Its arguments in a few words."""
+        return summarize(self.args, self.kwargs, values=values)
+
+    def forget_arguments(self) -> None:
+        """The call is done: whatever its arguments hold may go."""
+        self.args, self.kwargs, self.payload = (), {}, b""

@@ -1,0 +1,488 @@
+"""
+From submit to the one outcome: what waits, what is with the engine, what comes back.
+
+    submit ──> waiting ──(the engine's window has room)──> in flight ──> outcome ──> future
+                  ^                                            │
+                  └── tried again (policy), or moved ──────────┘
+
+This is the only owner of that state; one lock guards it. Engines are called and futures are resolved without the lock,
+as both may run other people's code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from coeval.clocks import Clock
+from coeval.engines import Batch, Engine, Failure, Function, Limits, Outcome, Worker
+from coeval.engines._payload import load
+from coeval.errors import CallStopped, EngineError
+from coeval.executor._call import Call, CallFuture
+from coeval.executor._failures import exception_of, unreadable_result
+from coeval.executor._logs import hand_to_logging
+from coeval.executor._statistics import Statistics
+from coeval.recording import Recorder
+from coeval.recording._rows import EventRow, FailureRow, ItemRow, OutcomeRow, SentRow
+
+
+class _Flight(NamedTuple):
+    """A batch that the engine has."""
+
+    batch: Batch
+    calls: Sequence[Call]
+    left: list[int]  # one cell: items that have not come home
+
+
+@dataclass(slots=True)
+class _Counts:
+    submitted: int = 0
+    finished: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    retried: int = 0
+    running: int = 0
+    waiting: int = 0
+
+
+class Dispatch:
+    """
+    Sends calls to an engine, as many as its window takes, and resolves their futures.
+
+    Args:
+        engine: not started yet; belongs to this object from now on.
+        recorder: likewise.
+    """
+
+    def __init__(self, engine: Engine, recorder: Recorder, clock: Clock) -> None:
+        self.engine = engine
+        self.recorder = recorder
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._nothing_left = threading.Condition(self._lock)
+        # Calls of one list share function, options and attempt: they travel as one batch.
+        self._waiting: deque[list[Call]] = deque()
+        self._in_flight: dict[int, _Flight] = {}
+        self._counts = _Counts()
+        self._next_batch = 0
+        # Threads that are bringing an outcome home: its futures are not resolved yet, so it is not the end yet.
+        self._delivering: list[int] = []
+        self._closed = False  # no new calls
+        self._ended = False  # engine and recorder are closed or being closed
+        self._ended_event = threading.Event()
+        engine.start(self._deliver)
+        _open_dispatches.add(self)
+
+    # In ---------------------------------------------------------------------------------------------------------------
+
+    def number_calls(self, count: int) -> int:
+        """
+        Reserve the numbers of the next `count` calls.
+
+        Raises:
+            RuntimeError: the executor is shut down (as the standard executors say it).
+        """
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            first = self._counts.submitted
+            self._counts.submitted += count
+            self._counts.waiting += count
+            return first
+
+    def submit(self, calls: list[Call]) -> None:
+        """Take calls that share function and options; they travel together."""
+        with self._lock:
+            self._waiting.append(calls)
+        self._feed()
+
+    def fail_unsent(self, future: CallFuture, error: BaseException) -> None:
+        """Resolve a call that cannot even be sent."""
+        with self._lock:
+            self._counts.waiting -= 1
+            self._counts.failed += 1
+        future.set_running_or_notify_cancel()
+        future.set_exception(error)
+        self._end_if_nothing_left()
+
+    def stop(self, call: Call) -> bool:
+        """End one call, whether it waits or runs."""
+        if call.future.cancel():
+            return True
+        with self._lock:
+            batch, item = call.batch, call.item
+        return batch >= 0 and self.engine.stop(batch, item)
+
+    # To the engine
+    # ---------------------------------------------------------------------------------------------------------
+
+    def _feed(self) -> None:
+        while True:
+            with self._lock:
+                if self._ended or not self._waiting or len(self._in_flight) >= self.engine.window():
+                    break
+                flight = self._make_flight(self._waiting.popleft())
+            if flight is None:
+                continue
+            try:
+                self.engine.send(flight.batch)
+            except Exception as error:
+                self._refused(flight, error)
+        self._end_if_nothing_left()
+
+    def _make_flight(self, calls: list[Call]) -> _Flight | None:
+        # A call that is tried again is running already, for everybody outside.
+        sent = [call for call in calls if call.attempt > 0 or call.future.set_running_or_notify_cancel()]
+        self._counts.waiting -= len(calls)
+        self._counts.cancelled += len(calls) - len(sent)
+        if not sent:
+            return None
+        first = sent[0]
+        number, self._next_batch = self._next_batch, self._next_batch + 1
+        for item, call in enumerate(sent):
+            call.batch, call.item = number, item
+            call.attempt = max(call.attempt, 1)
+        batch = Batch(
+            number,
+            first.attempt,
+            first.function,
+            [call.payload for call in sent],
+            [call.number for call in sent],
+            first.options.limits,
+        )
+        self._counts.running += len(sent)
+        flight = self._in_flight[number] = _Flight(batch, sent, [len(sent)])
+        labels = [call.options.name for call in sent] if first.options.name else ()
+        self.recorder.append(
+            SentRow(
+                self.recorder.executor,
+                number,
+                first.attempt,
+                first.function.number,
+                batch.calls,
+                self._clock.raw_ns(),
+                labels,
+            )
+        )
+        return flight
+
+    def _refused(self, flight: _Flight, error: Exception) -> None:
+        with self._lock:
+            self._in_flight.pop(flight.batch.id, None)
+            self._counts.running -= flight.left[0]
+            self._counts.failed += flight.left[0]
+        for call in flight.calls:
+            if not call.future.done():
+                call.future.set_exception(EngineError(f"{call} was not run: the engine refused it: {error}"))
+
+    # Home -------------------------------------------------------------------------------------------------------------
+
+    def _deliver(self, outcome: Outcome) -> None:
+        """Take what the engine brings (see `engines.Deliver`)."""
+        process = self._process_of(outcome.worker)
+        if outcome.batch < 0:
+            self._record_events(outcome, process)
+            return
+        this_thread = threading.get_ident()
+        with self._lock:
+            self._delivering.append(this_thread)
+        try:
+            self._bring_home(outcome, process)
+        finally:
+            with self._lock:
+                self._delivering.remove(this_thread)
+            self._end_if_nothing_left()
+
+    def _bring_home(self, outcome: Outcome, process: int) -> None:
+        with self._lock:
+            flight = self._in_flight.get(outcome.batch)
+            if flight is None:  # ended meanwhile: its futures are resolved
+                return
+            calls = flight.calls[outcome.first : outcome.first + outcome.item_count]
+            flight.left[0] -= outcome.item_count
+            if flight.left[0] == 0:
+                del self._in_flight[outcome.batch]
+            self._counts.running -= outcome.item_count
+            again = self._again(flight, calls, outcome.failure)
+        self._record(outcome, process, calls, flight.batch, final=not again)
+        if outcome.failure is not None and outcome.failure.kind == "moved":
+            self._feed()
+            return
+        self._record_events(outcome, process)
+        if again:
+            self._feed()
+            return
+        self._feed_then_resolve(outcome, flight.batch, calls)
+
+    def _again(self, flight: _Flight, calls: Sequence[Call], failure: Failure | None) -> bool:
+        """Put calls back that are to run (again); called with the lock held."""
+        if failure is None:
+            return False
+        moved = failure.kind == "moved"
+        if not moved and not all(call.options.retry.tries_again(failure.kind, call.attempt) for call in calls):
+            return False
+        if not moved:
+            self._counts.retried += len(calls)
+            for call in calls:
+                call.attempt += 1
+        for call in calls:
+            call.batch = call.item = -1
+        self._counts.waiting += len(calls)
+        self._waiting.appendleft(list(calls))
+        return True
+
+    def _feed_then_resolve(self, outcome: Outcome, batch: Batch, calls: Sequence[Call]) -> None:
+        # First new work for the worker that became free, then what may take long here: rebuilding results.
+        with self._lock:
+            self._counts.finished += outcome.item_count if outcome.failure is None else 0
+            self._counts.failed += outcome.item_count if outcome.failure is not None else 0
+        if self._waiting:
+            self._feed()
+        failed = 0
+        for position, call in enumerate(calls):
+            if outcome.failure is None:
+                failed += not self._resolve_value(call, outcome.values[position], outcome)
+            else:
+                call.future.set_exception(self._exception(call, outcome.failure, outcome.worker, batch.limits))
+            call.batch = call.item = -1
+            call.forget_arguments()
+        if failed:
+            with self._lock:
+                self._counts.finished -= failed
+                self._counts.failed += failed
+
+    def _resolve_value(self, call: Call, payload: bytes, outcome: Outcome) -> bool:
+        try:
+            value = load(payload)
+        except BaseException as error:
+            made = unreadable_result(
+                error,
+                function=call.function.name,
+                arguments=call.arguments(values=True),
+                attempt=call.attempt,
+                worker=outcome.worker,
+            )
+            self._record_failure(
+                call, outcome.batch, call.item, "result", type(error).__qualname__, str(error), final=True
+            )
+            call.future.set_exception(made)
+            return False
+        call.future.set_result(value)
+        return True
+
+    def _exception(self, call: Call, failure: Failure, worker: Worker | None, limits: Limits) -> BaseException:
+        return exception_of(
+            failure,
+            function=call.function.name,
+            arguments=call.arguments(values=True),
+            attempt=call.attempt,
+            worker=worker,
+            limit_s=limits.time_s,
+        )
+
+    # Writing down
+    # ----------------------------------------------------------------------------------------------------------
+
+    def note_function(self, function: Function) -> None:
+        """Write down a function that is new in this executor."""
+        from hashlib import sha256
+
+        from coeval.recording._rows import FunctionRow
+
+        digest = sha256(function.body).hexdigest()
+        self.recorder.append(FunctionRow(self.recorder.executor, function.number, function.name, digest))
+
+    def _process_of(self, worker: Worker | None) -> int:
+        if worker is None:
+            return -1
+        return self.recorder.process_of(
+            worker.number, role="worker", host=worker.host, pid=worker.pid, clock=worker.clock, python=worker.python
+        )
+
+    def _record(self, outcome: Outcome, process: int, calls: Sequence[Call], batch: Batch, *, final: bool) -> None:
+        executor, failure = self.recorder.executor, outcome.failure
+        kind = failure.kind if failure is not None else "ok"
+        self.recorder.append(
+            OutcomeRow(executor, batch.id, outcome.first, outcome.item_count, kind, process, *outcome.stamps)
+        )
+        for item in outcome.item_stamps:
+            self.recorder.append(ItemRow(executor, batch.id, *item))
+        if failure is not None and failure.kind != "moved":
+            for position, call in enumerate(calls):
+                self._record_failure(
+                    call,
+                    batch.id,
+                    outcome.first + position,
+                    failure.kind,
+                    failure.type_name,
+                    failure.message,
+                    final=final,
+                )
+        self.recorder.snapshot_if_due()
+
+    def _record_failure(
+        self, call: Call, batch: int, item: int, kind: str, type_name: str, message: str, *, final: bool
+    ) -> None:
+        self.recorder.append(
+            FailureRow(
+                self.recorder.executor, batch, item, kind, type_name, message, call.arguments(values=False), final
+            )
+        )
+
+    def _record_events(self, outcome: Outcome, process: int) -> None:
+        executor = self.recorder.executor
+        for event in outcome.events:
+            if event.kind == "clock":
+                self.recorder.note_clock(process, event)
+                continue
+            self.recorder.append(
+                EventRow(
+                    process,
+                    executor,
+                    outcome.batch,
+                    event.item,
+                    event.kind,
+                    event.reading_ns,
+                    event.end_ns,
+                    event.name,
+                    event.fields,
+                )
+            )
+            if event.kind == "log" and self.engine.capabilities.separate_process:
+                hand_to_logging(event, outcome.worker, self._clock)
+
+    # The end
+    # ---------------------------------------------------------------------------------------------------------------
+
+    def statistics(self) -> Statistics:
+        """Count."""
+        with self._lock:
+            c = self._counts
+            counts = (c.submitted, c.waiting, c.running, c.finished, c.failed, c.cancelled, c.retried)
+        return Statistics(*counts, workers=0 if self._ended else len(self.engine.workers()))
+
+    def shutdown(self, *, wait: bool, cancel: bool) -> None:
+        """Take no more calls; end the engine when nothing is left. `cancel`: what still waits is cancelled."""
+        with self._lock:
+            self._closed = True
+            waiting = [call for calls in self._waiting for call in calls] if cancel else []
+        for call in waiting:
+            call.future.cancel()
+        # Cancelled calls leave the queue as it is fed.
+        self._feed_cancelled()
+        # A future's callback that shuts its own executor down would wait for itself.
+        if wait and threading.get_ident() not in self._delivering:
+            with self._lock:
+                while self._in_flight or self._waiting or self._delivering:
+                    self._nothing_left.wait()
+            self._end()
+            self._ended_event.wait()
+        else:
+            self._end_if_nothing_left()
+
+    def abort(self) -> None:
+        """End everything now: what waits is cancelled, what runs is ended and fails as stopped."""
+        with self._lock:
+            self._closed = True
+            waiting, self._waiting = [call for calls in self._waiting for call in calls], deque()
+            flights, self._in_flight = list(self._in_flight.values()), {}
+            already_ended, self._ended = self._ended, True
+        try:
+            if not already_ended:
+                self.engine.close()
+            stopped = 0
+            for flight in flights:
+                for call in flight.calls:
+                    if not call.future.done() and call.batch == flight.batch.id:
+                        stopped += 1
+                        call.future.set_exception(CallStopped(f"{call} was stopped: its executor was torn down."))
+            for call in waiting:
+                if call.attempt == 0:
+                    call.future.cancel()
+                    call.future.set_running_or_notify_cancel()  # tells those who wait for it
+                else:  # it is tried again, and so was running for everybody outside
+                    stopped += 1
+                    call.future.set_exception(CallStopped(f"{call} was stopped: its executor was torn down."))
+            with self._lock:
+                c = self._counts
+                c.failed += stopped
+                c.cancelled = c.submitted - c.finished - c.failed
+                c.waiting = c.running = 0
+        finally:
+            if not already_ended:
+                self._close_recorder()
+            self._ended_event.wait()
+            with self._lock:
+                self._nothing_left.notify_all()
+
+    def _feed_cancelled(self) -> None:
+        """Take cancelled calls out of the queue, also where the window has no room."""
+        with self._lock:
+            kept: deque[list[Call]] = deque()
+            for calls in self._waiting:
+                alive = [call for call in calls if call.attempt > 0 or not call.future.cancelled()]
+                for call in calls:
+                    if call.attempt == 0 and call.future.cancelled():
+                        call.future.set_running_or_notify_cancel()
+                        self._counts.waiting -= 1
+                        self._counts.cancelled += 1
+                if alive:
+                    kept.append(alive)
+            self._waiting = kept
+
+    def _end_if_nothing_left(self) -> None:
+        with self._lock:
+            if self._in_flight or self._waiting or self._delivering:
+                return
+            self._nothing_left.notify_all()
+            if not self._closed or self._ended:
+                return
+        self._end()
+
+    def _end(self) -> None:
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+        self.engine.close()
+        self._close_recorder()
+
+    def _close_recorder(self) -> None:
+        c = self._counts
+        self.recorder.close(finished=c.finished, failed=c.failed, cancelled=c.cancelled)
+        _open_dispatches.discard(self)
+        self._ended_event.set()
+
+
+_open_dispatches: weakref.WeakSet[Dispatch] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    # A forked child has the objects, but the workers are its parent's: it has nothing to wait for.
+    os.register_at_fork(after_in_child=_open_dispatches.clear)
+
+
+@atexit.register
+def _shut_down_at_exit() -> None:
+    """
+    A program that ends without `shutdown` waits for its calls, as with the standard executors; one that was interrupted
+    does not.
+    """
+    interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
+    for dispatch in list(_open_dispatches):
+        try:
+            if interrupted:
+                dispatch.abort()
+            else:
+                dispatch.shutdown(wait=True, cancel=False)
+        except KeyboardInterrupt:
+            interrupted = True
+            dispatch.abort()
+        except Exception:
+            logging.getLogger("coeval.executor").exception("an executor could not be shut down at exit")

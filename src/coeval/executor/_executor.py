@@ -1,0 +1,283 @@
+"""`Executor`: the standard interface, and what coeval adds to it."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor as StandardExecutor
+from concurrent.futures import Future
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from coeval.clocks import SYSTEM_CLOCK, Clock
+from coeval.engines import Capabilities, Engine, Limits, open_engine
+from coeval.engines._payload import dump
+from coeval.errors import CallNotSendable, UnsupportedByEngine
+from coeval.executor._call import Call, CallFuture, CallOptions
+from coeval.executor._dispatch import Dispatch
+from coeval.executor._functions import Functions, find_unsendable, function_name
+from coeval.executor._map import bounded_map, check_map_arguments, items_ahead, zipped
+from coeval.executor._retry import Retry
+from coeval.executor._statistics import Statistics
+from coeval.executor._summary import summarize
+from coeval.recording import Recorder, RunFolder, ambient_run
+
+if TYPE_CHECKING:
+    from coeval.timeline import Timeline
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Executor(StandardExecutor):
+    """
+    A `concurrent.futures.Executor` over any engine, that keeps a timeline of what happened.
+
+    Leaving its `with` block waits for all calls, unless by `KeyboardInterrupt` or `SystemExit`: then what waits is
+    cancelled and what runs is ended.
+
+    Args:
+        engine: where calls run, as a URL ("local", "local:4", "inline:") or an `Engine`. None: `COEVAL_ENGINE`, or else
+            "local", one process for each usable core.
+        max_workers: at most so many workers.
+        run: a new or empty folder to record into; what is in memory is bounded, what is there is all. None: the run
+            that `coeval run` opened, if any.
+        retries: how often a failed call is tried again; a `Retry` says more.
+        time_limit: seconds that each try may run, counted from its start; then the work itself is ended.
+
+    Raises:
+        UnknownEngine: no engine answers to the URL.
+        UnsupportedByEngine: the engine cannot keep a time limit.
+        RunExists: the folder has something in it.
+    """
+
+    def __init__(
+        self,
+        engine: str | Engine | None = None,
+        max_workers: int | None = None,
+        *,
+        run: str | os.PathLike[str] | None = None,
+        retries: int | Retry = 0,
+        time_limit: float | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        if isinstance(engine, int):
+            raise TypeError(
+                f"engine is {engine!r}; expected a URL or an Engine. For {engine} local workers write "
+                f"Executor(max_workers={engine}) or Executor('local:{engine}')."
+            )
+        opened = open_engine(engine, max_workers) if engine is None or isinstance(engine, str) else engine
+        self._options = _checked(CallOptions(), opened, retries=retries, time_limit=time_limit, name=None)
+        folder = ambient_run() if run is None else RunFolder.create(run, command=_command_line())
+        recorder = Recorder(engine=opened.name, folder=folder, clock=clock)
+        self._dispatch = Dispatch(opened, recorder, clock)
+        self._functions = Functions()
+        self._clock = clock
+        self._parent: Executor | None = None
+        # An executor that nobody holds any more finishes what it has and goes.
+        finalizer = weakref.finalize(self, Dispatch.shutdown, self._dispatch, wait=False, cancel=False)
+        finalizer.atexit = False  # _dispatch.py sees to that
+
+    # The standard interface
+    # ----------------------------------------------------------------------------------------------
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """
+        Schedule `fn(*args, **kwargs)`; its future gives the value or the exception.
+
+        Arguments are copied now: what the caller does to them later, or the call does to its copy, the other does not
+        see.
+
+        Raises:
+            RuntimeError: the executor is shut down.
+        """
+        return self._submit_chunk(fn, [(args, kwargs)])[0]
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """
+        Yield `fn(*items)` for the items of the iterables, in their order; the shortest one ends it.
+
+        Lazy and bounded: items are read, and calls submitted, a bounded number ahead of the result that is waited for,
+        so an endless iterable is fine. Closing the iterator cancels what has not started.
+
+        Args:
+            timeout: seconds from now; a result that is not there by then raises `TimeoutError`.
+            chunksize: so many calls travel together; more pays for short calls.
+            buffersize: submit at most so many items ahead; None: 4 for each worker and at least 32, times `chunksize`.
+        """
+        check_map_arguments(chunksize, buffersize)
+        ahead = buffersize or items_ahead(self._dispatch.engine.window(), chunksize)
+        return bounded_map(
+            lambda chunk: self._submit_chunk(fn, [(items, {}) for items in chunk]),
+            zipped(iterables),
+            chunksize=chunksize,
+            ahead=ahead,
+            timeout_s=timeout,
+            clock=self._clock,
+        )
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """
+        Take no more calls and, once all are done, end the workers.
+
+        Args:
+            wait: until all calls are done and all workers are gone.
+            cancel_futures: cancel calls that have not started.
+        """
+        self._dispatch.shutdown(wait=wait, cancel=cancel_futures)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if kind is not None and not issubclass(kind, Exception):
+            self._dispatch.abort()
+            return None
+        try:
+            self.shutdown(wait=True)
+        except BaseException:  # Ctrl-C while waiting
+            self._dispatch.abort()
+            raise
+        return None
+
+    # What coeval adds
+    # ----------------------------------------------------------------------------------------------------
+
+    def options(
+        self, *, retries: int | Retry | None = None, time_limit: float | None = None, name: str | None = None
+    ) -> Self:
+        """
+        Give a view of this executor whose calls have these options; `None` keeps what this one has.
+
+            ex.options(time_limit=30, name="january").submit(simulate, january)
+
+        Args:
+            retries, time_limit: as for the executor.
+            name: names the calls for people and in the recording.
+
+        Raises:
+            UnsupportedByEngine: the engine cannot keep a time limit.
+        """
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view._parent = self  # the executor lives as long as its views
+        view._options = _checked(
+            self._options, self._dispatch.engine, retries=retries, time_limit=time_limit, name=name
+        )
+        return view
+
+    def stop(self, future: Future[Any]) -> bool:
+        """
+        End a call, running or not.
+
+        One that has not started is cancelled; one that runs is ended where the engine can, and fails with
+        `CallStopped`.
+
+        Returns:
+            False if it is done already, or the engine cannot end running work (`capabilities.stops_running_work`).
+
+        Raises:
+            ValueError: the future is not one of this executor's calls.
+        """
+        call = future.call if isinstance(future, CallFuture) else None
+        if call is None:
+            raise ValueError(f"{future!r} is not a future of this executor")
+        return self._dispatch.stop(call)
+
+    def statistics(self) -> Statistics:
+        """Tell how many calls wait, run and are done."""
+        return self._dispatch.statistics()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do."""
+        return self._dispatch.engine.capabilities
+
+    @property
+    def timeline(self) -> Timeline:
+        """What happened until now, on one timeline; computed at each access."""
+        from coeval.timeline import Timeline
+
+        return Timeline.of(self._dispatch.recorder.recording())
+
+    def __repr__(self) -> str:
+        counts = self.statistics()
+        return (
+            f"<coeval.Executor {self._dispatch.engine.name}: {counts.running} running, {counts.waiting} waiting, "
+            f"{counts.finished} finished, {counts.failed} failed>"
+        )
+
+    # From a function and its arguments to a call
+    # -----------------------------------------------------------------------------
+
+    def _submit_chunk(
+        self, fn: Callable[..., Any], arguments: list[tuple[tuple[Any, ...], dict[str, Any]]]
+    ) -> list[Future[Any]]:
+        first = self._dispatch.number_calls(len(arguments))
+        try:
+            function, is_new = self._functions.find(fn)
+        except Exception as error:
+            return [self._unsendable(fn, args, kwargs, error) for args, kwargs in arguments]
+        if is_new:
+            self._dispatch.note_function(function)
+        futures: list[Future[Any]] = []
+        calls: list[Call] = []
+        for number, (args, kwargs) in enumerate(arguments, first):
+            try:
+                payload = dump((args, kwargs))
+            except Exception as error:
+                futures.append(self._unsendable(fn, args, kwargs, error))
+                continue
+            call = Call(number, function, args, kwargs, payload, self._options)
+            call.future.call = call
+            calls.append(call)
+            futures.append(call.future)
+        if calls:
+            self._dispatch.submit(calls)
+        return futures
+
+    def _unsendable(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
+    ) -> Future[Any]:
+        name, arguments = function_name(fn), summarize(args, kwargs, values=True)
+        part = find_unsendable(fn, args, kwargs)
+        made = CallNotSendable(
+            f"{name}{arguments} cannot be sent to a worker: {part} cannot be pickled: "
+            f"{type(error).__qualname__}: {error}. Make it inside the call, or send what it is made from.",
+            function=name,
+            arguments=arguments,
+        )
+        made.__cause__ = error
+        future = CallFuture()
+        self._dispatch.fail_unsent(future, made)
+        return future
+
+
+def _checked(
+    base: CallOptions, engine: Engine, *, retries: int | Retry | None, time_limit: float | None, name: str | None
+) -> CallOptions:
+    retry = base.retry if retries is None else retries if isinstance(retries, Retry) else Retry(retries)
+    limits = base.limits
+    if time_limit is not None:
+        if not time_limit > 0:
+            raise ValueError(f"time_limit is {time_limit!r}; expected seconds above 0, or None for no limit")
+        if not engine.capabilities.time_limit:
+            raise UnsupportedByEngine(
+                f"time_limit={time_limit:g} was asked of engine {engine.name!r}, which cannot end a running call. "
+                f"Use another engine (local), or no limit."
+            )
+        limits = Limits(float(time_limit))
+    return CallOptions(retry, limits, base.name if name is None else name)
+
+
+def _command_line() -> list[str]:
+    import sys
+
+    return list(sys.orig_argv)

@@ -1,0 +1,158 @@
+"""From an engine's failure to the exception that a future gives: the value, what was expected, the next step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coeval.engines import Failure, Worker
+from coeval.engines._payload import load
+from coeval.errors import (
+    CallExited,
+    CallFailed,
+    CallNotSendable,
+    CallStopped,
+    EngineError,
+    RemoteError,
+    RemoteTraceback,
+    ResultNotSendable,
+    TimeLimitExceeded,
+    WorkersDoNotStart,
+)
+
+
+def exception_of(
+    failure: Failure, *, function: str, arguments: str, attempt: int, worker: Worker | None, limit_s: float | None
+) -> BaseException:
+    """
+    Make the exception for a call that failed and will not be tried again.
+
+    Args:
+        function: `module:qualname` of what was called.
+        arguments: their summary.
+        attempt: which try it was.
+        worker: where it ran, if it did.
+        limit_s: its time limit, if it had one.
+    """
+    host, pid = (worker.host, worker.pid) if worker else ("", 0)
+    facts: dict[str, Any] = {
+        "function": function,
+        "arguments": arguments,
+        "attempt": attempt,
+        "host": host,
+        "pid": pid,
+    }
+    call = f"{function}{arguments}"
+    where = f"pid {pid} on {host}" if worker else "no worker"
+    tries = f", at try {attempt}" if attempt > 1 else ""
+    error: BaseException
+    match failure.kind:
+        case "raised":
+            error = _raised(failure, call, where, facts)
+        case "exited":
+            asked = (
+                "was interrupted" if failure.type_name == "KeyboardInterrupt" else f"called sys.exit({failure.message})"
+            )
+            exited = CallExited(f"{call} {asked} in {where}{tries}: a call ends by returning or raising.", **facts)
+            exited.code = failure.exit_code if failure.exit_code is not None else failure.message or None
+            error = exited
+        case "argument":
+            error = CallNotSendable(
+                f"the arguments of {call} cannot be rebuilt in {where}: {_cause(failure)}. "
+                f"Their classes must be importable there and survive pickle.loads.",
+                **facts,
+            )
+        case "function":
+            error = CallNotSendable(
+                f"{function} cannot be loaded in {where}: {_cause(failure)}. Its module must be importable there.",
+                **facts,
+            )
+        case "result":
+            error = ResultNotSendable(
+                f"the result of {call} cannot be pickled in {where}: {failure.message or _cause(failure)}. "
+                f"Return plain data, or write it to a file and return the path.",
+                **facts,
+            )
+        case "died":
+            # Imported here: its second base class brings multiprocessing along.
+            from coeval.errors import WorkerDied
+
+            died = WorkerDied(f"{call} lost its worker{tries}: {where} {_how_it_died(failure)}", **facts)
+            died.signal, died.exit_code = failure.signal, failure.exit_code
+            error = died
+        case "time_limit":
+            late = TimeLimitExceeded(
+                f"{call} ran {failure.ran_s:.3g} s{tries} and was ended ({where}): its time limit is {limit_s:g} s.",
+                **facts,
+            )
+            late.limit_s, late.ran_s = limit_s or 0.0, failure.ran_s
+            error = late
+        case "stopped":
+            error = CallStopped(f"{call} was stopped{tries} ({where}).", **facts)
+        case "engine":
+            kind = WorkersDoNotStart if failure.type_name == WorkersDoNotStart.__name__ else EngineError
+            return kind(f"{call} was not run: {failure.message}")
+        case "moved":
+            raise AssertionError("a moved item is sent again, it does not fail")
+    if failure.traceback and error.__cause__ is None:
+        error.__cause__ = RemoteTraceback(failure.traceback)
+    return error
+
+
+def unreadable_result(
+    error: BaseException, *, function: str, arguments: str, attempt: int, worker: Worker | None
+) -> CallFailed:
+    """Make the exception for a call whose result arrived but cannot be rebuilt here."""
+    host, pid = (worker.host, worker.pid) if worker else ("", 0)
+    made = ResultNotSendable(
+        f"the result of {function}{arguments} arrived but cannot be rebuilt here: {type(error).__qualname__}: {error}. "
+        f"Its class must be importable here and survive pickle.loads.",
+        function=function,
+        arguments=arguments,
+        attempt=attempt,
+        host=host,
+        pid=pid,
+    )
+    made.__cause__ = error
+    return made
+
+
+def _raised(failure: Failure, call: str, where: str, facts: dict[str, Any]) -> BaseException:
+    if failure.exception is not None:
+        try:
+            error = load(failure.exception)
+        except BaseException as broken:
+            reason = f"{type(broken).__qualname__}: {broken}"
+        else:
+            if isinstance(error, BaseException):
+                error.__cause__ = RemoteTraceback(failure.traceback)
+                return error
+            reason = f"its pickle gave {type(error).__qualname__}, not an exception"
+    else:
+        reason = "it cannot be pickled there"
+    remote = RemoteError(
+        f"{call} raised {failure.type_name}: {failure.message} (in {where}; shown as text, because {reason})", **facts
+    )
+    remote.type_name = failure.type_name
+    remote.original_message = failure.message
+    remote.remote_traceback = failure.traceback
+    return remote
+
+
+def _cause(failure: Failure) -> str:
+    return f"{failure.type_name}: {failure.message}" if failure.message else failure.type_name
+
+
+def _how_it_died(failure: Failure) -> str:
+    others = "All other calls go on."
+    if failure.signal == "SIGKILL":
+        return (
+            f"was ended by SIGKILL. Where nobody sent it, that is the kernel short of memory: try fewer workers, or "
+            f"look into the kernel's log. {others}"
+        )
+    if failure.signal:
+        return (
+            f"was ended by {failure.signal}. A crash in C code shows its stack under python -X faulthandler. {others}"
+        )
+    if failure.exit_code is not None:
+        return f"ended by itself with exit code {failure.exit_code}; something called os._exit, or the like. {others}"
+    return f"ended, the engine cannot tell how. {others}"

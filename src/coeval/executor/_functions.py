@@ -1,0 +1,116 @@
+"""Functions and arguments made ready to travel."""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from coeval.engines import Function
+from coeval.engines._payload import dump, is_importable
+
+# Bodies of functions that travel by value, remembered so that the same code gets the same number. A program that makes
+# a new lambda for each call must not fill the memory.
+_BODIES_KEPT_MAX = 256
+
+
+class Functions:
+    """
+    The functions of one executor, numbered.
+
+    A function that a worker can import is pickled once, by name. Any other is pickled at each submit, because what it
+    refers to may have changed since; if its bytes are those of an earlier one it keeps that number, and workers that
+    have it need not be sent it again.
+    """
+
+    def __init__(self) -> None:
+        self._named: dict[Callable[..., Any], Function] = {}
+        self._bodies: OrderedDict[bytes, Function] = OrderedDict()
+        self._count = 0
+
+    def find(self, function: Callable[..., Any]) -> tuple[Function, bool]:
+        """
+        Number a function.
+
+        Returns:
+            The function as it travels, and whether it is new here.
+
+        Raises:
+            Exception: what pickling it raised.
+        """
+        try:
+            known = self._named.get(function)
+        except TypeError:  # a callable object that cannot be hashed
+            known = None
+        if known is not None:
+            return known, False
+        body = dump(function)
+        if is_importable(function):
+            made = self._make(function, body)
+            self._named[function] = made
+            return made, True
+        known = self._bodies.get(body)
+        if known is not None:
+            self._bodies.move_to_end(body)
+            return known, False
+        made = self._bodies[body] = self._make(function, body)
+        if len(self._bodies) > _BODIES_KEPT_MAX:
+            self._bodies.popitem(last=False)
+        return made, True
+
+    def _make(self, function: Callable[..., Any], body: bytes) -> Function:
+        self._count += 1
+        return Function(self._count - 1, function_name(function), body)
+
+
+def function_name(function: object) -> str:
+    """`module:qualname` of a callable, for people."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    owner = function if hasattr(function, "__qualname__") else type(function)
+    module = getattr(owner, "__module__", None) or "?"
+    return f"{module}:{getattr(owner, '__qualname__', type(function).__qualname__)}"
+
+
+def find_unsendable(function: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """
+    Name the innermost part that cannot be pickled, such as `args[1].connection (sqlite3.Connection)`.
+
+    Only called after pickling failed; it tries part after part, so it is slow.
+    """
+    roots = [("function", function), *((f"args[{i}]", value) for i, value in enumerate(args))]
+    roots += [(f"kwargs[{name!r}]", value) for name, value in kwargs.items()]
+    for path, value in roots:
+        if not _is_sendable(value):
+            return _innermost(path, value, depth=8)
+    return "the arguments together"
+
+
+def _innermost(path: str, value: Any, depth: int) -> str:
+    parts: list[tuple[str, Any]] = []
+    if isinstance(value, Mapping):
+        parts = [(f"{path}[{key!r}]", part) for key, part in value.items()]
+    elif isinstance(value, list | tuple | set | frozenset):
+        parts = [(f"{path}[{i}]", part) for i, part in enumerate(value)]
+    elif hasattr(value, "__closure__") and value.__closure__:
+        names = value.__code__.co_freevars
+        parts = [
+            (f"{path} closure {name!r}", cell.cell_contents)
+            for name, cell in zip(names, value.__closure__, strict=True)
+        ]
+    elif isinstance(state := getattr(value, "__dict__", None), dict):
+        parts = [(f"{path}.{name}", part) for name, part in state.items()]
+    if depth > 0:
+        for part_path, part in parts:
+            if not _is_sendable(part):
+                return _innermost(part_path, part, depth - 1)
+    return f"{path} ({type(value).__module__}.{type(value).__qualname__})"
+
+
+def _is_sendable(value: object) -> bool:
+    try:
+        dump(value)
+    except Exception:
+        return False
+    return True

@@ -1,0 +1,38 @@
+"""Whether to try a call again: a decision, the same for every engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coeval.engines import FailureKind
+
+# What another try could change. Arguments, functions and results that cannot travel never will.
+_WORTH_ANOTHER_TRY: frozenset[FailureKind] = frozenset({"raised", "exited", "time_limit"})
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """
+    How often a failed call is tried again.
+
+    Attributes:
+        times: tries beyond the first, for calls that raised, exited or ran over their time limit.
+        on_death: also try a call again whose worker died under it. Off unless asked for: most often the call itself
+            killed the worker, and would kill the next one too.
+    """
+
+    times: int
+    on_death: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.times, bool) or not isinstance(self.times, int) or self.times < 0:
+            raise ValueError(f"retries is {self.times!r}; expected a whole number from 0")
+
+    def tries_again(self, kind: FailureKind, attempt: int) -> bool:
+        """Shall a call that failed at try number `attempt` (from 1) in this way be tried again?"""
+        if attempt > self.times:
+            return False
+        return kind in _WORTH_ANOTHER_TRY or (kind == "died" and self.on_death)
+
+
+NO_RETRY = Retry(0)
