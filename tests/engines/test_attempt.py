@@ -76,7 +76,7 @@ def test_arguments_that_cannot_be_rebuilt_fail_alone() -> None:
 
 
 def test_a_result_that_cannot_be_pickled_names_its_type() -> None:
-    [piece] = run(lambda _: (n for n in ()), [0])
+    [piece] = run(lambda x: (n for n in range(x)), [0])
     assert piece.failure is not None
     assert piece.failure.kind == "result"
     assert "generator" in piece.failure.message

@@ -57,7 +57,12 @@ def test_results_come_in_order_and_never_more_ahead_than_allowed(count: int, chu
 def test_an_endless_iterable_is_read_a_bounded_number_ahead() -> None:
     recorder = Recorder()
     read: list[int] = []
-    endless = ((read.append(n), n)[1] for n in itertools.count())
+
+    def note(number: int) -> int:
+        read.append(number)
+        return number
+
+    endless = map(note, itertools.count())
     results = bounded_map(recorder.submit, zipped((endless,)), chunksize=1, ahead=8, timeout_s=None, clock=SYSTEM_CLOCK)
     assert list(itertools.islice(results, 100)) == list(range(100))
     assert len(read) <= 108

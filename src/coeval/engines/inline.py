@@ -78,7 +78,7 @@ class InlineEngine:
         )
 
     def _interrupt(self, batch: Batch, first: int, handed_over_ns: int) -> NoReturn:
-        """Ctrl-C meant the caller's own thread, whatever it was doing: what is left does not run, and the caller hears of it."""
+        """Ctrl-C meant the caller's own thread: what is left does not run, and the caller hears of it."""
         left = len(batch.items) - first
         if left:
             now_ns = self._clock.raw_ns()

@@ -19,7 +19,8 @@ Every exception and warning of coeval.
     └── RecordingError
         ├── NotARun                     the folder is none of ours
         ├── RunExists                   also a FileExistsError: a new run wants a new or empty folder
-        └── NewerFormat                 written by a later coeval
+        ├── NewerFormat                 written by a later coeval
+        └── CannotResume                what is there are results of other code or other inputs
 
     CoevalWarning
     ├── RecordingWarning                a part of a recording is missing or was set aside
@@ -57,6 +58,7 @@ __all__ = [
     "NotARun",
     "RunExists",
     "NewerFormat",
+    "CannotResume",
     "CoevalWarning",
     "RecordingWarning",
     "ClockWarning",
@@ -193,6 +195,10 @@ class RunExists(RecordingError, FileExistsError):
 
 class NewerFormat(RecordingError):
     """The recording was written by a coeval newer than this one."""
+
+
+class CannotResume(RecordingError):
+    """The results in a run folder are of another function, of other source or of other inputs than those given now."""
 
 
 class CoevalWarning(UserWarning):

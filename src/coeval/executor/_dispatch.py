@@ -26,6 +26,7 @@ from coeval.clocks import Clock
 from coeval.engines import Batch, Engine, Failure, Function, Limits, Outcome, Worker
 from coeval.engines._payload import load
 from coeval.errors import CallStopped, EngineError
+from coeval.executor._batching import Pace
 from coeval.executor._call import Call, CallFuture
 from coeval.executor._failures import exception_of, unreadable_result
 from coeval.executor._logs import hand_to_logging
@@ -71,6 +72,7 @@ class Dispatch:
         # Calls of one list share function, options and attempt: they travel as one batch.
         self._waiting: deque[list[Call]] = deque()
         self._in_flight: dict[int, _Flight] = {}
+        self._pace = Pace(engine.capabilities.batch_items_max)
         self._counts = _Counts()
         self._next_batch = 0
         # Threads that are bringing an outcome home: its futures are not resolved yet, so it is not the end yet.
@@ -129,7 +131,7 @@ class Dispatch:
             with self._lock:
                 if self._ended or not self._waiting or len(self._in_flight) >= self.engine.window():
                     break
-                flight = self._make_flight(self._waiting.popleft())
+                flight = self._make_flight(self._next_calls())
             if flight is None:
                 continue
             try:
@@ -137,6 +139,20 @@ class Dispatch:
             except Exception as error:
                 self._refused(flight, error)
         self._end_if_nothing_left()
+
+    def _next_calls(self) -> list[Call]:
+        """Take the calls of the next batch from the queue; called with the lock held."""
+        calls = self._waiting.popleft()
+        first = calls[0]
+        if first.attempt > 0:  # tried again: by itself
+            return calls
+        wanted = self._pace.items(first.function.number, self._counts.waiting, self.engine.window())
+        while self._waiting and len(calls) + len(self._waiting[0]) <= wanted:
+            other = self._waiting[0][0]
+            if other.function is not first.function or other.options is not first.options or other.attempt > 0:
+                break
+            calls += self._waiting.popleft()
+        return calls
 
     def _make_flight(self, calls: list[Call]) -> _Flight | None:
         # A call that is tried again is running already, for everybody outside.
@@ -211,6 +227,9 @@ class Dispatch:
             if flight.left[0] == 0:
                 del self._in_flight[outcome.batch]
             self._counts.running -= outcome.item_count
+            if outcome.failure is None:
+                duration_ns = outcome.stamps.finished_ns - outcome.stamps.started_ns
+                self._pace.observe(flight.batch.function.number, outcome.item_count, duration_ns)
             again = self._again(flight, calls, outcome.failure)
         self._record(outcome, process, calls, flight.batch, final=not again)
         if outcome.failure is not None and outcome.failure.kind == "moved":

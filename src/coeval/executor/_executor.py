@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Executor as StandardExecutor
 from concurrent.futures import Future
 from types import TracebackType
@@ -172,6 +172,38 @@ class Executor(StandardExecutor):
             self._options, self._dispatch.engine, retries=retries, time_limit=time_limit, name=name
         )
         return view
+
+    async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """
+        Run `fn(*args, **kwargs)` and wait for it in an event loop: `value = await ex.run(simulate, parameters)`.
+
+        Cancelling the task cancels the call if it has not started, as `asyncio.wrap_future` does it; one that runs goes
+        on.
+        """
+        import asyncio  # most programs never need it, and it takes 30 ms
+
+        return await asyncio.wrap_future(self.submit(fn, *args, **kwargs))
+
+    def amap(
+        self, fn: Callable[..., T], *iterables: Iterable[Any], chunksize: int = 1, buffersize: int | None = None
+    ) -> AsyncIterator[T]:
+        """
+        Yield results as `map` does, in an event loop: `async for result in ex.amap(simulate, parameters)`.
+
+        Nothing is submitted before the first result is asked for. Leaving the loop cancels what has not started.
+
+        Args:
+            chunksize, buffersize: as for `map`.
+        """
+        from coeval.executor._asynchronous import bounded_amap
+
+        check_map_arguments(chunksize, buffersize)
+        return bounded_amap(
+            lambda chunk: self._submit_chunk(fn, [(items, {}) for items in chunk]),
+            zipped(iterables),
+            chunksize=chunksize,
+            ahead=buffersize or items_ahead(self._dispatch.engine.window(), chunksize),
+        )
 
     def stop(self, future: Future[Any]) -> bool:
         """

@@ -167,6 +167,26 @@ class EndRow(NamedTuple):
     cancelled: int
 
 
+class WorkRow(NamedTuple):
+    """
+    First row of a ledger, what its results are results of: a function by name, and the hex SHA-256 of its source.
+    """
+
+    function: str
+    source: str
+
+
+class ResultRow(NamedTuple):
+    """
+    A finished item in a ledger: its index, the hex SHA-256 of its input, and its result, encoded by whoever wrote it,
+    as base64. Nothing here reads it.
+    """
+
+    item: int
+    input: str
+    result: str
+
+
 Row: TypeAlias = (
     ProcessRow
     | HostRow
@@ -180,6 +200,8 @@ Row: TypeAlias = (
     | EventRow
     | GapRow
     | EndRow
+    | WorkRow
+    | ResultRow
 )
 
 KINDS: Mapping[str, type[Row]] = {
@@ -195,6 +217,8 @@ KINDS: Mapping[str, type[Row]] = {
     "event": EventRow,
     "gap": GapRow,
     "end": EndRow,
+    "work": WorkRow,
+    "result": ResultRow,
 }
 
 KIND_NAMES: Mapping[type[Row], str] = {row_type: name for name, row_type in KINDS.items()}

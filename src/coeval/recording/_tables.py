@@ -127,7 +127,7 @@ class Recording:
         return len(self._rows)
 
     def __repr__(self) -> str:
-        kept = f"{len(self)} rows, {self.rows_set_aside} set aside, {len(self.problems)} problems"
+        kept = f"{_rows(len(self))}, {self.rows_set_aside} set aside, problems: {len(self.problems)}"
         return f"<coeval.recording.Recording {self.run['run'] if self.run else 'in memory'}: {kept}>"
 
     def _of(self, kind: type[R]) -> Sequence[R]:
@@ -233,7 +233,7 @@ class _Shape(NamedTuple):
     field_count_min: int
     defaults: tuple[Any, ...]
     type_rows: frozenset[tuple[type, ...]]
-    integers: Callable[[Any], tuple[int, ...]]
+    integers: Callable[[Any], tuple[int, ...]] | None
     conditions: tuple[tuple[int, Callable[[Any], bool]], ...]
     sequences: tuple[int, ...]
 
@@ -251,7 +251,7 @@ class _Shape(NamedTuple):
             defaults=tuple([*one] if type(one) is tuple else one for one in row_type._field_defaults.values()),
             type_rows=frozenset(product(*(check.types for check in checks))),
             # The first twice: of one place, itemgetter would give no tuple.
-            integers=itemgetter(integers[0], *integers),
+            integers=itemgetter(integers[0], *integers) if integers else None,
             conditions=tuple((place, check.holds) for place, check in enumerate(checks) if check.holds is not None),
             sequences=tuple(place for place, check in enumerate(checks) if check.types == (list,)),
         )
@@ -259,9 +259,10 @@ class _Shape(NamedTuple):
     def fits(self, values: Sequence[Any]) -> bool:
         if tuple(map(type, values)) not in self.type_rows:
             return False
-        integers = self.integers(values)
-        if min(integers) < _INT64_MIN or max(integers) > _INT64_MAX:
-            return False
+        if self.integers is not None:
+            integers = self.integers(values)
+            if min(integers) < _INT64_MIN or max(integers) > _INT64_MAX:
+                return False
         return all(holds(values[place]) for place, holds in self.conditions)
 
 

@@ -14,7 +14,8 @@ MESSAGES = st.lists(st.one_of(st.binary(max_size=300), st.tuples(st.integers(), 
 @given(MESSAGES, st.lists(st.integers(1, 50), min_size=1))
 def test_frames_come_out_whole_and_in_order_however_the_bytes_are_cut(messages: list[object], cuts: list[int]) -> None:
     data = b"".join(frame(message) for message in messages)
-    reader, out, start, turn = FrameReader(), [], 0, 0
+    reader, start, turn = FrameReader(), 0, 0
+    out: list[object] = []
     while start < len(data):
         size = cuts[turn % len(cuts)]
         turn += 1

@@ -1,0 +1,99 @@
+"""
+Run Python functions on many processes and machines, and put everything that happened on one timeline.
+
+What stands here is what most programs need; the packages below hold the rest. Nothing is imported before it is used:
+every worker process imports this file, and must not pay for what it never touches.
+"""
+
+from coeval._version import __version__
+
+# A bare name, which type checkers know as well as the one in `typing`: that module is not free.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from coeval.clocks import ClockId, Instant, Stamp
+    from coeval.errors import (
+        CallExited,
+        CallFailed,
+        CallNotSendable,
+        CallStopped,
+        ClocksNotRelated,
+        CoevalError,
+        CoevalWarning,
+        EngineError,
+        RecordingError,
+        RemoteError,
+        ResultNotSendable,
+        TimeLimitExceeded,
+        UnsupportedByEngine,
+        WorkerDied,
+    )
+    from coeval.executor import Executor, Retry
+    from coeval.recording import attempt, mark, span
+    from coeval.timeline import Timeline, open_run
+
+__all__ = [
+    "Executor",
+    "Retry",
+    "mark",
+    "span",
+    "attempt",
+    "open_run",
+    "Timeline",
+    "Instant",
+    "Stamp",
+    "ClockId",
+    "CoevalError",
+    "CallFailed",
+    "CallNotSendable",
+    "ResultNotSendable",
+    "RemoteError",
+    "CallExited",
+    "CallStopped",
+    "TimeLimitExceeded",
+    "WorkerDied",
+    "EngineError",
+    "UnsupportedByEngine",
+    "ClocksNotRelated",
+    "RecordingError",
+    "CoevalWarning",
+    "__version__",
+]
+
+_HOMES = {
+    "clocks": ("ClockId", "Instant", "Stamp"),
+    "errors": (
+        "CallExited",
+        "CallFailed",
+        "CallNotSendable",
+        "CallStopped",
+        "ClocksNotRelated",
+        "CoevalError",
+        "CoevalWarning",
+        "EngineError",
+        "RecordingError",
+        "RemoteError",
+        "ResultNotSendable",
+        "TimeLimitExceeded",
+        "UnsupportedByEngine",
+        "WorkerDied",
+    ),
+    "executor": ("Executor", "Retry"),
+    "recording": ("attempt", "mark", "span"),
+    "timeline": ("Timeline", "open_run"),
+}
+
+# Hidden from type checkers, which would otherwise take every misspelt name for one of these.
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        for home, names in _HOMES.items():
+            if name in names:
+                from importlib import import_module
+
+                value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

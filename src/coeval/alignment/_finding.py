@@ -1,0 +1,39 @@
+"""A finding: something about the evidence that its owner should know, because it was not used or cannot be true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from coeval.clocks import Anchor, ClockId, Message
+
+FindingKind = Literal[
+    "contradiction",  # messages that cannot all be true under the declared rate bounds
+    "anchor contradiction",  # the same of anchors, so that the timeline is not on UTC
+    "anchor unused",  # anchors that say nothing about the reference
+    "soft messages",  # not hard, so not used for bounds
+    "unrelated messages",  # between two clocks neither of which is the reference: not used for bounds yet
+    "same-clock message",  # received before it was sent, by one and the same clock
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """
+    One thing about the evidence.
+
+    Attributes:
+        kind: what it is.
+        clock: the clock it is about.
+        text: one or two sentences for a person, with what to do.
+        count: how many messages or anchors it concerns.
+        messages: at most two of them: those that prove a contradiction, or the first ones.
+        anchors: the same for anchors.
+    """
+
+    kind: FindingKind
+    clock: ClockId
+    text: str
+    count: int
+    messages: tuple[Message, ...] = ()
+    anchors: tuple[Anchor, ...] = ()

@@ -1,0 +1,17 @@
+"""
+The command line: `coeval VERB`, one file per verb.
+
+Data goes to standard output, talk to standard error. Exit codes: 0 done, 1 done but some of it failed, 2 not possible
+as asked, 128 + the signal's number when interrupted.
+"""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    from coeval.cli._app import app
+
+    app(prog_name="coeval")

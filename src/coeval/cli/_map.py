@@ -1,0 +1,168 @@
+"""`coeval map`: a function over many inputs. What is asked for is checked here; `_map_work.py` does it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_output
+from coeval.cli._function_path import NoSuchFunction, find_function
+from coeval.cli._input import WrongInputs, check_inputs, count_inputs, read_inputs
+from coeval.cli._interrupts import Interrupted, Interrupts
+from coeval.cli._line_order import LineOrder
+from coeval.cli._map_report import MapReport
+from coeval.cli._progress import ProgressLine, columns_of
+from coeval.clocks import SYSTEM_CLOCK
+from coeval.errors import CoevalError, EngineError
+
+if TYPE_CHECKING:
+    from coeval.cli._map_work import MapWork
+    from coeval.executor import Executor
+
+# The shell's convention for a program that SIGPIPE ended.
+CLOSED_OUTPUT_EXIT_CODE = 141
+
+
+def map_command(
+    function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", hidden=True)],
+    inputs: Annotated[list[str] | None, typer.Argument(metavar="INPUT", hidden=True)] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="OUT", help="Write here, not to stdout.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    unordered: Annotated[bool, typer.Option("--unordered", help="Write results as they come.")] = False,
+    engine: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where to run: local, local:4, inline: [COEVAL_ENGINE, or local]")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many workers.")] = None,
+    retries: Annotated[int, typer.Option(metavar="N", min=0, help="Try a failed input so often again.")] = 0,
+    time_limit: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="End a try that runs longer, and let it fail.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(metavar="DIR", help="Record the run here, for coeval timeline.")] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary; failures are listed.")] = False,
+) -> None:
+    """
+    Call a function on many inputs, in many processes.
+
+    \b
+      coeval map survey:measure lib/*.py -o measured.jsonl
+      find . -name '*.py' | coeval map tools/survey.py:measure @- | jq .value
+      coeval map model:score - <rows.jsonl >scores.jsonl
+
+    \b
+    An INPUT is
+      TEXT     given to the function as it is: a file name, a URL, an id
+      @FILE    one input per line of FILE, as text; @- for standard input
+      -        one input per line of standard input, each a JSON value
+
+    \b
+    For each input there is one line of JSON, in the order of the inputs:
+      {"index": 0, "input": "a.py", "value": 12}
+      {"index": 1, "input": "b.py", "error": {"type": …, "message": …, …}}
+
+    An input that fails does not stop the others. What the function prints
+    goes to standard error.
+
+    \b
+    Exit code: 0 all done, 1 some inputs failed, 2 it cannot be done as asked,
+    130 or 143 interrupted (what is finished is written).
+    """
+    # Only the verbs that need the executor pay for it; `coeval run` must even be there before it (see `_run.py`).
+    from coeval.cli._map_work import MapWork
+    from coeval.executor import Executor
+
+    interrupts = Interrupts()
+    inputs = inputs or []
+    typed = os.isatty(0) and bool({"-", "@-"} & set(inputs))
+    # Where results or what is typed go over the screen, a line in place would be in their way.
+    on_screen = typed or (out is None and os.isatty(1))
+    stream = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  # open until the process ends
+    progress = ProgressLine(stream, SYSTEM_CLOCK, quiet=quiet or on_screen)
+    report = MapReport()
+    try:
+        check_inputs(inputs)
+        if out is not None:
+            check_output(out, force=force)
+        else:  # before the function's module is imported: what that prints is not data either
+            output = DataOutput.to_standard_output()
+        called = find_function(function)
+        report.total = count_inputs(inputs)
+        executor = Executor(engine, workers, run=run, retries=retries, time_limit=time_limit)
+        if out is not None:  # only now: until here nothing of what it holds may go
+            output = DataOutput.to_file(out)
+    except Interrupted as interrupted:
+        progress.write("interrupted: nothing was started\n")
+        raise typer.Exit(interrupted.exit_code) from None
+    except (NoSuchFunction, WrongInputs, OutputRefused, CoevalError, ValueError, OSError) as error:
+        progress.write(f"coeval map: {error}\n")
+        raise typer.Exit(2) from None
+
+    _show_logs(progress)
+    if typed:
+        what = "JSON values" if "-" in inputs else "inputs"
+        progress.write(f"reading {what} from the terminal, one on each line; Ctrl-D ends them\n")
+    order = LineOrder(by_index=not unordered)
+    given, labelled = read_inputs(inputs), run is not None
+    work = MapWork(called, given, output, order, report, progress, interrupts, labelled=labelled)
+    ended_by = _carry_out(work, executor)
+    progress.clear()
+    code = 1 if report.failed else 0
+    try:
+        if ended_by is not None:
+            work.finish_early()
+        output.close()
+    except (OutputClosed, OutputFailed) as error:
+        if ended_by is None:
+            ended_by = error
+        elif isinstance(error, OutputFailed):
+            progress.write(f"coeval map: {error}\n")
+    match ended_by:
+        case Interrupted():
+            progress.write(report.interrupted())
+            code = ended_by.exit_code
+        case OutputClosed():
+            code = CLOSED_OUTPUT_EXIT_CODE
+        case _:
+            if not quiet:
+                progress.write(report.summary(progress.elapsed_ns()))
+            progress.write(report.failures(where=output.name, columns=columns_of(stream)))
+            if ended_by is not None:
+                progress.write(f"coeval map: {ended_by}\n")
+                code = 2
+    if run is not None and not quiet:
+        progress.write(f"recorded in {run}; look at it with: coeval timeline {shlex.quote(str(run))}\n")
+    raise typer.Exit(code)
+
+
+class _EndNow(BaseException):
+    """Leaves an executor's `with` block as Ctrl-C does: an `Exception` would let it wait for its calls."""
+
+
+def _carry_out(work: MapWork, executor: Executor) -> BaseException | None:
+    """Do the work; give what ended it early. Calls are ended by then, and workers gone."""
+    try:
+        with executor:
+            try:
+                work.run(executor)
+            except Exception as error:
+                raise _EndNow from error
+    except _EndNow as end:
+        if isinstance(end.__cause__, (OutputClosed, OutputFailed, EngineError, OSError)):
+            return end.__cause__
+        raise
+    except Interrupted as interrupted:
+        return interrupted
+    return None
+
+
+def _show_logs(progress: ProgressLine) -> None:
+    """Show log records, which the executor brings here from the workers, unless the function's module does."""
+    if not logging.getLogger().handlers:
+        handler = logging.StreamHandler(progress)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        logging.getLogger().addHandler(handler)
