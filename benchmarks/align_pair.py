@@ -1,7 +1,7 @@
 """
 How many messages of one pair of clocks alignment takes in per second.
 
-Ten minutes of traffic in both directions between clocks 30 ppm apart, 50 us of flight at least and 100 us of queueing on
+Ten minutes of traffic both ways between clocks 30 ppm apart, 50 us of flight at least and 100 us of queueing on
 average. Timed: from columns of readings to an Alignment that has placed one reading; and placing all readings.
 
 Run: python benchmarks/align_pair.py

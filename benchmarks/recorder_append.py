@@ -3,8 +3,8 @@ What recording costs a caller: microseconds per append, in memory and with a run
 
     python benchmarks/recorder_append.py
 
-With a folder the spool's thread encodes and writes at the same time and takes turns with the caller, so its whole cost is
-in the second number; "until on disk" also counts what was still waiting when the last append returned. Rows are a call's
+With a folder the spool's thread encodes and writes at the same time and takes turns with the caller, so its whole cost
+is in that number; "until on disk" also counts what was still waiting when the last append returned. Rows are a call's
 usual two: sent and outcome.
 """
 

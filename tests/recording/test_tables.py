@@ -233,7 +233,8 @@ def test_several_damages_give_one_warning_that_counts_them(tmp_path: Path) -> No
     spool.write_bytes(damaged)
     (spool.parent / "0002.spool").write_bytes(b"%PDF-1.7, much longer than a header")
     (spool.parent / "0003.spool").write_bytes(b"")
-    with pytest.warns(RecordingWarning, match=r"has 5 problems; 1500 rows read, 500 set aside\. The first: ") as caught:
+    counted = rf"{3 * FRAME_ROWS_MAX} rows read, {FRAME_ROWS_MAX} set aside"
+    with pytest.warns(RecordingWarning, match=rf"has 5 problems; {counted}\. The first: ") as caught:
         recording = Recording.open(spool.parent)
     assert len(caught) == 1
     assert [problem.split(":")[0] for problem in recording.problems[:2]] == ["0001.spool"] * 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +41,7 @@ class Call:
         args, kwargs: kept until the call is done, to say in an error what it was called with.
         payload: their pickle.
         attempt: which try is (or was) the last; 0 before the first.
+        keep: takes the result's pickle before the future is done; None: nobody keeps it.
         batch, item: where it is now; -1 while it waits.
     """
 
@@ -51,6 +52,7 @@ class Call:
     payload: bytes
     options: CallOptions
     future: CallFuture = field(default_factory=CallFuture)
+    keep: Callable[[bytes], object] | None = None
     attempt: int = 0
     batch: int = -1
     item: int = -1

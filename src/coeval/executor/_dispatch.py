@@ -123,8 +123,7 @@ class Dispatch:
             batch, item = call.batch, call.item
         return batch >= 0 and self.engine.stop(batch, item)
 
-    # To the engine
-    # ---------------------------------------------------------------------------------------------------------
+    # To the engine ----------------------------------------------------------------------------------------------------
 
     def _feed(self) -> None:
         while True:
@@ -294,6 +293,8 @@ class Dispatch:
             )
             call.future.set_exception(made)
             return False
+        if call.keep is not None:
+            call.keep(payload)
         call.future.set_result(value)
         return True
 
@@ -307,8 +308,7 @@ class Dispatch:
             limit_s=limits.time_s,
         )
 
-    # Writing down
-    # ----------------------------------------------------------------------------------------------------------
+    # Writing down -----------------------------------------------------------------------------------------------------
 
     def note_function(self, function: Function) -> None:
         """Write down a function that is new in this executor."""
@@ -378,8 +378,7 @@ class Dispatch:
             if event.kind == "log" and self.engine.capabilities.separate_process:
                 hand_to_logging(event, outcome.worker, self._clock)
 
-    # The end
-    # ---------------------------------------------------------------------------------------------------------------
+    # The end ----------------------------------------------------------------------------------------------------------
 
     def statistics(self) -> Statistics:
         """Count."""

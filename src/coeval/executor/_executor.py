@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -79,8 +80,7 @@ class Executor(StandardExecutor):
         finalizer = weakref.finalize(self, Dispatch.shutdown, self._dispatch, wait=False, cancel=False)
         finalizer.atexit = False  # _dispatch.py sees to that
 
-    # The standard interface
-    # ----------------------------------------------------------------------------------------------
+    # The standard interface -------------------------------------------------------------------------------------------
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """
@@ -101,6 +101,9 @@ class Executor(StandardExecutor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        run: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        trust_changes: bool = False,
     ) -> Iterator[T]:
         """
         Yield `fn(*items)` for the items of the iterables, in their order; the shortest one ends it.
@@ -112,9 +115,21 @@ class Executor(StandardExecutor):
             timeout: seconds from now; a result that is not there by then raises `TimeoutError`.
             chunksize: so many calls travel together; more pays for short calls.
             buffersize: submit at most so many items ahead; None: 4 for each worker and at least 32, times `chunksize`.
+            run: a folder in which each result is kept, as a pickle, before it is given.
+            resume: `run` may hold results of a run that died; finished items are not run again.
+            trust_changes: resume although the function's source or an input changed since.
+
+        Raises:
+            RunExists: `run` has something in it, and `resume` is not asked for.
+            CannotResume: what is there are results of another function, of other source, or (as it is reached) for
+                another input.
         """
         check_map_arguments(chunksize, buffersize)
         ahead = buffersize or items_ahead(self._dispatch.engine.window(), chunksize)
+        if run is not None:
+            return self._resumable_map(fn, zipped(iterables), run, resume, trust_changes, ahead, timeout)
+        if resume or trust_changes:
+            raise ValueError("resume and trust_changes say what to do with a run folder; name it: run=PATH")
         return bounded_map(
             lambda chunk: self._submit_chunk(fn, [(items, {}) for items in chunk]),
             zipped(iterables),
@@ -147,8 +162,7 @@ class Executor(StandardExecutor):
             raise
         return None
 
-    # What coeval adds
-    # ----------------------------------------------------------------------------------------------------
+    # What coeval adds -------------------------------------------------------------------------------------------------
 
     def options(
         self, *, retries: int | Retry | None = None, time_limit: float | None = None, name: str | None = None
@@ -246,11 +260,39 @@ class Executor(StandardExecutor):
             f"{counts.finished} finished, {counts.failed} failed>"
         )
 
-    # From a function and its arguments to a call
-    # -----------------------------------------------------------------------------
+    def _resumable_map(
+        self,
+        fn: Callable[..., Any],
+        items: Iterator[tuple[Any, ...]],
+        run: str | os.PathLike[str],
+        resume: bool,
+        trust_changes: bool,
+        ahead: int,
+        timeout: float | None,
+    ) -> Iterator[Any]:
+        from coeval.executor._resume import KeptCalls, begin_or_resume
+
+        folder = begin_or_resume(run, _command_line(), resume=resume)
+        kept = KeptCalls(self, fn, folder, trust_changes=trust_changes)
+        count = itertools.count()
+        results = bounded_map(
+            lambda chunk: [kept.submit(next(count), args) for args in chunk],
+            items,
+            chunksize=1,  # so that at most what is in flight runs twice
+            ahead=ahead,
+            timeout_s=timeout,
+            clock=self._clock,
+        )
+        return kept.closing(results)
+
+    # From a function and its arguments to a call ----------------------------------------------------------------------
 
     def _submit_chunk(
-        self, fn: Callable[..., Any], arguments: list[tuple[tuple[Any, ...], dict[str, Any]]]
+        self,
+        fn: Callable[..., Any],
+        arguments: list[tuple[tuple[Any, ...], dict[str, Any]]],
+        *,
+        keep: Callable[[bytes], object] | None = None,
     ) -> list[Future[Any]]:
         first = self._dispatch.number_calls(len(arguments))
         try:
@@ -267,7 +309,7 @@ class Executor(StandardExecutor):
             except Exception as error:
                 futures.append(self._unsendable(fn, args, kwargs, error))
                 continue
-            call = Call(number, function, args, kwargs, payload, self._options)
+            call = Call(number, function, args, kwargs, payload, self._options, keep=keep)
             call.future.call = call
             calls.append(call)
             futures.append(call.future)

@@ -16,6 +16,7 @@ from coeval.recording._capture import (
 from coeval.recording._event import Event, EventKind, Fields, JsonScalar, plain_field
 
 if TYPE_CHECKING:
+    from coeval.recording._ledger import Ledger, Work
     from coeval.recording._recorder import Recorder
     from coeval.recording._run_folder import RunFolder, ambient_run, set_ambient_run
     from coeval.recording._tables import Recording
@@ -32,6 +33,8 @@ __all__ = [
     "Recorder",
     "Recording",
     "RunFolder",
+    "Ledger",
+    "Work",
     "ambient_run",
     "set_ambient_run",
     "LogCapture",
@@ -49,6 +52,8 @@ def __getattr__(name: str) -> Any:
         from coeval.recording import _recorder as home
     elif name in ("RunFolder", "ambient_run", "set_ambient_run"):
         from coeval.recording import _run_folder as home  # type: ignore[no-redef]
+    elif name in ("Ledger", "Work"):
+        from coeval.recording import _ledger as home  # type: ignore[no-redef]
     elif name == "Recording":
         from coeval.recording import _tables as home  # type: ignore[no-redef]
     else:

@@ -111,6 +111,17 @@ class RunFolder:
         _write_description(folder, description)
         return cls(folder, run_id)
 
+    @classmethod
+    def reopen(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """
+        Record into a run folder that is there, behind what it holds.
+
+        Raises:
+            NotARun, NewerFormat, RecordingError: it cannot be one of ours.
+        """
+        folder = Path(path)
+        return cls(folder, read_description(folder)["run"])
+
     def next_executor(self) -> int:
         """Number an executor of this process, from 0."""
         return next(self._executors)

@@ -37,8 +37,9 @@ MARKER = b"\xf5\xff\xc0\xfe"
 _FRAME_HEAD = struct.Struct("<4sIIQ")
 _CHECKED_HEAD = struct.Struct("<IQ")
 
-# Rows in one frame: what one flipped byte can cost. More would save little: a frame's own 20 bytes are nothing already.
-FRAME_ROWS_MAX = 500
+# Rows in one frame: what one flipped byte can cost. More: encoding them keeps the interpreter for longer than 0.1 ms
+# at a time, and the caller's receive stamps wait for that. Fewer: a write for every few rows.
+FRAME_ROWS_MAX = 100
 
 # The largest payload. Rows are a few hundred bytes; this is only there so that one monster cannot ask for gigabytes.
 FRAME_BYTES_MAX = 1 << 24

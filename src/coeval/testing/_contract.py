@@ -14,7 +14,7 @@ from coeval.testing import _calls as calls
 from coeval.testing._faults import Faults
 from coeval.testing._futures import Futures
 from coeval.testing._gap import Gap, expected_to_fail
-from coeval.testing._leaks import Holdings, check_nothing_beyond, holdings, leaks
+from coeval.testing._leaks import SETTLE_S, Holdings, check_nothing_beyond, holdings, leaks
 from coeval.testing._limits import Limits
 from coeval.testing._map import Map
 from coeval.testing._records import Records
@@ -71,7 +71,7 @@ class EngineContract(Futures, Map, Travel, Faults, Limits, Records):
         try:
             yield shared
             assert shared.submit(calls.square, 12).result(self.patience_s) == 144, "it takes no calls any more"
-            check_nothing_beyond(with_shared)
+            check_nothing_beyond(with_shared, self._settle_s())
             broken = False
         finally:
             if broken:
@@ -82,12 +82,16 @@ class EngineContract(Futures, Map, Travel, Faults, Limits, Records):
         if "ex" in request.fixturenames:  # it looks by itself
             yield
             return
-        with leaks():
+        with leaks(self._settle_s()):
             yield
 
     @classmethod
     def teardown_class(cls) -> None:
         cls._close_shared()
+
+    @classmethod
+    def _settle_s(cls) -> float:
+        return min(SETTLE_S, cls.patience_s)
 
     def _open_shared(self) -> tuple[Executor, Holdings]:
         cls = type(self)
@@ -119,4 +123,4 @@ class EngineContract(Futures, Map, Travel, Faults, Limits, Records):
         if at_once:  # as Ctrl-C would: a broken behaviour may have left something running
             shared.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
         shared.shutdown()
-        check_nothing_beyond(before)
+        check_nothing_beyond(before, cls._settle_s())

@@ -79,7 +79,7 @@ def _copy(behaviour: Callable[..., None]) -> Callable[..., None]:
 def _in_a_process_of_its_own(behaviour: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(behaviour)
     def gapped(self: Any, request: pytest.FixtureRequest, **parametrized: Any) -> None:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--runxfail"]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--runxfail", "--tb=short"]
         names = request.node.nodeid.partition("::")[2]
         done = subprocess.run(
             [*command, f"--rootdir={request.config.rootpath}", f"{request.node.path}::{names}"],

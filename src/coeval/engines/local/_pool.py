@@ -76,8 +76,7 @@ class LocalEngine:
         self._closing = False
         self._lock = threading.Lock()
 
-    # The contract
-    # --------------------------------------------------------------------------------------------------------
+    # The contract -----------------------------------------------------------------------------------------------------
 
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
@@ -118,8 +117,7 @@ class LocalEngine:
             if thread is not threading.current_thread():
                 thread.join()
 
-    # The pool's thread
-    # ---------------------------------------------------------------------------------------------------
+    # The pool's thread ------------------------------------------------------------------------------------------------
 
     def _ask(self, request: Callable[[], list[Action]]) -> None:
         with self._lock:

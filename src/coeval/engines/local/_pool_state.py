@@ -114,8 +114,7 @@ class PoolState:
     _next_number: int = 0
     _start_failures: int = 0
 
-    # Facts
-    # ---------------------------------------------------------------------------------------------------------------
+    # Facts ------------------------------------------------------------------------------------------------------------
 
     def batch_sent(self, batch: Batch) -> list[Action]:
         """The executor sent a batch."""
@@ -225,8 +224,7 @@ class PoolState:
             member.batch = None
         return [_unrun(batch, first, len(batch.items) - first, failure, now_ns) for batch, first in held + waiting]
 
-    # Questions
-    # -----------------------------------------------------------------------------------------------------------
+    # Questions --------------------------------------------------------------------------------------------------------
 
     def looks_due(self, now_ns: int) -> list[int]:
         """Workers whose current item may be over its limit by now."""
@@ -245,8 +243,7 @@ class PoolState:
         member = self._members.get(number)
         return member is not None and member.worker is not None and member.batch is None
 
-    # What follows
-    # ----------------------------------------------------------------------------------------------------------
+    # What follows -----------------------------------------------------------------------------------------------------
 
     def _feed(self) -> list[Action]:
         actions: list[Action] = []
