@@ -9,6 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 # The stamps name the interpreter, so that another PYTHON= gets its virtual environment made anew.
+# Only a folder with the file made-by-make in it is ever removed: others may hold what nobody could bring back.
 IDENTITY := $(shell $(PYTHON) -c 'import sys; print(sys.executable, sys.version_info[:3])' 2>/dev/null)
 OLD_IDENTITY := $(shell cat $(VENV)/identity 2>/dev/null)
 ifneq ($(IDENTITY),$(OLD_IDENTITY))
@@ -47,7 +48,8 @@ lock: $(VENV)/test
 	@$(PIP) install uv && scripts/lock.sh
 
 clean:
-	rm -rf .venv .venv-* demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@for marker in .venv*/made-by-make; do if test -e $$marker; then rm -rf $$(dirname $$marker); fi; done
+	rm -rf demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 system-packages:
 	@scripts/system_packages.sh
@@ -57,8 +59,10 @@ $(VENV)/identity:
 	  { echo "$(PYTHON) is missing or older than 3.11: install python3 (3.11 or later), or say PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) cannot make virtual environments: install python3-venv" >&2; exit 1; }
+	@test ! -e $(VENV) || test -e $(VENV)/made-by-make || \
+	  { echo "$(VENV) is there and make did not make it: move it away, or name another folder, as in VENV=.venv-make" >&2; exit 1; }
 	@echo "setting up $(VENV) with $(IDENTITY)"
-	@rm -rf $(VENV)
+	@rm -rf $(VENV) && mkdir -p $(VENV) && touch $(VENV)/made-by-make
 	@$(PYTHON) -m venv $(VENV)
 	@echo '$(IDENTITY)' > $@
 

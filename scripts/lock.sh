@@ -4,8 +4,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 lock() {
-    "${UV:-.venv/bin/uv}" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-        --no-emit-index-url --no-emit-find-links --output-file "$@"
+    # One version for every Python: numpy's newest, for 3.12 and later only, has types that mypy cannot read as 3.11.
+    "${UV:-.venv/bin/uv}" pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+        --no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file "$@"
 }
 # hatchling and editables build the project itself: pip's build isolation would fetch them unlocked.
 printf 'hatchling>=1.25\neditables>=0.5\n' > requirements/build.in

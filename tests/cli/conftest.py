@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -50,7 +50,5 @@ def coeval_started(folder: Path) -> Iterator[Callable[..., subprocess.Popen[str]
         process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None and not stream.closed:
-                try:
+                with contextlib.suppress(OSError):  # what it did not read cannot be flushed
                     stream.close()
-                except OSError:
-                    os.write(2, b"")

@@ -291,7 +291,10 @@ def all_end_within(workers: dict[int, int], seconds: float) -> bool:
         left = deadline - time.monotonic()
         if left <= 0:
             return False
-        waiting -= set(select.select(list(waiting), [], [], left)[0])
+        ended = set(select.select(list(waiting), [], [], left)[0])
+        waiting -= ended
+        for descriptor in ended:
+            os.close(descriptor)
     return True
 
 
@@ -348,9 +351,9 @@ def test_an_interrupt_is_heard_while_nobody_reads_the_output(coeval_started: Sta
 
 def test_an_interrupt_is_heard_while_a_call_runs_in_this_very_process(coeval_started: Start) -> None:
     process = coeval_started("map", "functions:waits", "a", "wait", "b", "--engine", "inline:", "-o", "out")
-    workers_that_wait(process, 1)
+    workers = workers_that_wait(process, 1)
     process.send_signal(signal.SIGINT)
-    assert process.wait(5) == 130
+    assert process.wait(5) == 130 and all_end_within(workers, 1)
     assert [line["value"] for line in results(Path("out").read_text())] == ["a"]
     assert process.stderr is not None
     assert "interrupted: 1 done, 0 failed, 1 were running, 1 not started\n" in process.stderr.read()

@@ -28,7 +28,7 @@ def test_a_script_runs_as_main_and_its_own_functions_are_calls(coeval: Run, fold
     (folder / "script.py").write_text("""
 import sys
 import beside
-from coeval.executor import Executor
+from coeval import Executor
 
 def add(x):
     return x + beside.TEN
@@ -94,7 +94,7 @@ def test_a_script_that_is_no_python_shows_where(coeval: Run, folder: Path) -> No
 
 def test_the_exceptions_of_calls_show_where_they_come_from(coeval: Run, folder: Path) -> None:
     (folder / "script.py").write_text("""
-from coeval.executor import Executor
+from coeval import Executor
 def fails(x):
     raise KeyError(x)
 with Executor() as ex:
@@ -108,7 +108,7 @@ with Executor() as ex:
 
 ENGINE = """
 import os
-from coeval.executor import Executor
+from coeval import Executor
 with Executor() as ex:
     print(ex.submit(os.getpid).result() == os.getpid())
 """
@@ -143,7 +143,7 @@ def test_what_cannot_be_run_is_said_before_the_script_starts(
 def test_what_the_script_left_open_is_finished_before_the_run_is_closed(coeval: Run, folder: Path) -> None:
     (folder / "script.py").write_text("""
 import atexit, threading
-from coeval.executor import Executor
+from coeval import Executor
 ex = Executor()
 for number in range(20):
     ex.submit(abs, number)
@@ -159,7 +159,7 @@ print("main is done", flush=True)
 
 
 def test_marks_outside_of_calls_are_recorded_too(coeval: Run, folder: Path) -> None:
-    (folder / "script.py").write_text("from coeval.recording import mark\nmark('here', x=1)\n")
+    (folder / "script.py").write_text("from coeval import mark\nmark('here', x=1)\n")
     assert coeval("run", "--run", "run", "script.py").returncode == 0
     (event,) = [row for row in Recording.open("run").events if row.name == "here"]
     assert dict(event.fields) == {"x": 1}
@@ -173,7 +173,7 @@ def test_a_forked_child_that_exits_does_not_close_the_run(coeval: Run, folder: P
 def test_ctrl_c_ends_it_as_python_does_and_leaves_nobody(coeval_started: Start, folder: Path) -> None:
     (folder / "script.py").write_text("""
 import os, threading
-from coeval.executor import Executor
+from coeval import Executor
 
 def wait():
     print("waiting", os.getpid(), flush=True)
@@ -188,6 +188,7 @@ ex.submit(wait).result()
     worker = os.pidfd_open(int(process.stdout.readline().split()[1]))
     process.send_signal(signal.SIGINT)
     assert select.select([worker], [], [], 2)[0]
+    os.close(worker)
     assert process.wait(5) == 130
     said = process.stderr.read()
     assert said.startswith('Traceback (most recent call last):\n  File "script.py", line 11, in <module>\n')

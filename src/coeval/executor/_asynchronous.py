@@ -22,12 +22,13 @@ async def bounded_amap(
 
     Nothing is submitted before the first result is asked for. Leaving the loop cancels what has not started.
     """
+    size = min(chunksize, ahead)
     pending: deque[Future[Any]] = deque()
     is_exhausted = False
     try:
         while True:
-            while not is_exhausted and len(pending) < ahead:
-                chunk = list(itertools.islice(items, min(chunksize, ahead - len(pending))))
+            while not is_exhausted and len(pending) + size <= ahead:
+                chunk = list(itertools.islice(items, size))
                 is_exhausted = not chunk
                 pending.extend(submit(chunk) if chunk else ())
             if not pending:

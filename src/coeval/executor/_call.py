@@ -22,9 +22,16 @@ class CallOptions:
 
 
 class CallFuture(Future[Any]):
-    """A `concurrent.futures.Future` that knows its call; everything standard works on it."""
+    """
+    A `concurrent.futures.Future` that knows its call; everything standard works on it.
+
+    Attributes:
+        call: None if it was never sent.
+        home: the dispatch that has the call.
+    """
 
     call: Call | None = None
+    home: object = None
 
     def __repr__(self) -> str:
         text = super().__repr__()

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from coeval.clocks import SYSTEM_CLOCK, Clock
 from coeval.engines import Capabilities, Engine, Limits, open_engine
-from coeval.engines._payload import dump
-from coeval.errors import CallNotSendable, UnsupportedByEngine
-from coeval.executor._call import Call, CallFuture, CallOptions
+from coeval.errors import UnsupportedByEngine
+from coeval.executor._call import CallFuture, CallOptions
 from coeval.executor._dispatch import Dispatch
-from coeval.executor._functions import Functions, find_unsendable, function_name
 from coeval.executor._map import bounded_map, check_map_arguments, items_ahead, zipped
 from coeval.executor._retry import Retry
 from coeval.executor._statistics import Statistics
-from coeval.executor._summary import summarize
+from coeval.executor._submission import Submission
 from coeval.recording import Recorder, RunFolder, ambient_run
 
 if TYPE_CHECKING:
@@ -73,7 +71,7 @@ class Executor(StandardExecutor):
         folder = ambient_run() if run is None else RunFolder.create(run, command=_command_line())
         recorder = Recorder(engine=opened.name, folder=folder, clock=clock)
         self._dispatch = Dispatch(opened, recorder, clock)
-        self._functions = Functions()
+        self._submission = Submission(self._dispatch)
         self._clock = clock
         self._parent: Executor | None = None
         # An executor that nobody holds any more finishes what it has and goes.
@@ -92,7 +90,7 @@ class Executor(StandardExecutor):
         Raises:
             RuntimeError: the executor is shut down.
         """
-        return self._submit_chunk(fn, [(args, kwargs)])[0]
+        return self._submission.submit(self._submission.prepare(fn), [(args, kwargs)], self._options)[0]
 
     def map(
         self,
@@ -131,7 +129,7 @@ class Executor(StandardExecutor):
         if resume or trust_changes:
             raise ValueError("resume and trust_changes say what to do with a run folder; name it: run=PATH")
         return bounded_map(
-            lambda chunk: self._submit_chunk(fn, [(items, {}) for items in chunk]),
+            self._chunk_submitter(fn),
             zipped(iterables),
             chunksize=chunksize,
             ahead=ahead,
@@ -213,7 +211,7 @@ class Executor(StandardExecutor):
 
         check_map_arguments(chunksize, buffersize)
         return bounded_amap(
-            lambda chunk: self._submit_chunk(fn, [(items, {}) for items in chunk]),
+            self._chunk_submitter(fn),
             zipped(iterables),
             chunksize=chunksize,
             ahead=buffersize or items_ahead(self._dispatch.engine.window(), chunksize),
@@ -232,10 +230,9 @@ class Executor(StandardExecutor):
         Raises:
             ValueError: the future is not one of this executor's calls.
         """
-        call = future.call if isinstance(future, CallFuture) else None
-        if call is None:
+        if not isinstance(future, CallFuture) or future.home not in (None, self._dispatch):
             raise ValueError(f"{future!r} is not a future of this executor")
-        return self._dispatch.stop(call)
+        return future.call is not None and self._dispatch.stop(future.call)
 
     def statistics(self) -> Statistics:
         """Tell how many calls wait, run and are done."""
@@ -260,6 +257,10 @@ class Executor(StandardExecutor):
             f"{counts.finished} finished, {counts.failed} failed>"
         )
 
+    def _chunk_submitter(self, fn: Callable[..., Any]) -> Callable[[list[tuple[Any, ...]]], list[Future[Any]]]:
+        prepared = self._submission.prepare(fn)  # once: a map calls the function as it is now
+        return lambda chunk: self._submission.submit(prepared, [(args, {}) for args in chunk], self._options)
+
     def _resumable_map(
         self,
         fn: Callable[..., Any],
@@ -273,7 +274,7 @@ class Executor(StandardExecutor):
         from coeval.executor._resume import KeptCalls, begin_or_resume
 
         folder = begin_or_resume(run, _command_line(), resume=resume)
-        kept = KeptCalls(self, fn, folder, trust_changes=trust_changes)
+        kept = KeptCalls(self._submission, fn, folder, self._options, trust_changes=trust_changes)
         count = itertools.count()
         results = bounded_map(
             lambda chunk: [kept.submit(next(count), args) for args in chunk],
@@ -284,54 +285,6 @@ class Executor(StandardExecutor):
             clock=self._clock,
         )
         return kept.closing(results)
-
-    # From a function and its arguments to a call ----------------------------------------------------------------------
-
-    def _submit_chunk(
-        self,
-        fn: Callable[..., Any],
-        arguments: list[tuple[tuple[Any, ...], dict[str, Any]]],
-        *,
-        keep: Callable[[bytes], object] | None = None,
-    ) -> list[Future[Any]]:
-        first = self._dispatch.number_calls(len(arguments))
-        try:
-            function, is_new = self._functions.find(fn)
-        except Exception as error:
-            return [self._unsendable(fn, args, kwargs, error) for args, kwargs in arguments]
-        if is_new:
-            self._dispatch.note_function(function)
-        futures: list[Future[Any]] = []
-        calls: list[Call] = []
-        for number, (args, kwargs) in enumerate(arguments, first):
-            try:
-                payload = dump((args, kwargs))
-            except Exception as error:
-                futures.append(self._unsendable(fn, args, kwargs, error))
-                continue
-            call = Call(number, function, args, kwargs, payload, self._options, keep=keep)
-            call.future.call = call
-            calls.append(call)
-            futures.append(call.future)
-        if calls:
-            self._dispatch.submit(calls)
-        return futures
-
-    def _unsendable(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
-    ) -> Future[Any]:
-        name, arguments = function_name(fn), summarize(args, kwargs, values=True)
-        part = find_unsendable(fn, args, kwargs)
-        made = CallNotSendable(
-            f"{name}{arguments} cannot be sent to a worker: {part} cannot be pickled: "
-            f"{type(error).__qualname__}: {error}. Make it inside the call, or send what it is made from.",
-            function=name,
-            arguments=arguments,
-        )
-        made.__cause__ = error
-        future = CallFuture()
-        self._dispatch.fail_unsent(future, made)
-        return future
 
 
 def _checked(

@@ -42,15 +42,19 @@ def bounded_map(
     deadline_ns = None if timeout_s is None else clock.raw_ns() + round(timeout_s * 1e9)
     pending: deque[Future[Any]] = deque()
 
+    size = min(chunksize, ahead)
+
     def top_up() -> None:
-        while len(pending) < ahead:
-            chunk = list(itertools.islice(items, min(chunksize, ahead - len(pending))))
+        # Whole chunks only: after each single result there would be room for a chunk of one.
+        while len(pending) + size <= ahead:
+            chunk = list(itertools.islice(items, size))
             if not chunk:
                 return
             pending.extend(submit(chunk))
 
     def results() -> Generator[Any, None, None]:
         try:
+            yield None  # asked for below: a generator that never began runs no `finally` when it is closed
             while pending:
                 # Not kept in a variable: the caller may drop the result before the next one is made.
                 yield _result(pending.popleft(), deadline_ns, clock)
@@ -60,7 +64,9 @@ def bounded_map(
                 future.cancel()
 
     top_up()
-    return results()
+    begun = results()
+    next(begun)
+    return begun
 
 
 def _result(future: Future[Any], deadline_ns: int | None, clock: Clock) -> Any:

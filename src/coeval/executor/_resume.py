@@ -11,17 +11,16 @@ import inspect
 import os
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from coeval.engines._payload import dump, load
-from coeval.executor._call import CallFuture
+from coeval.executor._call import CallFuture, CallOptions
 from coeval.executor._functions import function_name
+from coeval.executor._submission import Submission
 from coeval.recording import Ledger, Work
-
-if TYPE_CHECKING:
-    from coeval.executor._executor import Executor
 
 
 class KeptCalls:
@@ -29,9 +28,10 @@ class KeptCalls:
     Submits the items of one map; those that the ledger has are done at once.
 
     Args:
-        executor: runs the others.
+        submission: takes the others.
         function: what is called.
         folder: a run folder that exists.
+        options: of each call.
         trust_changes: take results of other source or for other inputs as well.
 
     Raises:
@@ -39,10 +39,17 @@ class KeptCalls:
     """
 
     def __init__(
-        self, executor: Executor, function: Callable[..., Any], folder: Path, *, trust_changes: bool = False
+        self,
+        submission: Submission,
+        function: Callable[..., Any],
+        folder: Path,
+        options: CallOptions,
+        *,
+        trust_changes: bool = False,
     ) -> None:
-        self._executor = executor
-        self._function = function
+        self._submission = submission
+        self._prepared = submission.prepare(function)
+        self._options = options
         work = Work(function_name(function), source_digest(function))
         self._ledger = Ledger(folder, work, trust_changes=trust_changes)
         self.kept_before = self._ledger.kept_before
@@ -59,20 +66,21 @@ class KeptCalls:
         Raises:
             CannotResume: the item was finished with other input.
         """
+        options = replace(self._options, name=name) if name else self._options
         try:
             given = dump(args)
-        except Exception:  # it cannot be sent either; submit says how
-            return self._executor.submit(self._function, *args)
+        except Exception:  # it cannot be sent either, and nothing of it can have been kept
+            return self._submission.submit(self._prepared, [(args, {})], options)[0]
         kept = self._ledger.find(index, given)
         if kept is not None:
-            future = CallFuture()
-            future.set_running_or_notify_cancel()
-            future.set_result(load(kept))
-            return future
-        executor = self._executor.options(name=name) if name else self._executor
-        return executor._submit_chunk(
-            self._function, [(args, {})], keep=lambda result: self._ledger.keep(index, given, result)
-        )[0]
+            done = CallFuture()
+            done.set_running_or_notify_cancel()
+            done.set_result(load(kept))
+            return done
+        [future] = self._submission.submit(
+            self._prepared, [(args, {})], options, keep=lambda result: self._ledger.keep(index, given, result)
+        )
+        return future
 
     def close(self) -> None:
         """Write the ledger through to the disk."""

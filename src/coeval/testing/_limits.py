@@ -194,6 +194,9 @@ class Limits(Subject):
         assert future.result(self.patience_s) == 4
         assert not ex.stop(future)
         assert future.result() == 4
+        unsendable = ex.submit(calls.echo, threading.Lock())
+        assert not ex.stop(unsendable)
+        assert isinstance(unsendable.exception(self.patience_s), CallNotSendable)
 
     def test_stop_of_a_strangers_future_is_refused(self, ex: Executor) -> None:
         stranger: Future[int] = Future()

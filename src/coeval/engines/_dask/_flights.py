@@ -1,0 +1,171 @@
+"""
+The caller's mind: which parcels are out, what came of them, and what to make of a lost Dask worker. No network here.
+
+A batch is one parcel, but for items that are under suspicion: a Dask worker died while a batch of several items was on
+it, and nobody can tell which of them it was. They are sent again, each as a parcel of its own, so that the culprit
+takes one more worker at most and no innocent item fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from coeval.engines._engine import Batch, Failure, Outcome, Stamps, Worker
+
+# An outpost sends what is done at least this often while a parcel runs. So where nothing came for this long, the first
+# item that is not home has been running for most of it.
+# Shorter: a dying worker's culprit may be taken for an innocent. Longer: more items run again alone.
+QUIET_NS = 1_500_000_000
+
+
+class Parcel(NamedTuple):
+    """
+    Items [first, first + len(batch.items)) of a batch of the executor's, as a batch under a number of their own.
+
+    Attributes:
+        number: unique in one engine; ascending.
+        owner: the executor's batch.
+        first: where in it these items begin.
+        batch: what travels; its `id` is `number`.
+    """
+
+    number: int
+    owner: int
+    first: int
+    batch: Batch
+
+
+@dataclass(slots=True)
+class _Flight:
+    parcel: Parcel
+    delivered: int = 0
+    handed_over_ns: int = 0
+    heard_ns: int = 0  # when the worker that has it was heard of last
+    worker: Worker | None = None  # the Dask worker that has it; None until it begun
+
+
+@dataclass(slots=True)
+class Flights:
+    """What is out. Not thread-safe: its owner locks."""
+
+    _flights: dict[int, _Flight] = field(default_factory=dict)
+    _suspects: set[int] = field(default_factory=set)
+    _next_number: int = 0
+
+    def sent(self, batch: Batch) -> list[Parcel]:
+        """The executor sends a batch; the parcels that are to go."""
+        if len(batch.items) == 1 or self._suspects.isdisjoint(batch.calls):
+            cuts = [0, len(batch.items)]
+        else:
+            cuts = list(range(len(batch.items) + 1))
+        parcels = [self._parcel(batch, first, end) for first, end in zip(cuts, cuts[1:], strict=False)]
+        for parcel in parcels:
+            self._flights[parcel.number] = _Flight(parcel)
+        return parcels
+
+    def handed_over(self, number: int, now_ns: int) -> bool:
+        """A parcel is about to leave; False: it is not wanted any more."""
+        flight = self._flights.get(number)
+        if flight is not None:
+            flight.handed_over_ns = now_ns
+        return flight is not None
+
+    def begun(self, number: int, worker: Worker, now_ns: int) -> None:
+        """A Dask worker took a parcel."""
+        flight = self._flights.get(number)
+        if flight is not None:
+            flight.worker, flight.heard_ns = worker, now_ns
+
+    def came(self, outcome: Outcome, seen_ns: int) -> Outcome | None:
+        """An outcome of a parcel came, with the stamps of the pool over there; None: nobody waits for it."""
+        flight = self._flights.get(outcome.batch)
+        if flight is None:
+            return None
+        flight.delivered += outcome.item_count
+        flight.heard_ns = seen_ns
+        self._suspects.difference_update(_calls(flight.parcel, outcome.first, outcome.item_count))
+        if flight.delivered == len(flight.parcel.batch.items):
+            del self._flights[outcome.batch]
+        ran = outcome.stamps.started_ns != 0
+        stamps = outcome.stamps._replace(handed_over_ns=flight.handed_over_ns if ran else 0, seen_ns=seen_ns)
+        return outcome._replace(batch=flight.parcel.owner, first=flight.parcel.first + outcome.first, stamps=stamps)
+
+    def lost(self, number: int, message: str, *, expected: bool, now_ns: int) -> list[Outcome]:
+        """
+        The Dask worker that had a parcel is gone, and nothing more will come of it.
+
+        Args:
+            message: what the scheduler knows about it.
+            expected: it was asked to leave (the cluster was made smaller, say), so no call of ours is to blame.
+        """
+        flight = self._flights.pop(number, None)
+        if flight is None:
+            return []
+        left = len(flight.parcel.batch.items) - flight.delivered
+        if expected:
+            return self._rest(flight, 0, Failure("moved"), now_ns)
+        if left > 1 and now_ns - flight.heard_ns < QUIET_NS:
+            self._suspects.update(_calls(flight.parcel, flight.delivered, left))
+            return self._rest(flight, 0, Failure("moved"), now_ns)
+        self._suspects.difference_update(_calls(flight.parcel, flight.delivered, 1))
+        died = Outcome(
+            flight.parcel.owner,
+            flight.parcel.first + flight.delivered,
+            1,
+            (),
+            Failure("died", message=message),
+            Stamps(flight.handed_over_ns, 0, 0, now_ns),
+            flight.worker,
+        )
+        return [died, *self._rest(flight, 1, Failure("moved"), now_ns)]
+
+    def failed(self, number: int, failure: Failure, now_ns: int) -> list[Outcome]:
+        """All that is left of a parcel fails like this (or, for kind "moved", is to be sent again)."""
+        flight = self._flights.pop(number, None)
+        return self._rest(flight, 0, failure, now_ns) if flight is not None else []
+
+    def withdrawn(self, number: int, stopped_item: int, now_ns: int) -> list[Outcome]:
+        """A parcel that nobody had begun was called back, because one item of its batch is to be stopped."""
+        flight = self._flights.pop(number, None)
+        if flight is None:
+            return []
+        position, count = stopped_item - flight.parcel.first, len(flight.parcel.batch.items)
+        stopped = Failure("stopped", message="it had not started")
+        return [
+            *_unrun(flight.parcel, 0, position, Failure("moved"), now_ns),
+            *_unrun(flight.parcel, position, 1, stopped, now_ns),
+            *_unrun(flight.parcel, position + 1, count - position - 1, Failure("moved"), now_ns),
+        ]
+
+    def find(self, owner: int, item: int) -> Parcel | None:
+        """The parcel that has an item of the executor's batch, if it is still out."""
+        for flight in self._flights.values():
+            parcel, position = flight.parcel, item - flight.parcel.first
+            if parcel.owner == owner and flight.delivered <= position < len(parcel.batch.items):
+                return parcel
+        return None
+
+    def numbers(self) -> list[int]:
+        """Every parcel that is out."""
+        return list(self._flights)
+
+    def _parcel(self, batch: Batch, first: int, end: int) -> Parcel:
+        number, self._next_number = self._next_number, self._next_number + 1
+        inner = batch._replace(id=number, items=list(batch.items[first:end]), calls=list(batch.calls[first:end]))
+        return Parcel(number, batch.id, first, inner)
+
+    def _rest(self, flight: _Flight, skip: int, failure: Failure, now_ns: int) -> list[Outcome]:
+        first = flight.delivered + skip
+        return _unrun(flight.parcel, first, len(flight.parcel.batch.items) - first, failure, now_ns)
+
+
+def _unrun(parcel: Parcel, position: int, count: int, failure: Failure, now_ns: int) -> list[Outcome]:
+    if count <= 0:
+        return []
+    return [Outcome(parcel.owner, parcel.first + position, count, (), failure, Stamps(0, 0, 0, now_ns), None)]
+
+
+def _calls(parcel: Parcel, position: int, count: int) -> Sequence[int]:
+    return parcel.batch.calls[position : position + count]
