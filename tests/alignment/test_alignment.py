@@ -22,8 +22,8 @@ SLOPE_LIMIT = Fraction(200_010, 10**9)
 """The default of two clocks: 100 ppm each, their sum and product."""
 
 
-def aligned(messages: Sequence[Message], **options: int) -> Alignment:
-    return align(Messages.of(messages), reference=NEAR, **options)
+def aligned(messages: Sequence[Message], epoch_ns: int = 0) -> Alignment:
+    return align(Messages.of(messages), reference=NEAR, epoch_ns=epoch_ns)
 
 
 def placed(alignment: Alignment, readings: Sequence[int], grade: Grade = "declared") -> Instants:

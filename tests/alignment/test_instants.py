@@ -32,6 +32,7 @@ def test_the_middle_is_the_floored_mean_without_overflow(first: int, second: int
 def test_sentinels_become_none_in_a_single_instant(
     row: tuple[int, int, int], expected: tuple[int | None, int | None, int | None]
 ) -> None:
-    columns = Instants(UTC, *(np.array([value], dtype=np.int64) for value in row), "declared")
+    earliest, estimate, latest = (np.array([value], dtype=np.int64) for value in row)
+    columns = Instants(UTC, earliest, estimate, latest, "declared")
     assert columns[0] == Instant(UTC, *expected, "declared")
     assert columns.known.tolist() == [None not in expected]

@@ -62,10 +62,17 @@ def test_columns_of_different_lengths_are_refused() -> None:
         Messages.between(A, B, [1, 2], [5])
 
 
-@pytest.mark.parametrize("column", ["sender_resolution_ns", "receiver_resolution_ns", "delay_ns_min"])
-def test_a_negative_resolution_or_delay_is_refused(column: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("sender_resolution_ns", Message(A, 1, B, 2, sender_resolution_ns=-4)),
+        ("receiver_resolution_ns", Message(A, 1, B, 2, receiver_resolution_ns=-4)),
+        ("delay_ns_min", Message(A, 1, B, 2, delay_ns_min=-4)),
+    ],
+)
+def test_a_negative_resolution_or_delay_is_refused(column: str, message: Message) -> None:
     with pytest.raises(ValueError, match=f"{column} is -4 at index 1"):
-        Messages.of([Message(A, 1, B, 2), Message(A, 1, B, 2)._replace(**{column: -4})])
+        Messages.of([Message(A, 1, B, 2), message])
 
 
 def test_a_code_without_a_clock_is_refused() -> None:

@@ -54,7 +54,7 @@ def test_noise_and_slewing_are_never_a_step(parts: list[tuple[int, int, tuple[in
     assert wall_clock_steps(snapshots) == ()
 
 
-@given(st.integers(-(10**11), 10**11), st.integers(-499, 499), gaps, gaps, noise)
+@given(st.integers(-(10**11), 10**11), st.integers(-499, 499), st.integers(1, 10 * SECOND), gaps, noise)
 def test_a_step_is_dated_and_measured_with_the_truth_inside(
     size: int, slew_ppm: int, before: int, after: int, widths: tuple[int, int, int]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -37,6 +38,8 @@ def coeval(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 def coeval_started(folder: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a command whose output is read while it runs; whatever is left of it is ended after the test."""
     started: list[subprocess.Popen[str]] = []
+    # A shell starts what it puts into the background with SIGINT ignored, and so would whatever is started here.
+    sigint_before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
@@ -45,6 +48,7 @@ def coeval_started(folder: Path) -> Iterator[Callable[..., subprocess.Popen[str]
         return process
 
     yield start
+    signal.signal(signal.SIGINT, sigint_before)
     for process in started:
         process.kill()
         process.wait()

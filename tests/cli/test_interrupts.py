@@ -12,6 +12,7 @@ START = """
 import os, signal, sys, threading
 from coeval.cli._interrupts import Interrupted, Interrupts
 number = signal.Signals[sys.argv[1]]
+signal.signal(number, signal.SIG_DFL)
 def arrives():
     os.kill(os.getpid(), number)
 """

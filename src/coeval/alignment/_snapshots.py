@@ -67,7 +67,7 @@ def wall_clock_steps(
     if not slew_bound_ppm >= 0:
         raise ValueError(f"slew_bound_ppm is {slew_bound_ppm}: give 0 or more, such as 500")
     found: list[WallStep] = []
-    for first, second in pairwise(sorted(snapshots)):
+    for first, second in pairwise(sorted(snapshots, key=lambda each: (each.raw_before_ns, each.raw_after_ns))):
         booted_ns = second.boottime_ns - first.boottime_ns
         passed_ns = max(second.raw_after_ns - first.raw_before_ns, booted_ns)
         slewed_ns = ceil(ppm(slew_bound_ppm) * passed_ns)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from coeval.engines._engine import Batch, Failure, Outcome, Stamps, Worker
@@ -60,7 +61,7 @@ class Flights:
             cuts = [0, len(batch.items)]
         else:
             cuts = list(range(len(batch.items) + 1))
-        parcels = [self._parcel(batch, first, end) for first, end in zip(cuts, cuts[1:], strict=False)]
+        parcels = [self._parcel(batch, first, end) for first, end in pairwise(cuts)]
         for parcel in parcels:
             self._flights[parcel.number] = _Flight(parcel)
         return parcels
@@ -88,8 +89,8 @@ class Flights:
         self._suspects.difference_update(_calls(flight.parcel, outcome.first, outcome.item_count))
         if flight.delivered == len(flight.parcel.batch.items):
             del self._flights[outcome.batch]
-        ran = outcome.stamps.started_ns != 0
-        stamps = outcome.stamps._replace(handed_over_ns=flight.handed_over_ns if ran else 0, seen_ns=seen_ns)
+        handed_over_ns = flight.handed_over_ns if outcome.stamps.handed_over_ns else 0
+        stamps = outcome.stamps._replace(handed_over_ns=handed_over_ns, seen_ns=seen_ns)
         return outcome._replace(batch=flight.parcel.owner, first=flight.parcel.first + outcome.first, stamps=stamps)
 
     def lost(self, number: int, message: str, *, expected: bool, now_ns: int) -> list[Outcome]:

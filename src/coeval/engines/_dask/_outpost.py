@@ -1,0 +1,184 @@
+"""
+The outpost: what coeval has on a Dask worker. One for each engine that uses the worker; it owns a local pool.
+
+`carry` is the Dask task. It runs in the worker's event loop and holds one of Dask's places there, while the calls
+themselves run in the pool's processes. So a call that crashes, or is ended, does not touch the Dask worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import platform
+import socket
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from distributed import get_worker
+from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.protocol import to_serialize
+
+from coeval.clocks import SYSTEM_CLOCK, clock_id
+from coeval.engines._dask._versions import Versions, mismatch, versions_here
+from coeval.engines._engine import Batch, Function, Outcome
+from coeval.engines.local import LocalEngine
+from coeval.errors import EngineError
+
+# While a parcel runs, what is done of it goes home this often.
+# Shorter: a scheduler of a thousand threads hears too much. Longer: a lost worker costs more repeated work.
+# QUIET_NS (`_flights.py`) is a multiple of it.
+HOLD_S = 0.5
+
+# Function bodies that an outpost keeps, so that each travels to a worker once.
+BODIES_KEPT_MAX = 256
+
+
+async def carry(office: str, number: int, function: tuple[int, str], caller: tuple[str, str, str]) -> None:
+    """
+    Fetch a parcel, have it run here and send its outcomes home. Nothing happens if the parcel is not to be had (again).
+
+    Args:
+        office: the post office's name.
+        number: the parcel's.
+        function: number and name of its function.
+        caller: the caller's `Versions`.
+
+    Raises:
+        EngineError: this worker and the caller do not fit together.
+    """
+    worker = get_worker()
+    outpost = worker.plugins.get(office)
+    if outpost is None:
+        misfit = mismatch(Versions(*caller), versions_here(), f"worker {worker.address}")
+        if misfit:
+            raise EngineError(misfit)
+        outpost = Outpost(office)
+        await worker.plugin_add(plugin=outpost, name=office, catch_errors=False)
+    await outpost.carry(number, Function(*function, b""))
+
+
+def stop(office: str, number: int, item: int, dask_worker: Any) -> bool:
+    """Stop one item of a parcel on this worker; False if it is not here any more. Run by `Client.run`."""
+    outpost = dask_worker.plugins.get(office)
+    return outpost is not None and outpost.stop(number, item)
+
+
+@dataclass(slots=True)
+class _Box:
+    """What came of one parcel and has not been sent yet."""
+
+    left: int
+    outcomes: list[Outcome] = field(default_factory=list)
+    some: asyncio.Event = field(default_factory=asyncio.Event)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Outpost(WorkerPlugin):  # type: ignore[misc]
+    """A local pool on a Dask worker, as many workers as that has threads, and what is under way in it."""
+
+    def __init__(self, office: str) -> None:
+        self.name = office
+
+    # Called by Dask ---------------------------------------------------------------------------------------------------
+
+    def setup(self, worker: Any) -> None:
+        """Open."""
+        self._worker = worker
+        self._loop = asyncio.get_running_loop()
+        self._boxes: dict[int, _Box] = {}
+        self._news: list[Outcome] = []  # workers that introduced themselves
+        self._bodies: OrderedDict[int, bytes] = OrderedDict()
+        self._beginning: dict[int, list[int]] = {}  # parcels that are being fetched, and their items to stop
+        self._me = (socket.gethostname(), os.getpid(), clock_id(SYSTEM_CLOCK), platform.python_version())
+        self._pool = LocalEngine(worker.state.nthreads)
+        self._pool.start(self._deliver)
+
+    async def teardown(self, worker: Any) -> None:
+        """End the pool and everything that runs in it."""
+        boxes, self._boxes = self._boxes, {}
+        for box in boxes.values():
+            box.left = 0
+            box.outcomes.clear()
+            box.some.set()
+            box.done.set()
+        await self._loop.run_in_executor(None, self._pool.close)
+
+    # Parcels ----------------------------------------------------------------------------------------------------------
+
+    async def carry(self, number: int, function: Function) -> None:
+        """See the function `carry`."""
+        knows = function.number in self._bodies
+        self._beginning[number] = []
+        try:
+            parcel = await self._ask("begin", number=number, me=self._me, knows=knows)
+        finally:
+            stops = self._beginning.pop(number)
+        if not parcel:
+            return
+        if not knows:
+            self._bodies[function.number] = parcel["body"]
+            if len(self._bodies) > BODIES_KEPT_MAX:
+                self._bodies.popitem(last=False)
+        body = parcel["body"] if parcel["body"] is not None else self._bodies[function.number]
+        batch: Batch = pickle.loads(parcel["content"])
+        batch = batch._replace(function=function._replace(body=body))
+        box = self._boxes[number] = _Box(len(batch.items))
+        try:
+            self._pool.send(batch)
+            for item in stops:
+                self._pool.stop(number, item)
+            await self._bring(number, box)
+        finally:
+            self._boxes.pop(number, None)
+
+    async def _bring(self, number: int, box: _Box) -> None:
+        last = False
+        while not last:
+            await box.some.wait()
+            if box.left:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(box.done.wait(), HOLD_S)
+            last = box.left == 0
+            outcomes, box.outcomes = [*self._news, *box.outcomes], []
+            self._news.clear()
+            box.some.clear()
+            if not outcomes:
+                return  # torn down
+            alive = [worker.number for worker in self._pool.workers()]
+            wanted = await self._ask(
+                "bring", number=number, outcomes=to_serialize(pickle.dumps(outcomes, 5)), alive=alive, last=last
+            )
+            if not wanted:
+                return
+
+    async def _ask(self, what: str, **message: Any) -> Any:
+        return await getattr(self._worker.scheduler, f"{self.name}-{what}")(worker=self._worker.address, **message)
+
+    def stop(self, number: int, item: int) -> bool:
+        """Stop one item of a parcel that is here, or about to be."""
+        if number in self._beginning:
+            self._beginning[number].append(item)
+            return True
+        return number in self._boxes and self._pool.stop(number, item)
+
+    # The pool ---------------------------------------------------------------------------------------------------------
+
+    def _deliver(self, outcome: Outcome) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            self._loop.call_soon_threadsafe(self._take, outcome)
+
+    def _take(self, outcome: Outcome) -> None:
+        if outcome.batch < 0:
+            self._news.append(outcome)
+            return
+        box = self._boxes.get(outcome.batch)
+        if box is None:
+            return
+        box.outcomes.append(outcome)
+        box.left -= outcome.item_count
+        box.some.set()
+        if box.left == 0:
+            box.done.set()
