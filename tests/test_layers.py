@@ -1,4 +1,4 @@
-"""The layer picture of docs/architecture.md holds: imports point down, and packages on one row do not know each other."""
+"""The layer picture of docs/architecture.md holds: imports point down, and packages on one row stay apart."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ ROWS: tuple[frozenset[str], ...] = (
 )
 LEVEL = {package: level for level, row in enumerate(ROWS) for package in row}
 
+# Importing the first must not bring the second: calls run without numpy, and only `ex.timeline` needs it.
+ONLY_INSIDE_FUNCTIONS = {("executor", "timeline")}
+
 # Who may ask the operating system for the time, or wait by the clock.
 TIME_FILE = "clocks/_clock.py"
 # Waits, with a deadline, for programs under test, whose clocks may be wrong on purpose.
@@ -40,6 +43,7 @@ TIME_NAMES = {
     "clock_gettime_ns",
     "sleep",
 }
+DATETIME_NAMES = ("datetime.now", "datetime.utcnow", "datetime.today", "date.today")
 
 
 def package_of(path: Path) -> str:
@@ -47,12 +51,14 @@ def package_of(path: Path) -> str:
     return part.removesuffix(".py")
 
 
-def imported(tree: ast.AST) -> Iterator[tuple[str, int]]:
+def imported(tree: ast.AST, *, inside_functions: bool = True) -> Iterator[tuple[str, int]]:
     """Every `coeval` module that is imported, at any depth, except for type checkers only."""
     skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             skipped |= {inner for statement in node.body for inner in ast.walk(statement)}
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not inside_functions:
+            skipped |= set(ast.walk(node))
     for node in ast.walk(tree):
         if node in skipped:
             continue
@@ -76,27 +82,32 @@ def violations(package: str, tree: ast.AST) -> list[str]:
         other = module.split(".")[1]
         if other != package and LEVEL.get(other, len(ROWS)) >= LEVEL[package]:
             found.append(f"line {line}: {package} imports {module}, which is not below it")
+    for module, line in imported(tree, inside_functions=False):
+        if (package, module.split(".")[1]) in ONLY_INSIDE_FUNCTIONS:
+            found.append(f"line {line}: {package} imports {module} at once; do it in the function that needs it")
     return found
 
 
 def clock_readings(tree: ast.AST) -> list[str]:
-    """Calls into `time` that only the clock's own file may make."""
-    names = {
-        alias.asname or alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "time"
-        for alias in node.names
-    }
+    """What asks the system for the time, or waits by it, which only the clock's own file may do."""
+    modules = {"time"}
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.asname for alias in node.names if alias.name == "time" and alias.asname}
+        elif isinstance(node, ast.ImportFrom) and node.module == "time":
+            names |= {alias.asname or alias.name for alias in node.names if alias.name in TIME_NAMES}
     return [
         f"line {node.lineno}: {ast.unparse(node)}"
         for node in ast.walk(tree)
-        if (
+        if (isinstance(node, ast.Name) and node.id in names)
+        or (
             isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and node.value.id == "time"
-            and node.attr in TIME_NAMES
+            and (
+                (isinstance(node.value, ast.Name) and node.value.id in modules and node.attr in TIME_NAMES)
+                or ast.unparse(node).endswith(DATETIME_NAMES)
+            )
         )
-        or (isinstance(node, ast.Name) and node.id in names & TIME_NAMES)
     ]
 
 
@@ -133,6 +144,9 @@ def test_the_front_door_imports_nothing_before_it_is_asked() -> None:
         ("engines", "def f():\n    from coeval.executor import Executor"),
         ("timeline", "from coeval.engines import Engine"),
         ("timeline", "from coeval import cli"),
+        ("timeline", "import coeval.executor"),
+        ("clocks", "if not TYPE_CHECKING:\n    from coeval.executor import Executor"),
+        ("executor", "from coeval.timeline import Timeline"),
         ("drawer", ""),
     ],
 )
@@ -145,6 +159,25 @@ def test_the_check_lets_imports_for_type_checkers_pass() -> None:
     assert violations("clocks", ast.parse(source)) == []
 
 
-def test_the_check_finds_readings_of_the_clock() -> None:
-    assert len(clock_readings(ast.parse("import time\ntime.monotonic()\ntime.sleep(1)\ntime.strftime('%Y')"))) == 2
-    assert clock_readings(ast.parse("from time import sleep\nsleep(1)"))
+def test_the_check_lets_an_executor_import_the_timeline_when_it_is_asked_for() -> None:
+    source = "def timeline(self):\n    from coeval.timeline import Timeline"
+    assert violations("executor", ast.parse(source)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time\ntime.monotonic()",
+        "import time as clock\nclock.sleep(1)",
+        "from time import sleep\nsleep(1)",
+        "from time import time_ns as now\nask = now",
+        "from datetime import datetime\ndatetime.now()",
+        "import datetime\ndatetime.date.today()",
+    ],
+)
+def test_the_check_finds_readings_of_the_clock(source: str) -> None:
+    assert len(clock_readings(ast.parse(source))) == 1
+
+
+def test_the_check_lets_time_be_written_as_text() -> None:
+    assert clock_readings(ast.parse("import time\ntime.strftime('%Y', when)\ndatetime.fromtimestamp(0, UTC)")) == []

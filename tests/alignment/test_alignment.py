@@ -140,17 +140,18 @@ def test_estimates_satisfy_every_message_each_clocks_order_and_the_bounds(case: 
         assert sent <= received
 
 
-@given(traffic(), st.integers(-(10**19), 10**19))
-def test_an_order_that_is_told_is_true(case: Traffic, shift: int) -> None:
+@given(traffic(), st.integers(-(10**7), 10**7))
+def test_an_order_that_is_told_is_true(case: Traffic, shift_ns: int) -> None:
     alignment = aligned(case.messages)
     near = [message.sent_ns if message.sender == NEAR else message.received_ns for message in case.messages]
     for far_reading in case.readings:
-        for near_reading in {*near, round(case.pair.near(far_reading)) + shift % 10**7}:
+        for near_reading in {*near, round(case.pair.near(far_reading)) + shift_ns}:
             answer = alignment.before(Stamp(FAR, far_reading), Stamp(NEAR, near_reading))
             mirrored = alignment.before(Stamp(NEAR, near_reading), Stamp(FAR, far_reading))
             assert answer is not True or case.pair.near(far_reading) <= near_reading
             assert answer is not False or case.pair.near(far_reading) >= near_reading
-            assert answer is None or mirrored is None or answer != mirrored or not answer
+            assert not (answer and mirrored)
+            assert not answer or mirrored is False
 
 
 def test_a_message_proves_its_order_where_the_bounds_do_not() -> None:

@@ -14,7 +14,10 @@ from coeval.alignment._rate import Rate
 
 TIGHT_NS = 3
 
-slopes = st.integers(-(10**5), 10**5).map(lambda value: Fraction(value, 10**9))
+slopes = st.one_of(st.integers(-(10**5), 10**5), st.integers(-4 * 10**8, 4 * 10**8)).map(
+    lambda value: Fraction(value, 10**9)
+)
+residues = st.one_of(st.integers(-4, 4), st.integers(-(10**6), 10**6))
 spans = st.sampled_from((20, 10**6, 10**15, SPAN_NS_LIMIT))
 
 
@@ -23,7 +26,7 @@ def ceilings(draw: st.DrawFn) -> tuple[list[tuple[int, int]], Rate, Rate, list[i
     span = draw(spans)
     low, high = sorted((draw(slopes), draw(slopes)))
     x = st.integers(0, span)
-    points = [(at, at + draw(st.integers(-(10**6), 10**6))) for at in draw(st.lists(x, min_size=1, max_size=15))]
+    points = [(at, at + draw(residues)) for at in draw(st.lists(x, min_size=1, max_size=15))]
     asked = draw(st.lists(st.integers(-span // 2, span + span // 2), min_size=1, max_size=10))
     return points, Rate.down(low), Rate.up(high), asked + [at for at, _ in points]
 

@@ -100,6 +100,19 @@ def test_clocks_without_messages_between_them_are_ordered_by_their_anchors() -> 
     assert alignment.before(Stamp(third, 0), Stamp(NEAR, 0)) is False
 
 
+def test_assumed_bounds_of_one_clock_reach_the_other_through_each_message() -> None:
+    second = 10**9
+    anchors = [
+        Anchor(FAR, at * second, NOW + at * second - 10, NOW + at * second + 10, "test") for at in range(0, 1001, 100)
+    ]
+    messages = [Message(NEAR, 550 * second, FAR, 550 * second), Message(FAR, 550 * second, NEAR, 550 * second)]
+    alignment = align(Messages.of(messages), reference=NEAR, anchors=anchors)
+    near, far = (alignment.instant(Stamp(clock, 550 * second), "assumed") for clock in (NEAR, FAR))
+    assert near == far
+    assert near.width_ns is not None
+    assert near.width_ns < 250_000
+
+
 def test_the_report_says_first_how_the_reference_clock_lies_against_utc() -> None:
     anchors = [Anchor(NEAR, 1000, NOW - 5, NOW + 5, "test"), Anchor(FAR, 0, NOW - 50, NOW + 50, "test")]
     first, second = align(Messages.of(EXCHANGE), reference=NEAR, anchors=anchors).report()

@@ -49,6 +49,11 @@ class TestInline(EngineContract):
         "test_many_calls_in_a_row_that_kill_their_workers_fail_alone": NO_PROCESS,
         "test_killed_call_leaves_no_process_of_its_own": NO_PROCESS,
         "test_closed_executor_leaves_no_process_that_a_call_started": NO_PROCESS,
+        "test_killed_call_takes_the_workers_of_its_own_executor_along": NO_PROCESS,
+        "test_forked_child_that_returns_from_its_call_harms_nobody": NO_PROCESS,
+        "test_every_call_has_exactly_one_outcome_in_a_storm_of_faults": NO_PROCESS,
+        "test_call_that_breaks_the_standard_streams_harms_nobody": NO_PROCESS,
+        "test_call_that_closes_every_descriptor_fails_alone": NO_PROCESS,
         "test_thread_that_a_call_left_behind_does_not_keep_the_executor_open": NO_PROCESS,
         "test_argument_that_kills_its_worker_when_rebuilt_fails_alone": NO_PROCESS,
         "test_function_that_kills_its_worker_when_rebuilt_fails_alone": NO_PROCESS,
@@ -92,7 +97,12 @@ def behaviours_and_gaps() -> str:
     reasons: list[str] = []
     lines: list[str] = []
     for chapter in CHAPTERS:
-        lines += ["", f"### {inspect.getdoc(chapter)}", "", f"| behaviour | {' | '.join(ENGINES)} |"]
+        lines += [
+            "",
+            f"### {(inspect.getdoc(chapter) or '').removesuffix('.')}",
+            "",
+            f"| behaviour | {' | '.join(ENGINES)} |",
+        ]
         lines += [f"|---|{'---|' * len(ENGINES)}"]
         for name in vars(chapter):
             if name.startswith("test_"):

@@ -145,10 +145,9 @@ class Alignment:
             self._track(stamp.clock, self._to_clock)
         if first.clock == second.clock:
             return first < second
-        if self._order.proves(first, second):
-            return True
-        if self._order.proves(second, first):
-            return False
+        forth, back = self._order.proves(first, second), self._order.proves(second, first)
+        if forth or back:
+            return not back  # both: without a nanosecond between them, a tie
         # On UTC two clocks share the error of the way there, so the reference clock's own axis tells more.
         for tracks in (self._to_clock, self._to_utc):
             if tracks is not None:

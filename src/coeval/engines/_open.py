@@ -36,6 +36,10 @@ def open_engine(url: str | None = None, max_workers: int | None = None) -> Engin
         from coeval.engines.inline import InlineEngine
 
         return InlineEngine()
+    if scheme in ("dask", "dask+tls"):
+        from coeval.engines.dask import DaskEngine
+
+        return DaskEngine(text, max_workers)
     return _from_entry_point(text, scheme, max_workers)
 
 
@@ -52,7 +56,7 @@ def _from_entry_point(url: str, scheme: str, max_workers: int | None) -> Engine:
 
     found = {point.name: point for point in entry_points(group="coeval.engines")}
     if scheme not in found:
-        known = ", ".join(sorted({"local", "inline:", *found}))
+        known = ", ".join(sorted({"local", "inline:", "dask://host:port", *found}))
         raise _unknown(url, f"known engines: {known}")
     engine: object = found[scheme].load()(url, max_workers)
     if not isinstance(engine, Engine):

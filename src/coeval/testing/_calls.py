@@ -100,6 +100,10 @@ class TwoArguments(Exception):
         super().__init__(f"{first} and {second}")
 
 
+class Fatal(BaseException):
+    """Not an `Exception`."""
+
+
 class NoWords(Exception):
     """Cannot say what it is."""
 
@@ -207,6 +211,45 @@ def start_process_and_spin(trace: Path) -> None:
     spin()
 
 
+def fork_and_return(number: int, folder: Path) -> int:
+    """Fork, and let the child return as well, as a `sys.exit` in it would. Each leaves a trace."""
+    child = os.fork()
+    touch(folder / f"{number}-{'parent' if child else 'child'}")
+    if child:
+        os.waitpid(child, 0)
+    return number
+
+
+def leave_process_group_and_spin() -> None:
+    """Join the process group of the parent process, where nobody would look for a worker, and go on for ever."""
+    os.setpgid(0, os.getpgid(os.getppid()))
+    spin()
+
+
+def halt() -> None:
+    """Stop this process, until somebody lets it go on."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    spin()
+
+
+def use_own_executor(numbers: list[int]) -> list[int]:
+    """Run calls of its own on a pool of its own."""
+    from coeval.executor import Executor
+
+    with Executor("local:1") as executor:
+        return list(executor.map(square, numbers))
+
+
+def use_own_executor_and_end(trace: Path) -> None:
+    """Leave the process id of a worker of a pool of its own, and die."""
+    from coeval.executor import Executor
+
+    executor = Executor("local:1")
+    _leave_text(trace, str(executor.submit(pid).result()))
+    os.kill(os.getpid(), signal.SIGKILL)
+    threading.Event().wait(60)
+
+
 def leave_thread_behind(gate: Gate) -> str:
     """Start a thread that waits at a gate and that Python would wait for."""
     threading.Thread(target=gate.wait, name="left-behind", daemon=False).start()
@@ -222,6 +265,23 @@ def spin() -> None:
 def spin_in_c(additions: int = 10**15) -> None:
     """Stay inside one C function, which never lets go of the interpreter; it adds some 100 million times a second."""
     sum(itertools.repeat(0, additions))
+
+
+def act(deed: str) -> str:
+    """Do one of several things that calls may do to their worker."""
+    match deed:
+        case "raise":
+            raise LookupError(deed)
+        case "exit":
+            sys.exit(3)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+            threading.Event().wait(60)
+        case "spin":
+            spin()
+        case "lock":
+            return threading.Lock()  # type: ignore[return-value]
+    return deed
 
 
 def spin_at(number: int, endless: int) -> int:
@@ -282,6 +342,28 @@ def close_standard_streams() -> str:
         with contextlib.suppress(OSError):
             os.close(number)
     return "closed"
+
+
+def close_every_descriptor() -> str:
+    """Close all but the standard streams, those of the engine too."""
+    os.closerange(3, 1024)
+    return "closed"
+
+
+class Unflushable:
+    """Stands in for a stream, badly."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        raise RuntimeError("cannot be flushed")
+
+
+def break_standard_streams() -> str:
+    """Put something in the place of the standard streams that cannot do what they can."""
+    sys.stdout = sys.stderr = Unflushable()  # type: ignore[assignment]
+    return "broken"
 
 
 def print_much(lines: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import signal
 import socket
@@ -9,8 +10,10 @@ import sys
 import threading
 import time
 import types
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,9 +22,11 @@ from coeval.errors import (
     CallExited,
     CallFailed,
     CallNotSendable,
+    CallStopped,
     RemoteError,
     RemoteTraceback,
     ResultNotSendable,
+    TimeLimitExceeded,
     WorkerDied,
 )
 from coeval.testing import _calls as calls
@@ -54,6 +59,11 @@ class Faults(Subject):
         assert isinstance(error, CallExited)
         assert error.code is None
         self.check_facts(ex, error, "coeval.testing._calls:raise_error", "(KeyboardInterrupt)")
+
+    def test_exception_that_is_no_exception_class_fails_alone(self, ex: Executor) -> None:
+        """One that derives from `BaseException` only."""
+        error = self.failure_among_others(ex, calls.raise_error, calls.Fatal("end of it"))
+        assert (type(error), error.args) == (calls.Fatal, ("end of it",))
 
     def test_recursion_error_fails_alone(self, ex: Executor) -> None:
         assert type(self.failure_among_others(ex, calls.recurse, 0)) is RecursionError
@@ -136,6 +146,25 @@ class Faults(Subject):
         with self.executor() as own:
             child = own.submit(calls.leave_process_behind, trace).result(self.patience_s)
         self.check_gone(child)
+
+    def test_call_can_use_an_executor_of_its_own(self, ex: Executor) -> None:
+        assert ex.submit(calls.use_own_executor, [1, 2, 3]).result(self.patience_s) == [1, 4, 9]
+
+    @may_end_the_process
+    def test_killed_call_takes_the_workers_of_its_own_executor_along(self, ex: Executor, tmp_path: Path) -> None:
+        trace = tmp_path / "pid"
+        error = self.failure_among_others(ex, calls.use_own_executor_and_end, trace)
+        assert isinstance(error, WorkerDied)
+        self.check_gone(int(trace.read_text()))
+
+    @may_end_the_process
+    def test_forked_child_that_returns_from_its_call_harms_nobody(self, tmp_path: Path) -> None:
+        numbers = list(range(6))
+        with self.executor() as own:
+            assert list(own.map(calls.fork_and_return, numbers, [tmp_path] * 6)) == numbers
+            assert list(own.map(calls.fork_and_return, numbers, [tmp_path] * 6, chunksize=3)) == numbers
+        traces = {f"{number}-{who}" for number in numbers for who in ("parent", "child")}
+        assert {path.name for path in tmp_path.iterdir()} == traces
 
     @may_end_the_process
     def test_thread_that_a_call_left_behind_does_not_keep_the_executor_open(self, tmp_path: Path) -> None:
@@ -252,6 +281,41 @@ class Faults(Subject):
         assert type(error) is calls.NoWords
         assert "in raise_no_words" in str(error.__cause__)
 
+    @may_end_the_process
+    @pytest.mark.parametrize("seed", range(3))
+    def test_every_call_has_exactly_one_outcome_in_a_storm_of_faults(self, seed: int) -> None:
+        random = Random(seed)
+        deeds = random.choices(
+            ["finish", "raise", "exit", "die", "spin", "lock", "stop"], weights=[60, 6, 6, 6, 3, 6, 6], k=120
+        )
+        told: list[str] = []
+        with self.executor() as own:
+            futures: list[Future[str]] = []
+            for deed in deeds:
+                future = own.options(time_limit=0.05 if deed == "spin" else None).submit(calls.act, deed)
+                future.add_done_callback(lambda _, deed=deed: told.append(deed))  # type: ignore[misc]
+                futures.append(future)
+                if deed == "stop":
+                    own.stop(random.choice(futures))
+            concurrent.futures.wait(futures, 4 * self.patience_s)
+        assert sorted(told) == sorted(deeds), "each future is resolved once"
+        expected: dict[str, type] = {
+            "raise": LookupError,
+            "exit": CallExited,
+            "die": WorkerDied,
+            "spin": TimeLimitExceeded,
+            "lock": ResultNotSendable,
+        }
+        for deed, future in zip(deeds, futures, strict=True):
+            if future.cancelled() or isinstance(future.exception(), CallStopped):
+                assert "stop" in deeds
+            elif deed in expected:
+                assert isinstance(future.exception(), expected[deed])
+            else:
+                assert future.result() == deed
+        counts = own.statistics()
+        assert counts.submitted == len(deeds) == counts.finished + counts.failed + counts.cancelled
+
     # Its surroundings ---------------------------------------------------------------------------------------------
 
     @may_end_the_process
@@ -262,6 +326,20 @@ class Faults(Subject):
             assert list(own.map(calls.square, range(10))) == [number * number for number in range(10)]
         for number in range(3):
             os.fstat(number)
+
+    @may_end_the_process
+    def test_call_that_breaks_the_standard_streams_harms_nobody(self) -> None:
+        with self.executor() as own:
+            broken = [own.submit(calls.break_standard_streams) for _ in range(2 * self.workers)]
+            assert [future.result(self.patience_s) for future in broken] == ["broken"] * (2 * self.workers)
+            assert list(own.map(calls.square, range(10))) == [number * number for number in range(10)]
+        assert not isinstance(sys.stdout, calls.Unflushable)
+
+    @may_end_the_process
+    def test_call_that_closes_every_descriptor_fails_alone(self) -> None:
+        with self.executor() as own:
+            error = self.failure_among_others(own, calls.close_every_descriptor)
+        assert isinstance(error, WorkerDied)
 
     def test_call_that_prints_much_harms_nobody(self, ex: Executor) -> None:
         future = ex.submit(calls.print_much, 20_000)

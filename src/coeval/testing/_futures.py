@@ -323,6 +323,26 @@ class Futures(Subject):
                 script.kill()
                 gate.open()
 
+    def test_interrupted_program_that_never_closes_its_executor_ends(self, tmp_path: Path) -> None:
+        gate = self.gate(tmp_path)
+        body = f"""
+            import os, pathlib, sys
+            from coeval.testing import Gate
+            from coeval.testing._calls import pass_gate
+            sys.stderr = open(os.devnull, "w")
+            gate = Gate(pathlib.Path({str(gate.folder)!r}), {self.patience_s})
+            make_executor().submit(pass_gate, gate).result()
+        """
+        with self.start_script(tmp_path, body) as script:
+            try:
+                gate.wait_for_arrivals(1)
+                script.send_signal(signal.SIGINT)
+                script.wait(self.patience_s / 2)
+                assert script.returncode
+            finally:
+                script.kill()
+                gate.open()
+
     @may_end_the_process
     def test_interrupt_while_the_with_block_waits_ends_what_runs(self, tmp_path: Path) -> None:
         gate = self.gate(tmp_path)

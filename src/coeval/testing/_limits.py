@@ -107,7 +107,11 @@ class Limits(Subject):
             with pytest.raises(UnsupportedByEngine, match="time_limit"):
                 self.executor(time_limit=AMPLE_S)
 
-    @pytest.mark.parametrize("work", [calls.spin, calls.spin_in_c], ids=["in Python", "in C"])
+    @pytest.mark.parametrize(
+        "work",
+        [calls.spin, calls.spin_in_c, calls.halt, calls.leave_process_group_and_spin],
+        ids=["in Python", "in C", "halted", "out of its process group"],
+    )
     def test_call_over_its_time_limit_is_ended_alone(self, ex: Executor, work: Any) -> None:
         error = self.failure_among_others(ex.options(time_limit=SHORT_S), work)
         assert isinstance(error, TimeLimitExceeded)

@@ -6,7 +6,7 @@ import itertools
 import operator
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -71,8 +71,9 @@ class Map(Subject):
 
     @pytest.mark.parametrize(("option", "value"), [("chunksize", 0), ("chunksize", -1), ("buffersize", 0)])
     def test_senseless_sizes_are_refused(self, ex: Executor, option: str, value: int) -> None:
+        options: dict[str, Any] = {option: value}
         with pytest.raises(ValueError, match=option):
-            ex.map(calls.square, [1], **{option: value})
+            ex.map(calls.square, [1], **options)
 
     def test_map_raises_timeout_error_when_a_result_is_late(self, ex: Executor, tmp_path: Path) -> None:
         gate = self.gate(tmp_path)

@@ -1,5 +1,5 @@
 """
-The calls of a recording as columns: one row for each item of an outcome, with its call, its process and its four stamps.
+The calls of a recording as columns: one row for each item of an outcome, with its call, its process and four stamps.
 
 Rows of a recording are small tuples that name each other by numbers; this file follows the names once, for all rows at
 the same time, so that a million calls take seconds. Numbers come from a file and may be anything: none of them is ever
@@ -113,7 +113,9 @@ class _ItemIndex:
 
 def attempts_of(recording: Recording) -> Attempts:
     """Follow the recording's numbers, and lay every attempt at every call out in columns."""
-    sent_executor, sent_batch, sent_attempt, sent_ns = columns(recording.sent, SentRow, "executor batch attempt sent_ns")
+    sent_executor, sent_batch, sent_attempt, sent_ns = columns(
+        recording.sent, SentRow, "executor batch attempt sent_ns"
+    )
     lengths = column(len(row.calls) for row in recording.sent)
     calls = column(chain.from_iterable(row.calls for row in recording.sent))
     offsets = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths)))
@@ -159,7 +161,7 @@ def attempts_of(recording: Recording) -> Attempts:
         all_sent,
         np.concatenate((outcome_codes[piece], np.full(len(open_flat), len(outcome_names) - 1))),
         outcome_names,
-        np.concatenate((process_index(recording)(process)[piece], np.full(len(open_flat), NOBODY))),
+        np.concatenate((ProcessIndex(recording).find(process)[piece], np.full(len(open_flat), NOBODY))),
         _drivers(recording, all_executor),
         stamps,
         np.maximum(shared_by, 1),
@@ -190,7 +192,7 @@ def position_in(sorted_keys: Int64Array, keys: Int64Array) -> Int64Array:
     return np.where(sorted_keys[place] == keys, place, NOBODY)
 
 
-class process_index:  # noqa: N801  (a function that is prepared once)
+class ProcessIndex:
     """From process numbers of the recording to indices into `recording.processes`; NOBODY where it is not there."""
 
     def __init__(self, recording: Recording) -> None:
@@ -198,7 +200,7 @@ class process_index:  # noqa: N801  (a function that is prepared once)
         self._order = np.argsort(numbers, kind="stable")
         self._numbers = numbers[self._order]
 
-    def __call__(self, numbers: Int64Array) -> Int64Array:
+    def find(self, numbers: Int64Array) -> Int64Array:
         place = position_in(self._numbers, numbers)
         return np.where(place < 0, NOBODY, self._order[np.maximum(place, 0)]) if len(self._order) else place
 

@@ -125,7 +125,7 @@ class TimelineCalls(Sequence[TimelineCall]):
         return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
     def inconsistencies(self) -> Iterator[str]:
-        """Durations that are below zero whatever the truth within the bounds is: one sentence for each pair of clocks."""
+        """Durations that are certainly below zero: one sentence for each pair of clocks."""
         for begin, end in ((HANDED_OVER, STARTED), (STARTED, FINISHED), (FINISHED, SEEN)):
             yield from self._backwards(begin, end)
 
@@ -137,7 +137,7 @@ class TimelineCalls(Sequence[TimelineCall]):
         early, late = self._placed[begin].earliest, self._placed[end].latest
         apart = there & (first != second) & (early != UNKNOWN_EARLIEST) & (late != UNKNOWN_LATEST) & (late < early)
         rows = np.flatnonzero(same | apart)
-        pairs, example, counts = np.unique(
+        _, example, counts = np.unique(
             np.stack((first[rows], second[rows]), axis=1), axis=0, return_index=True, return_counts=True
         )
         for index, count in zip(example.tolist(), counts.tolist(), strict=True):
@@ -171,9 +171,7 @@ class TimelineCalls(Sequence[TimelineCall]):
         attempts = self._attempts
         process = self._names.process(int(attempts.process[row]))
         stamps = self._stamps(row)
-        instants = [
-            None if stamp is None else placed[row] for stamp, placed in zip(stamps, self._placed, strict=True)
-        ]
+        instants = [None if stamp is None else placed[row] for stamp, placed in zip(stamps, self._placed, strict=True)]
         shared_by = int(attempts.shared_by[row])
         failure = int(attempts.failure[row])
         return CallAttempt(

@@ -20,7 +20,7 @@ from coeval.timeline._attempts import (
     Attempts,
     Int64Array,
     columns,
-    process_index,
+    ProcessIndex,
 )
 from coeval.timeline._event import TimelineEvent, TimelineEventKind
 from coeval.timeline._evidence import Evidence
@@ -86,7 +86,6 @@ class Names:
 
 
 _UNKNOWN_PROCESS = ProcessRow(NOBODY, "", "", 0, "", "", NOBODY)
-
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -168,7 +167,10 @@ class TimelineEvents(Sequence[TimelineEvent]):
         self.begins = placed.taken(order)
         self.clock_codes, self.clocks = clock_codes[order], clocks
         self._ends = place(
-            evidence.alignment, clocks, np.where(self._part.end == _NO_READING, NOBODY, self.clock_codes), self._part.end
+            evidence.alignment,
+            clocks,
+            np.where(self._part.end == _NO_READING, NOBODY, self.clock_codes),
+            self._part.end,
         )
 
     def __len__(self) -> int:
@@ -293,7 +295,7 @@ def _failure_parts(recording: Recording, attempts: Attempts) -> Iterator[_Part]:
 def _row_parts(recording: Recording, attempts: Attempts) -> Iterator[_Part]:
     events = recording.events
     process, executor, batch, item, reading = columns(events, EventRow, "process executor batch item reading_ns")
-    process = process_index(recording)(process)
+    process = ProcessIndex(recording).find(process)
     attempt = attempts.find(executor, batch, item)
     end = np.fromiter(
         (_NO_READING if row.end_ns is None else row.end_ns for row in events), dtype=np.int64, count=len(events)
@@ -310,7 +312,7 @@ def _seen_parts(recording: Recording, attempts: Attempts) -> Iterator[_Part]:
     workers = np.array([row.role != "driver" for row in recording.processes], dtype=np.bool_)
     snapshot_process, before, after = columns(recording.clocks, ClockRow, "process raw_before_ns raw_after_ns")
     event_process, event_reading = columns(recording.events, EventRow, "process reading_ns")
-    find = process_index(recording)
+    find = ProcessIndex(recording).find
     process = np.concatenate(
         [attempts.process, attempts.process, find(snapshot_process), find(snapshot_process), find(event_process)]
     )

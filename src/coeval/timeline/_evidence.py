@@ -225,7 +225,7 @@ def _without_suspends(
                 hard &= ~elsewhere
                 problems.append(
                     f"the host of the reference clock {clock} was suspended during the run. Its raw clock stood still "
-                    f"then, so {int(elsewhere.sum())} messages with other hosts' clocks were set aside and these hosts' "
+                    f"then, so {int(elsewhere.sum())} messages with other hosts' clocks were set aside and their "
                     f"times are unknown. Keep the driver's host awake."
                 )
             continue
@@ -237,13 +237,12 @@ def _without_suspends(
 
 def _touches(messages: Messages, code: int, step: WallStep) -> BoolArray:
     def within(readings: Int64Array) -> BoolArray:
-        return (readings >= step.raw_earliest_ns) & (readings <= step.raw_latest_ns)
+        inside: BoolArray = (readings >= step.raw_earliest_ns) & (readings <= step.raw_latest_ns)
+        return inside
 
-    sent = (messages.sender == code) & within(messages.sent_ns)
-    received: BoolArray = (messages.receiver == code) & within(messages.received_ns)
-    return sent | received
+    sent: BoolArray = (messages.sender == code) & within(messages.sent_ns)
+    return sent | ((messages.receiver == code) & within(messages.received_ns))
 
 
 def _host(recording: Recording, index: int) -> str:
     return recording.processes[index].host if index >= 0 else "the driver"
-

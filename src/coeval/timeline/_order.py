@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def _sorted_tie(
             if group < 0:
                 continue
             values = sorted(steps)
-            for earlier, later in zip(values, values[1:], strict=False):
+            for earlier, later in pairwise(values):
                 for row in steps[earlier]:
                     releases[row] += steps[later]
                 for row in steps[later]:

@@ -55,8 +55,8 @@ def format_utc_offset(offset: timedelta) -> str:
 
 def format_duration_ns(ns: int | None) -> str:
     """
-    A duration to three digits, below a minute: `0 s`, `417 ns`, `-1.25 ms`, `12.3 s`; above: `3 min 07 s`, `2 h 03 min`,
-    `4 d 05 h`, cut to the smaller unit.
+    A duration to three digits, below a minute: `0 s`, `417 ns`, `-1.25 ms`, `12.3 s`; above: `3 min 07 s`,
+    `2 h 03 min`, `4 d 05 h`, cut to the smaller unit.
     """
     if ns is None:
         return UNKNOWN
@@ -131,8 +131,6 @@ def _short(ns: int, *, round_up: bool, digits: int) -> str:
             if count < 10 ** (digits if decimals else 3):
                 break
         else:
-            continue
-        if unit != "s" and count >= 1000 * 10**decimals:
             continue
         whole, rest = divmod(count, 10**decimals)
         return f"{whole}.{rest:0{decimals}} {unit}" if decimals else f"{whole} {unit}"

@@ -44,7 +44,7 @@ class PostOffice(SchedulerPlugin):  # type: ignore[misc]
         self._scheduler = scheduler
         self._state = OfficeState()
         self._arrival = asyncio.Event()
-        self._outgoing: asyncio.Queue[tuple[Any, ...] | None] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[list[Any] | None] = asyncio.Queue()
         self._open = True
         self._last_words: dict[str, str] = {}
         self._expected: set[str] = set()
@@ -79,7 +79,7 @@ class PostOffice(SchedulerPlugin):  # type: ignore[misc]
         finally:
             await self._leave()
             if polite:
-                self._outgoing.put_nowait(("closed",))
+                self._outgoing.put_nowait(["closed"])
             self._outgoing.put_nowait(None)
             with contextlib.suppress(Exception):
                 await writer
@@ -98,6 +98,8 @@ class PostOffice(SchedulerPlugin):  # type: ignore[misc]
 
     async def _withdraw(self, number: int) -> str:
         """Do not hand a parcel out: "waiting" if it was still here, else the worker that has it, or ""."""
+        if not await self._arrived(number):
+            return ""
         return "waiting" if self._state.withdraw(number) else self._state.where(number)
 
     async def _give_up(self, number: int) -> str:
@@ -105,6 +107,14 @@ class PostOffice(SchedulerPlugin):  # type: ignore[misc]
         if self._state.withdraw(number):
             return "waiting"
         return "begun" if self._state.give_up(number) else ""
+
+    async def _arrived(self, number: int) -> bool:
+        while self._open and number > self._state.latest:
+            try:
+                await asyncio.wait_for(self._arrival.wait(), ARRIVAL_S_MAX)
+            except TimeoutError:
+                return False
+        return self._open
 
     def _announce_arrival(self) -> None:
         self._arrival.set()
@@ -132,23 +142,16 @@ class PostOffice(SchedulerPlugin):  # type: ignore[misc]
     # The outposts -----------------------------------------------------------------------------------------------------
 
     async def _begin(self, number: int, worker: str, me: tuple[Any, ...], knows: bool) -> dict[str, Any]:
-        while self._open and number > self._state.latest:
-            try:
-                await asyncio.wait_for(self._arrival.wait(), ARRIVAL_S_MAX)
-            except TimeoutError:
-                return {}
-        if not self._open:
-            return {}
-        parcel = self._state.begin(number, worker)
+        parcel = self._state.begin(number, worker) if await self._arrived(number) else None
         if parcel is None:
             return {}
-        self._outgoing.put_nowait(("begun", number, worker, me))
+        self._outgoing.put_nowait(["begun", number, worker, me])
         return {"content": parcel.content, "body": None if knows else parcel.body}
 
     async def _bring(self, number: int, worker: str, outcomes: Any, alive: Sequence[int], last: bool) -> bool:
         if not self._state.brought(number, worker, last=last):
             return False
-        self._outgoing.put_nowait(("came", number, worker, outcomes, alive))
+        self._outgoing.put_nowait(["came", number, worker, outcomes, alive])
         return True
 
     # Dask -------------------------------------------------------------------------------------------------------------
@@ -162,7 +165,7 @@ class PostOffice(SchedulerPlugin):  # type: ignore[misc]
         lost = self._state.worker_gone(worker)
         expected = worker in self._expected
         self._expected.discard(worker)
-        self._outgoing.put_nowait(("lost", lost, worker, expected, self._last_words.pop(worker, "")))
+        self._outgoing.put_nowait(["lost", lost, worker, expected, self._last_words.pop(worker, "")])
         self._tell_cluster()
 
     def log_event(self, topic: str, msg: Any) -> None:
@@ -178,4 +181,4 @@ class PostOffice(SchedulerPlugin):  # type: ignore[misc]
             self._expected.add(str(worker))
 
     def _tell_cluster(self) -> None:
-        self._outgoing.put_nowait(("cluster", len(self._scheduler.workers), self._scheduler.total_nthreads))
+        self._outgoing.put_nowait(["cluster", len(self._scheduler.workers), self._scheduler.total_nthreads])

@@ -110,19 +110,19 @@ class Outpost(WorkerPlugin):  # type: ignore[misc]
 
     async def carry(self, number: int, function: Function) -> None:
         """See the function `carry`."""
-        knows = function.number in self._bodies
+        known = self._bodies.get(function.number)
         self._beginning[number] = []
         try:
-            parcel = await self._ask("begin", number=number, me=self._me, knows=knows)
+            parcel = await self._ask("begin", number=number, me=self._me, knows=known is not None)
         finally:
             stops = self._beginning.pop(number)
         if not parcel:
             return
-        if not knows:
+        if known is None:
             self._bodies[function.number] = parcel["body"]
             if len(self._bodies) > BODIES_KEPT_MAX:
                 self._bodies.popitem(last=False)
-        body = parcel["body"] if parcel["body"] is not None else self._bodies[function.number]
+        body = parcel["body"] if known is None else known
         batch: Batch = pickle.loads(parcel["content"])
         batch = batch._replace(function=function._replace(body=body))
         box = self._boxes[number] = _Box(len(batch.items))

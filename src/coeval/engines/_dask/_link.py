@@ -1,0 +1,289 @@
+"""
+The caller's end of the network: a thread with an event loop of its own, and in it a Dask client, the channel to the
+post office, and the tasks.
+
+What comes is told to the engine as tuples, through a function that never waits:
+
+    ("begun", parcel, worker address, (host, pid, clock, python))
+    ("came", parcel, worker address, pickled outcomes, numbers of the workers alive there, seen_ns)
+    ("lost", parcels, worker address, expected, what is known about it)
+    ("unrun", parcel, fate, innocent, reason): Dask will not run its task; the fate is the post office's answer
+    ("cluster", workers, threads)
+    ("broken", reason): nothing more will come
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
+
+from distributed import Client, KilledWorker, LocalCluster, Security, wait
+from distributed.client import FuturesCancelledError
+from distributed.comm import connect
+from distributed.protocol import to_serialize
+
+from coeval.clocks import Clock
+from coeval.engines._dask._office import PostOffice
+from coeval.engines._dask._outpost import carry, stop
+from coeval.engines._dask._url import Place
+from coeval.engines._dask._versions import Versions, mismatches, versions_here
+from coeval.errors import EngineError
+
+# Shorter: a busy scheduler is given up. Longer: a wrong address is told of late.
+CONNECT_S_MAX = 5.0
+
+# A question to the scheduler or a worker is given up after this.
+ANSWER_S_MAX = 30.0
+
+# How long the cluster has for ending what is ours. The scheduler does that also if nobody waits for it.
+CLOSE_S_MAX = 10.0
+
+# Functions whose bodies the scheduler keeps for workers that have not seen them.
+BODIES_KEPT_MAX = 256
+
+T = TypeVar("T")
+
+
+class Letter(NamedTuple):
+    """
+    A parcel on its way out.
+
+    Attributes:
+        number: the parcel's.
+        function: number and name of its function.
+        body: that function's body.
+        content: the pickled batch without that body.
+    """
+
+    number: int
+    function: tuple[int, str]
+    body: bytes
+    content: bytes
+
+
+class Link:
+    """
+    Args:
+        place: where the cluster is.
+        tell: told what comes.
+        leaves: asked just before a parcel leaves, by its number; False: it is not wanted any more.
+    """
+
+    def __init__(
+        self, place: Place, tell: Callable[[tuple[Any, ...]], None], leaves: Callable[[int], bool], clock: Clock
+    ) -> None:
+        self._place = place
+        self._tell = tell
+        self._leaves = leaves
+        self._clock = clock
+        self._office = f"coeval-{uuid.uuid4().hex[:12]}"
+        self._thread = threading.Thread(target=self._run, name="coeval-dask-link", daemon=True)
+        self._started = threading.Event()
+        self._trouble: BaseException | None = None
+        self._watched: dict[int, asyncio.Task[None]] = {}
+        self._bodies: OrderedDict[int, None] = OrderedDict()
+
+    # From any thread --------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """
+        Connect, compare versions and open the post office.
+
+        Raises:
+            EngineError: the scheduler does not answer, or somebody there does not fit.
+        """
+        self._thread.start()
+        self._started.wait()
+        if self._trouble is not None:
+            self._thread.join()
+            raise self._trouble
+
+    def post(self, letter: Letter) -> None:
+        """Send a parcel."""
+        self._loop.call_soon_threadsafe(self._outgoing.put_nowait, letter)
+
+    def withdraw(self, number: int) -> str:
+        """Call a parcel back: "waiting" if that worked, else the address of the worker that has it, or ""."""
+        answer: str = self._ask(self._call_office("withdraw", number=number)) or ""
+        return answer
+
+    def stop_at(self, worker: str, number: int, item: int) -> bool:
+        """Stop an item of a parcel that a Dask worker has."""
+        return self._ask(self._stop_at(worker, number, item))
+
+    def close(self) -> None:
+        """End everything of ours on the cluster and the connection to it. Safe to call twice."""
+        with contextlib.suppress(RuntimeError):  # it has ended by itself
+            self._loop.call_soon_threadsafe(self._outgoing.put_nowait, None)
+        self._thread.join()
+
+    def _ask(self, question: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(question, ANSWER_S_MAX), self._loop).result()
+
+    # The thread -------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._live())
+        except BaseException as error:
+            if self._started.is_set():
+                self._tell(("broken", f"{type(error).__qualname__}: {error}"))
+            else:
+                self._trouble = error
+                self._started.set()
+
+    async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._outgoing: asyncio.Queue[Letter | None] = asyncio.Queue()
+        async with contextlib.AsyncExitStack() as stack:
+            self._client = await self._connect(stack)
+            stack.enter_context(self._client.as_current())  # `wait` looks there
+            await self._check_versions()
+            await self._client.register_plugin(PostOffice(self._office))
+            channel = await connect(self._client.scheduler.address, CONNECT_S_MAX, **self._client.connection_args)
+            stack.callback(channel.abort)
+            await channel.write({"op": f"{self._office}-channel", "reply": False})
+            self._started.set()
+            reader, writer = asyncio.create_task(self._read(channel)), asyncio.create_task(self._write(channel))
+            try:
+                await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+                if writer.done():  # closed by us
+                    await writer
+                await asyncio.wait_for(reader, CLOSE_S_MAX)
+            except (OSError, TimeoutError) as error:
+                self._tell(("broken", f"the connection to Dask's scheduler at {self._address} was lost: {error}"))
+            finally:
+                tasks = [reader, writer, *self._watched.values()]
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _connect(self, stack: contextlib.AsyncExitStack) -> Client:
+        scheduler: Any = self._place.address
+        if scheduler is None:
+            scheduler = await stack.enter_async_context(
+                LocalCluster(
+                    n_workers=1,
+                    threads_per_worker=self._place.workers,
+                    processes=False,
+                    dashboard_address=None,
+                    worker_dashboard_address=None,
+                    asynchronous=True,
+                    memory_limit=0,
+                )
+            )
+        security = Security(**self._place.security) if self._place.security else None
+        try:
+            return await stack.enter_async_context(
+                Client(scheduler, asynchronous=True, set_as_default=False, security=security, timeout=CONNECT_S_MAX)
+            )
+        except (OSError, ValueError) as error:
+            raise EngineError(
+                f"no Dask scheduler answers at {self._place.address} within {CONNECT_S_MAX:g} s: "
+                f"{type(error).__qualname__}: {error}. Is `dask scheduler` running there, and is that its address?"
+            ) from error
+
+    @property
+    def _address(self) -> str:
+        return self._place.address or "its own cluster"
+
+    async def _check_versions(self) -> None:
+        try:
+            there = [("scheduler", await self._client.run_on_scheduler(versions_here))]
+        except ImportError:
+            there = [("scheduler", Versions("", "", ""))]
+        answers = await self._client.run(versions_here, on_error="return")
+        for address, answer in answers.items():
+            there.append((f"worker {address}", answer if isinstance(answer, Versions) else Versions("", "", "")))
+        wrong = mismatches(versions_here(), there)
+        if wrong:
+            raise EngineError("\n".join(wrong))
+
+    # Out --------------------------------------------------------------------------------------------------------------
+
+    async def _write(self, channel: Any) -> None:
+        caller = tuple(versions_here())
+        while True:
+            letters = [await self._outgoing.get()]
+            while not self._outgoing.empty():
+                letters.append(self._outgoing.get_nowait())
+            wanted = [letter for letter in letters if letter is not None and self._leaves(letter.number)]
+            if wanted:
+                await channel.write([self._message(letter) for letter in wanted])
+            for letter in wanted:
+                self._submit(letter, caller)
+            if None in letters:
+                await channel.write([["close"]])
+                return
+
+    def _message(self, letter: Letter) -> list[Any]:
+        number, forget = letter.function[0], []
+        new = number not in self._bodies
+        self._bodies[number] = None
+        self._bodies.move_to_end(number)
+        if len(self._bodies) > BODIES_KEPT_MAX:
+            forget.append(self._bodies.popitem(last=False)[0])
+        body = to_serialize(letter.body) if new else None
+        # Lists: where both ends are one process, Dask looks for wrapped bytes in lists only.
+        return ["parcel", letter.number, number, to_serialize(letter.content), body, forget]
+
+    def _submit(self, letter: Letter, caller: tuple[str, ...]) -> None:
+        key = f"{letter.function[1].replace(':', '.')}-{self._office}-{letter.number}"
+        future = self._client.submit(
+            carry, self._office, letter.number, letter.function, caller, key=key, pure=False, retries=0
+        )
+        self._watched[letter.number] = asyncio.create_task(self._watch(letter.number, future))
+
+    async def _watch(self, number: int, future: Any) -> None:
+        """Keep a parcel's task alive until it is done, and tell if Dask gave it up. Cancelled: Dask may forget it."""
+        try:
+            with contextlib.suppress(FuturesCancelledError):
+                await wait(future)
+            if future.status == "finished":
+                return
+            error = await future.exception() if future.status == "error" else None
+            innocent = error is None or isinstance(error, KilledWorker)
+            reason = f"{type(error).__qualname__}: {error}" if error is not None else f"its task was {future.status}"
+            fate = await self._call_office("give-up", number=number)
+            self._tell(("unrun", number, fate, innocent, reason))
+        except OSError:
+            pass  # the connection is lost, which the channel's reader tells
+        finally:
+            self._watched.pop(number, None)
+
+    # In ---------------------------------------------------------------------------------------------------------------
+
+    async def _read(self, channel: Any) -> None:
+        while True:
+            messages = await channel.read()
+            seen_ns = self._clock.raw_ns()
+            for message in messages:
+                match message:
+                    case ("closed",):
+                        return
+                    case ("came", *rest):
+                        self._tell(("came", *rest, seen_ns))
+                    case ("lost", lost, *rest):
+                        for number in lost:
+                            self._release(number)
+                        self._tell(("lost", lost, *rest))
+                    case _:
+                        self._tell(tuple(message))
+
+    def _release(self, number: int) -> None:
+        """Let Dask forget a task, so that it does not run it again."""
+        watcher = self._watched.get(number)
+        if watcher is not None:
+            watcher.cancel()
+
+    async def _call_office(self, what: str, **message: Any) -> Any:
+        return await getattr(self._client.scheduler, f"{self._office}-{what}")(**message)
+
+    async def _stop_at(self, worker: str, number: int, item: int) -> bool:
+        answers = await self._client.run(stop, self._office, number, item, workers=[worker], on_error="ignore")
+        return bool(answers.get(worker, False))

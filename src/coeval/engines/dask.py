@@ -1,0 +1,251 @@
+"""
+Dask as an engine: `dask://host:8786`, `dask+tls://…`, and `dask:`, a cluster of its own in this process.
+
+Calls do not run in Dask's workers but beside them: each Dask worker that gets work of ours keeps a local pool with as
+many processes as the worker has threads, and a Dask task carries one batch to it. So whatever a call does to its
+process, Dask's worker lives on; time limits, `stop` and signals by name are the local pool's. `_dask/__init__.py` shows
+the parts.
+
+What only this side can decide, because it alone sees all of them, is in `_dask/_flights.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import queue
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from coeval.clocks import SYSTEM_CLOCK, Clock, ClockId
+from coeval.engines._dask._flights import Flights
+from coeval.engines._dask._function import logger_levels, pack
+from coeval.engines._dask._url import parse_url
+from coeval.engines._engine import Batch, Capabilities, Deliver, Failure, Outcome, Stamps, Worker
+from coeval.engines.local._cores import usable_cores
+from coeval.errors import EngineError, UnknownEngine
+
+if TYPE_CHECKING:
+    from coeval.engines._dask._link import Link
+
+# Batches outstanding for each of the cluster's threads: one runs, one is there already when it ends.
+BATCHES_PER_THREAD = 2
+
+# A cluster without workers still gets something to do, or one that grows with its work never would.
+WINDOW_MIN = 2
+
+# Larger: a lost worker repeats more. Smaller: empty calls are bound by Dask's price for a task (about a millisecond).
+BATCH_ITEMS_MAX = 4096
+
+# A worker of the cluster's local pools; a Dask worker itself has -1 for the second.
+_Key = tuple[str, int]
+
+
+class DaskEngine:
+    """
+    Carries batches through a Dask cluster.
+
+    Args:
+        url: see `_dask/_url.py`.
+        max_workers: at most so many batches at once; None: as the cluster has threads.
+
+    Raises:
+        UnknownEngine: the URL is none of Dask's, or `distributed` is not installed.
+    """
+
+    name = "dask"
+
+    def __init__(self, url: str = "dask:", max_workers: int | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+        place = parse_url(url)
+        own_cluster = place.address is None
+        try:
+            import distributed  # noqa: F401
+        except ImportError as error:
+            raise UnknownEngine(f"engine {url!r} needs Dask: pip install 'coeval[dask]' ({error}).") from error
+        if own_cluster:
+            place = place._replace(workers=max_workers or place.workers or usable_cores())
+        self.capabilities = Capabilities(
+            separate_process=True,
+            stops_running_work=True,
+            time_limit=True,
+            names_signal=True,
+            same_host=own_cluster,
+            batch_items_max=BATCH_ITEMS_MAX,
+        )
+        self._place = place
+        self._window_max = max_workers
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._flights = Flights()
+        self._threads = 0
+        self._workers: dict[_Key, Worker] = {}
+        self._numbers = 0
+        self._broken = ""
+        self._events: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._link: Link | None = None
+        self._carrier: threading.Thread | None = None
+
+    # The contract -----------------------------------------------------------------------------------------------------
+
+    def start(self, deliver: Deliver) -> None:
+        """
+        Connect.
+
+        Raises:
+            EngineError: the scheduler does not answer within a few seconds, or versions there differ.
+        """
+        from coeval.engines._dask._link import Link
+
+        self._deliver = deliver
+        link = Link(self._place, self._events.put, self._leaves, self._clock)
+        link.open()
+        self._link = link
+        self._carrier = threading.Thread(target=self._carry_home, name="coeval-dask", daemon=True)
+        self._carrier.start()
+
+    def window(self) -> int:
+        wanted = max(WINDOW_MIN, BATCHES_PER_THREAD * self._threads)
+        return wanted if self._window_max is None else min(wanted, self._window_max)
+
+    def send(self, batch: Batch) -> None:
+        from coeval.engines._dask._link import Letter
+
+        with self._lock:
+            if self._broken or self._link is None:
+                raise EngineError(self._broken or "the Dask engine is closed")
+            parcels = self._flights.sent(batch)
+        function = batch.function
+        bare = function._replace(body=b"")
+        body = pack(function.body, logger_levels())
+        for parcel in parcels:
+            content = pickle.dumps(parcel.batch._replace(function=bare), 5)
+            self._link.post(Letter(parcel.number, (function.number, function.name), body, content))
+
+    def pump(self, timeout_s: float | None) -> None:
+        return  # threads of our own carry
+
+    def stop(self, batch: int, item: int) -> bool:
+        with self._lock:
+            parcel = self._flights.find(batch, item)
+            link = self._link
+        if parcel is None or link is None:
+            return False
+        try:
+            where = link.withdraw(parcel.number)
+            if where == "waiting":
+                self._events.put(("withdrawn", parcel.number, item))
+                return True
+            return bool(where) and link.stop_at(where, parcel.number, item - parcel.first)
+        except (OSError, TimeoutError, RuntimeError):  # the connection is lost or being closed
+            return False
+
+    def workers(self) -> Sequence[Worker]:
+        return [worker for (_, number), worker in list(self._workers.items()) if number >= 0]
+
+    def close(self) -> None:
+        with self._lock:
+            link, self._link = self._link, None
+            carrier, self._carrier = self._carrier, None
+        if link is not None:
+            self._events.put(None)
+            link.close()
+        if carrier is not None and carrier is not threading.current_thread():
+            carrier.join()
+        self._workers.clear()
+
+    # The thread that carries home -------------------------------------------------------------------------------------
+
+    def _leaves(self, number: int) -> bool:
+        with self._lock:
+            return self._flights.handed_over(number, self._clock.raw_ns())
+
+    def _carry_home(self) -> None:
+        while (event := self._events.get()) is not None and self._link is not None:
+            try:
+                self._take(event)
+            except Exception:
+                # Our own broken invariant. Nobody must wait for ever for what will not come.
+                logging.getLogger("coeval.engines.dask").critical(
+                    "the Dask engine failed; please report this", exc_info=True
+                )
+                self._take(("broken", "the Dask engine failed; its log says why"))
+
+    def _take(self, event: tuple[Any, ...]) -> None:
+        now_ns = self._clock.raw_ns()
+        match event:
+            case ("came", number, address, content, alive, seen_ns):
+                self._came(address, pickle.loads(content), set(alive), seen_ns)
+            case ("begun", number, address, me):
+                with self._lock:
+                    self._flights.begun(number, self._worker((address, -1), *me), now_ns)
+            case ("lost", numbers, address, expected, known):
+                self._lost(numbers, address, expected, known, now_ns)
+            case ("unrun", number, fate, innocent, reason):
+                if fate:
+                    self._unrun(number, fate, innocent, reason, now_ns)
+            case ("withdrawn", number, item):
+                self._home(lambda: self._flights.withdrawn(number, item, now_ns))
+            case ("cluster", _, threads):
+                grown, self._threads = threads > self._threads, threads
+                if grown:  # news without items: there is room for more
+                    self._deliver(Outcome(-1, 0, 0, (), None, Stamps(0, 0, 0, now_ns), None))
+            case ("broken", reason):
+                self._break(reason, now_ns)
+            case _:
+                raise AssertionError(f"unknown event {event!r}")
+
+    def _came(self, address: str, outcomes: Sequence[Outcome], alive: set[int], seen_ns: int) -> None:
+        for outcome in outcomes:
+            worker = outcome.worker
+            if worker is not None:
+                host, pid, clock, python = worker[1:]
+                worker = self._worker((address, worker.number), host, pid, clock, python)
+            outcome = outcome._replace(worker=worker)
+            if outcome.batch < 0:
+                self._deliver(outcome._replace(stamps=Stamps(0, 0, 0, seen_ns)))
+                continue
+            with self._lock:
+                home = self._flights.came(outcome, seen_ns)
+            if home is not None:
+                self._deliver(home)
+        for key in list(self._workers):
+            if key[0] == address and key[1] >= 0 and key[1] not in alive:
+                del self._workers[key]
+
+    def _lost(self, numbers: Sequence[int], address: str, expected: bool, known: str, now_ns: int) -> None:
+        message = f"Dask's scheduler lost worker {address}"
+        if known:
+            message += f": {known}"
+        for number in numbers:
+            self._home(lambda n=number: self._flights.lost(n, message, expected=expected, now_ns=now_ns))  # type: ignore[misc]
+        for key in list(self._workers):
+            if key[0] == address:
+                del self._workers[key]
+
+    def _unrun(self, number: int, fate: str, innocent: bool, reason: str, now_ns: int) -> None:
+        if innocent and fate == "waiting":
+            failure = Failure("moved")
+        else:
+            failure = Failure("engine", message=f"its Dask task failed: {reason}")
+        self._home(lambda: self._flights.failed(number, failure, now_ns))
+
+    def _break(self, reason: str, now_ns: int) -> None:
+        with self._lock:
+            self._broken = reason
+            numbers = self._flights.numbers()
+        for number in numbers:
+            self._home(lambda n=number: self._flights.failed(n, Failure("engine", message=reason), now_ns))  # type: ignore[misc]
+
+    def _home(self, decide: Any) -> None:
+        with self._lock:
+            outcomes: list[Outcome] = decide()
+        for outcome in outcomes:
+            self._deliver(outcome)
+
+    def _worker(self, key: _Key, host: str, pid: int, clock: str, python: str) -> Worker:
+        known = self._workers.get(key)
+        if known is None or known.pid != pid:
+            known = self._workers[key] = Worker(self._numbers, host, pid, ClockId(clock), python)
+            self._numbers += 1
+        return known

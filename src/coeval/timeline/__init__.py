@@ -1,0 +1,33 @@
+"""Understanding: from a recording to one timeline on which every time has a bound, and the clocks behind it."""
+
+from coeval.timeline._clock_table import ClockChange, ClockEntry, OffsetBounds, SharedClaim
+from coeval.timeline._event import (
+    CallAttempt,
+    CallFailure,
+    CallStatus,
+    Duration,
+    FourInstants,
+    FourStamps,
+    TimelineCall,
+    TimelineEvent,
+    TimelineEventKind,
+)
+from coeval.timeline._timeline import Timeline, open_run
+
+__all__ = [
+    "open_run",
+    "Timeline",
+    "TimelineEvent",
+    "TimelineEventKind",
+    "TimelineCall",
+    "CallAttempt",
+    "CallFailure",
+    "CallStatus",
+    "Duration",
+    "FourInstants",
+    "FourStamps",
+    "ClockEntry",
+    "ClockChange",
+    "OffsetBounds",
+    "SharedClaim",
+]

@@ -1,0 +1,356 @@
+"""
+A timeline as lines of text: the summary, a line per call, a line per event, and the small table for notebooks.
+
+Here is what a terminal, a pipe and `show()` have in common; colours and options are the command line's.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import shlex
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from coeval.alignment import UNKNOWN_ESTIMATE
+from coeval.clocks import Instant
+from coeval.timeline._event import CallAttempt, TimelineCall, TimelineEvent
+from coeval.timeline._time_text import (
+    UNKNOWN,
+    format_bound_ns,
+    format_duration_ns,
+    format_instant,
+    format_interval_ns,
+    half_width_ns,
+)
+
+if TYPE_CHECKING:
+    from coeval.timeline._timeline import Timeline
+
+COLUMNS = 80
+
+# A name takes no more than this of a line before it is cut.
+_NAMES_MAX = 4
+_PROBLEMS_MAX = 10
+_HTML_ROWS_MAX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """
+    How lines look.
+
+    Attributes:
+        zone: what times are shown in; instants themselves are not touched.
+        columns: no line is longer, as far as what it has to say fits.
+        failed: wraps the mark of a failure, such as in red.
+    """
+
+    zone: tzinfo = UTC
+    columns: int = COLUMNS
+    failed: tuple[str, str] = ("", "")
+
+
+# The summary ----------------------------------------------------------------------------------------------------------
+
+
+def summary_text(timeline: Timeline, style: Style = Style()) -> str:  # noqa: B008  (it is frozen)
+    """What ran, how it went, how long, where, how sure the times are, and what is wrong."""
+    lines: list[str] = []
+    for title, text in _summary_parts(timeline, style):
+        lines += _wrapped(f"{title:<10}", text, style.columns)
+    problems = timeline.problems
+    for problem in problems[:_PROBLEMS_MAX]:
+        lines += _wrapped(f"{'problem':<10}", problem, style.columns)
+    if len(problems) > _PROBLEMS_MAX:
+        lines += _wrapped(" " * 10, f"and {len(problems) - _PROBLEMS_MAX} more: Timeline.problems", style.columns)
+    return "\n".join(lines)
+
+
+def _summary_parts(timeline: Timeline, style: Style) -> Iterator[tuple[str, str]]:
+    run = timeline.recording.run
+    if run is not None:
+        yield "run", f"{run['run'][:8]}  {shlex.join(run['command'])}"
+    calls = timeline.calls
+    parts = [f"{len(calls):,}: {calls.count('finished'):,} finished, {calls.count('failed'):,} failed"]
+    if unfinished := calls.count("unfinished"):
+        parts.append(f"{unfinished:,} unfinished")
+    if cancelled := sum(end.cancelled for end in timeline.recording.ends):
+        parts.append(f"{cancelled:,} cancelled before they ran")
+    if calls.retried_count:
+        parts.append(f"{calls.retried_count:,} tried more than once")
+    yield "calls", ", ".join(parts)
+    functions = calls.functions()
+    if functions:
+        yield "functions", _some(f"{name or 'not recorded'} {count:,}" for name, count in functions.items())
+    yield "time", _span(timeline, style)
+    yield "workers", _workers(timeline)
+    yield "reference", _reference(timeline)
+
+
+def _span(timeline: Timeline, style: Style) -> str:
+    begins = timeline.events.begins
+    placed = begins.estimate[begins.estimate != UNKNOWN_ESTIMATE]
+    if not len(placed):
+        return "nothing could be placed" if len(begins) else "nothing was recorded"
+    first, last = int(placed[0]), int(placed[-1])
+    return (
+        f"{format_instant(first, style.zone, 3)} to {format_instant(last, style.zone, 3)}, "
+        f"{format_duration_ns(last - first)}"
+    )
+
+
+def _workers(timeline: Timeline) -> str:
+    hosts: dict[str, int] = {}
+    for row in timeline.recording.processes:
+        if row.role != "driver":
+            hosts[row.host] = hosts.get(row.host, 0) + 1
+    engines = ", ".join(dict.fromkeys(row.engine for row in timeline.recording.executors))
+    on = _some(f"{host} {count}" for host, count in hosts.items())
+    count = sum(hosts.values())
+    return f"{count}{f' on {on}' if hosts else ''}{f'; engine {engines}' if engines else ''}"
+
+
+def _reference(timeline: Timeline) -> str:
+    begins = timeline.events.begins
+    widths = begins.widths_ns()
+    unplaced = len(begins) - len(widths)
+    parts = [timeline.reference_label]
+    if len(widths):
+        widest = (int(widths.max()) + 1) // 2
+        parts.append("every time is exact on it" if widest == 0 else f"every time within {format_bound_ns(widest)}")
+    if unplaced:
+        parts.append(f"but {unplaced:,} of {len(begins):,} events have no bound on some side")
+    text = ", ".join(parts)
+    remedy = next((entry.remedy for entry in timeline.clocks if entry.is_reference), "")
+    return f"{text}. {remedy}" if remedy and timeline.reference_label != "UTC" else text
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    shown = ", ".join(names[:_NAMES_MAX])
+    return shown if len(names) <= _NAMES_MAX else f"{shown} and {len(names) - _NAMES_MAX} more"
+
+
+def _wrapped(title: str, text: str, columns: int) -> list[str]:
+    return textwrap.wrap(
+        plain(text),
+        max(columns, 20),
+        initial_indent=title,
+        subsequent_indent=" " * len(title),
+        break_on_hyphens=False,
+        break_long_words=False,
+    ) or [title.rstrip()]
+
+
+def more_text(count: int, what: str, how: str) -> str:
+    """What is not shown, and how to see it."""
+    return f"… and {count:,} more {what}{'' if count == 1 else 's'}: {how}"
+
+
+# Lines ----------------------------------------------------------------------------------------------------------------
+
+
+def call_lines(timeline: Timeline, style: Style = Style(), limit: int | None = None) -> Iterator[str]:  # noqa: B008
+    """A heading, and a line per call: when, how sure, where, what, how long; a second line for why it failed."""
+    calls = timeline.calls[: len(timeline.calls) if limit is None else limit]
+    if not calls:
+        return
+    columns = _Columns.of([call.begin for call in calls], [_place(call.last.host, call.last.pid) for call in calls])
+    yield from columns.heading(calls[0].begin, style, "took")
+    day = columns.day(calls[0].begin, style)
+    for call in calls:
+        if (other := columns.day(call.begin, style)) != day:
+            yield (day := other)
+        last = call.last
+        took = _took(call)
+        where = _place(last.host, last.pid) if last.host else "nowhere"
+        yield columns.line(call.begin, where, _what(call), took, style)
+        if note := _note(call):
+            mark = "failed" if call.status == "failed" else call.status
+            before, after = style.failed if call.status == "failed" else ("", "")
+            indent = " " * (columns.width(style) - len(columns.where_padding) - 1)
+            yield f"{indent}{before}{mark}{after} {cut(note, max(style.columns - len(indent) - len(mark) - 1, 20))}"
+
+
+def event_lines(timeline: Timeline, style: Style = Style(), limit: int | None = None) -> Iterator[str]:  # noqa: B008
+    """A heading, and a line per event: when, how sure, where, what."""
+    events = timeline.events[: len(timeline.events) if limit is None else limit]
+    if not events:
+        return
+    columns = _Columns.of([event.begin for event in events], [_place(event.host, event.pid) for event in events])
+    yield from columns.heading(events[0].begin, style, "")
+    day = columns.day(events[0].begin, style)
+    for event in events:
+        if (other := columns.day(event.begin, style)) != day:
+            yield (day := other)
+        took = ""
+        if event.end_stamp is not None:
+            took = format_duration_ns(event.end_stamp - event.begin_stamp)
+        yield columns.line(event.begin, _place(event.host, event.pid), event_text(event), took, style)
+
+
+def event_text(event: TimelineEvent) -> str:
+    """What happened, without when and where."""
+    call = f" #{event.call}" if event.call >= 0 else ""
+    label = f" {event.label}" if event.label else ""
+    fields = event.fields
+    if event.kind == "failure":
+        return f"failure{call}{label} {fields['type'] or fields['kind']}: {fields['message']}"
+    if event.kind == "log":
+        return f"log{call} {event.name}: {fields.get('message', '')}"
+    if event.kind in ("mark", "span"):
+        given = " ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
+        return f"{event.kind}{call} {event.name} {given}".rstrip()
+    if event.call < 0:
+        return event.kind
+    return f"{event.kind}{call} {event.name.rpartition(':')[2]}{label}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Widths that all lines of one listing share."""
+
+    digits: int
+    bound_width: int
+    where_width: int
+    where_cut: str
+
+    @classmethod
+    def of(cls, instants: Sequence[Instant | None], places: Sequence[str]) -> _Columns:
+        bounds = [format_bound_ns(_half_width(instant)) for instant in instants]
+        # One machine that steps nothing needs no column of zeros; the heading says it.
+        bound_width = max(map(len, bounds)) if any(bound != "±0" for bound in bounds) else 0
+        hosts = {place.partition(":")[0] for place in places if place}
+        cut_off = f"{next(iter(hosts))}:" if len(hosts) == 1 else ""
+        where_width = max(len(_short_place(place, cut_off)) for place in places)
+        return cls(digits_needed(instants), bound_width, min(max(where_width, 5), 24), cut_off)
+
+    @property
+    def where_padding(self) -> str:
+        return " " * self.where_width
+
+    def heading(self, first: Instant | None, style: Style, took: str) -> Iterator[str]:
+        day = self.day(first, style)
+        bound = "bound".rjust(self.bound_width) + " " if self.bound_width else ""
+        where = self.where_cut or "where"
+        yield cut(f"{day:<{self._time_width(style)}} {bound}{where:<{self.where_width}} {took:>8} what", style.columns)
+
+    def line(self, instant: Instant | None, where: str, what: str, took: str, style: Style) -> str:
+        estimate = None if instant is None else instant.estimate_ns
+        time = format_instant(estimate, style.zone, self.digits, date=False)
+        bound = f"{format_bound_ns(_half_width(instant)):>{self.bound_width}} " if self.bound_width else ""
+        place = cut(_short_place(where, self.where_cut), self.where_width)
+        head = f"{time:<{self._time_width(style)}} {bound}{place:<{self.where_width}} {took:>8} "
+        return head + cut(plain(what), max(style.columns - len(head), 20))
+
+    def width(self, style: Style) -> int:
+        """Of everything before what happened."""
+        return self._time_width(style) + 1 + (self.bound_width + 1 if self.bound_width else 0) + self.where_width + 1
+
+    def day(self, instant: Instant | None, style: Style) -> str:
+        """The date, and in UTC the word."""
+        if instant is None or instant.estimate_ns is None:
+            return UNKNOWN
+        date = format_instant(instant.estimate_ns, style.zone, 0).partition(" ")[0]
+        return f"{date} UTC" if style.zone is UTC else date
+
+    def _time_width(self, style: Style) -> int:
+        return max(8 + (self.digits + 1 if self.digits else 0) + (0 if style.zone is UTC else 6), 14)
+
+
+def digits_needed(instants: Iterable[Instant | None]) -> int:
+    """
+    Digits of a second that tell neighbours apart, in groups of three, and not more than their bounds bear.
+    """
+    found = [instant for instant in instants if instant is not None and instant.estimate_ns is not None]
+    steps = [abs((b.estimate_ns or 0) - (a.estimate_ns or 0)) for a, b in pairwise(found)]
+    least = min((step for step in steps if step), default=10**9)
+    bound = min((half for instant in found if (half := _half_width(instant)) is not None), default=0)
+    grain = max(least, bound)
+    return 3 if grain >= 1_000_000 else 6 if grain >= 1_000 else 9
+
+
+def plain(text: str) -> str:
+    """On one line, and nothing in it that moves a terminal's cursor or colours it."""
+    return "".join(part if part.isprintable() else " " if part.isspace() else "?" for part in text)
+
+
+def cut(text: str, columns: int) -> str:
+    """At most so many characters."""
+    return text if len(text) <= columns else f"{text[: columns - 1]}…"
+
+
+def _half_width(instant: Instant | None) -> int | None:
+    return None if instant is None else half_width_ns(instant.earliest_ns, instant.estimate_ns, instant.latest_ns)
+
+
+def _place(host: str, pid: int) -> str:
+    return f"{host}:{pid}" if host else ""
+
+
+def _short_place(place: str, cut_off: str) -> str:
+    return place.removeprefix(cut_off) if cut_off else place
+
+
+def _what(call: TimelineCall) -> str:
+    function = call.function.rpartition(":")[2] or "call"
+    label = f" {call.label}" if call.label else ""
+    tries = f" (try {call.last.number})" if call.last.number > 1 else ""
+    return f"{function} #{call.number}{label}{tries}"
+
+
+def _took(call: TimelineCall) -> str:
+    running = call.running
+    if running is None:
+        return ""
+    if running.is_exact:
+        return format_duration_ns(running.greatest_ns)
+    return f"≤{format_duration_ns(running.greatest_ns)}"
+
+
+def _note(call: TimelineCall) -> str:
+    """Why a call did not finish."""
+    if call.status == "finished":
+        return ""
+    failure = call.last.failure
+    if failure is None:
+        return "" if call.status == "failed" else _unfinished(call.last)
+    text = f"{failure.type_name}: {failure.message}" if failure.type_name else failure.message
+    return plain(f"{failure.kind}  {text}")
+
+
+def _unfinished(attempt: CallAttempt) -> str:
+    return "nothing came home" if attempt.outcome == "unfinished" else f"last {attempt.outcome}"
+
+
+# For notebooks --------------------------------------------------------------------------------------------------------
+
+
+def html_table(timeline: Timeline) -> str:
+    """The summary and the first calls; everything that comes from outside is escaped."""
+    rows = []
+    for call in timeline.calls[:_HTML_ROWS_MAX]:
+        begin = call.begin
+        queued = call.queued
+        cells = (
+            format_instant(None if begin is None else begin.estimate_ns, UTC, 6),
+            format_bound_ns(_half_width(begin)),
+            _place(call.last.host, call.last.pid),
+            _what(call),
+            UNKNOWN if queued is None else format_interval_ns(*queued),
+            _took(call),
+            call.status,
+        )
+        rows.append("<tr>" + "".join(f"<td>{html.escape(plain(cell))}</td>" for cell in cells) + "</tr>")
+    heads = "".join(f"<th>{name}</th>" for name in ("began", "bound", "where", "call", "queued", "took", "status"))
+    more = len(timeline.calls) - len(rows)
+    rest = f"<p>{html.escape(more_text(more, 'call', 'Timeline.calls'))}</p>" if more > 0 else ""
+    return (
+        f"<pre>{html.escape(summary_text(timeline))}</pre>"
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>{rest}"
+    )
