@@ -45,6 +45,13 @@ def test_the_side_of_a_step_without_messages_is_bounded_by_the_clocks_own_order_
     assert before <= after
 
 
+def test_what_a_clock_showed_before_a_step_was_not_later_than_what_it_shows_after() -> None:
+    placed = stepped(AFTER)
+    assert placed[0].earliest_ns is None
+    assert placed[0].latest_ns == placed[STEP - 1].latest_ns == placed[STEP].latest_ns
+    assert placed[0].estimate_ns == placed[STEP].estimate_ns
+
+
 def test_messages_that_put_the_time_after_a_step_before_it_are_a_contradiction() -> None:
     back = [Message(FAR, 2 * STEP, NEAR, -HOUR_NS), Message(NEAR, -HOUR_NS - 10, FAR, 2 * STEP)]
     alignment = align(Messages.of([*BEFORE, *back]), reference=NEAR, segments={FAR: (STEP,)})

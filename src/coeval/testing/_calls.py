@@ -267,7 +267,7 @@ def spin_in_c(additions: int = 10**15) -> None:
     sum(itertools.repeat(0, additions))
 
 
-def act(deed: str) -> str:
+def act(deed: str) -> object:
     """Do one of several things that calls may do to their worker."""
     match deed:
         case "raise":
@@ -280,7 +280,7 @@ def act(deed: str) -> str:
         case "spin":
             spin()
         case "lock":
-            return threading.Lock()  # type: ignore[return-value]
+            return threading.Lock()
     return deed
 
 
@@ -362,7 +362,7 @@ class Unflushable:
 
 def break_standard_streams() -> str:
     """Put something in the place of the standard streams that cannot do what they can."""
-    sys.stdout = sys.stderr = Unflushable()  # type: ignore[assignment]
+    sys.stdout = sys.stderr = Unflushable()
     return "broken"
 
 

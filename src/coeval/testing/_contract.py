@@ -70,6 +70,8 @@ class EngineContract(Futures, Map, Travel, Faults, Limits, Records):
         broken = True
         try:
             yield shared
+            counts = shared.statistics()
+            assert (counts.waiting, counts.running) == (0, 0), "a call of this behaviour is not done"
             assert shared.submit(calls.square, 12).result(self.patience_s) == 144, "it takes no calls any more"
             check_nothing_beyond(with_shared, self._settle_s())
             broken = False

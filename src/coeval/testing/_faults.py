@@ -290,7 +290,7 @@ class Faults(Subject):
         )
         told: list[str] = []
         with self.executor() as own:
-            futures: list[Future[str]] = []
+            futures: list[Future[object]] = []
             for deed in deeds:
                 future = own.options(time_limit=0.05 if deed == "spin" else None).submit(calls.act, deed)
                 future.add_done_callback(lambda _, deed=deed: told.append(deed))  # type: ignore[misc]

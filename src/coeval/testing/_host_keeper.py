@@ -1,9 +1,10 @@
 """
 The first and last process of a skewed host: it waits until whoever made the host is gone, and ends all that runs there.
 
-A script, run by path and importing nothing of coeval's. Its standard input is a pipe whose other end the maker holds,
-so it also learns of a maker that was killed. What runs on the host is told by the time namespace, which no child leaves
-by accident; without one, by the mapped skew file.
+A script, run by path and importing nothing of coeval's. Its standard input is a pipe whose other end the maker holds:
+a byte or the end of it ends the host, so it also learns of a maker that was killed. Three marks tell what runs on the host, because each has a gap: the time
+namespace, which a program enters a moment after it was started; the skew file among the mapped files, which a program
+without the library has not; and in the first environment, which some programs overwrite with their title.
 
     python -I _host_keeper.py SKEW_FILE {isolated|mapped}
 """
@@ -31,8 +32,11 @@ def _others() -> list[int]:
 
 def _lives_here(process: int, skew_file: str, isolated: bool) -> bool:
     try:
-        if isolated:  # a zombie has no namespaces to read
-            return os.readlink(f"/proc/{process}/ns/time") == os.readlink("/proc/self/ns/time")
+        # A zombie shows none of the three.
+        if isolated and os.readlink(f"/proc/{process}/ns/time") == os.readlink("/proc/self/ns/time"):
+            return True
+        if f"COEVAL_SKEW_FILE={skew_file}".encode() in Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
+            return True
         return f" {skew_file}\n" in Path(f"/proc/{process}/maps").read_text(errors="replace")
     except OSError:  # ended meanwhile, or another user's
         return False
@@ -61,6 +65,5 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.stdout.write(f"up {os.getpid()}\n")
     sys.stdout.flush()
-    while os.read(0, 512):
-        pass
+    os.read(0, 1)
     end_all(sys.argv[1], sys.argv[2] == "isolated")

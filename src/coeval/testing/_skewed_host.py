@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import struct
 import subprocess
 import sys
@@ -25,7 +24,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -199,8 +198,16 @@ class SkewedHost:
 
     def end(self) -> None:
         """Kill what runs on the host and take the host away. A second time does nothing."""
-        assert self._keeper.stdin is not None and self._keeper.stdout is not None
-        self._keeper.stdin.close()
+        assert self._keeper.stdin is not None
+        assert self._keeper.stdout is not None
+        if self._keeper.stdin.closed:
+            return
+        # A byte, because children that this process forked may hold the pipe too. The keeper may be gone already.
+        with suppress(BrokenPipeError):
+            self._keeper.stdin.write("\n")
+            self._keeper.stdin.flush()
+        with suppress(BrokenPipeError):
+            self._keeper.stdin.close()
         try:
             self._keeper.wait(PATIENCE_S)
         finally:
@@ -228,8 +235,8 @@ class SkewedHost:
             boot_id = self._folder / "boot_id"
             boot_id.write_text(f"{self._boot_id}\n")
             inside = (
-                "mount --bind \"$1\" /proc/sys/kernel/random/boot_id && mount -t tmpfs -o mode=1777 tmpfs /dev/shm && "
-                "hostname \"$2\" && shift 2 && exec \"$@\""
+                'mount --bind "$1" /proc/sys/kernel/random/boot_id && mount -t tmpfs -o mode=1777 tmpfs /dev/shm && '
+                'hostname "$2" && shift 2 && exec "$@"'
             )
             enter = ["nsenter", f"--net=/run/netns/{self._network}"] if self._network else []
             unshare = ["unshare", "--time", "--uts", "--mount", "--ipc", "--fork"]

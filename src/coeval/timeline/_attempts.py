@@ -78,8 +78,8 @@ class _BatchCodes:
     """Small numbers for batches, which are named by their executor and a number of its own."""
 
     def __init__(self, executors: Int64Array, batches: Int64Array) -> None:
-        self._executors, self._batches = np.unique(executors), np.unique(batches)
-        self._keys = np.unique(self._key(executors, batches))
+        self._executors, self._batches = distinct(executors), distinct(batches)
+        self._keys = distinct(self._key(executors, batches))
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -97,7 +97,7 @@ class _ItemIndex:
 
     def __init__(self, codes: _BatchCodes, executors: Int64Array, batches: Int64Array, items: Int64Array) -> None:
         self._codes = codes
-        self._items = np.unique(items)
+        self._items = distinct(items)
         keys = self._key(executors, batches, items)
         self._order = np.argsort(keys, kind="stable")
         self._keys = keys[self._order]
@@ -116,8 +116,9 @@ def attempts_of(recording: Recording) -> Attempts:
     sent_executor, sent_batch, sent_attempt, sent_ns = columns(
         recording.sent, SentRow, "executor batch attempt sent_ns"
     )
-    lengths = column(len(row.calls) for row in recording.sent)
-    calls = column(chain.from_iterable(row.calls for row in recording.sent))
+    calls_of = list(map(itemgetter(SentRow._fields.index("calls")), recording.sent))
+    lengths = column(map(len, calls_of))
+    calls = column(chain.from_iterable(calls_of))
     offsets = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths)))
     executor, batch, first, item_count, process, *stamp_columns = columns(
         recording.outcomes,
@@ -170,6 +171,13 @@ def attempts_of(recording: Recording) -> Attempts:
     )
 
 
+def is_shared(attempts: Attempts) -> BoolArray:
+    """Where start and end are not the call's own."""
+    shared: BoolArray = attempts.shared_by > 1
+    shared &= (attempts.stamps[:, STARTED] != 0) & (attempts.stamps[:, FINISHED] != 0)
+    return shared
+
+
 def column(values: Iterable[int]) -> Int64Array:
     """Integers as int64."""
     return np.fromiter(values, dtype=np.int64)
@@ -182,6 +190,14 @@ def columns(rows: Sequence[Any], row_type: type[Any], names: str) -> list[Int64A
         np.fromiter(map(itemgetter(fields.index(name)), rows), dtype=np.int64, count=len(rows))
         for name in names.split()
     ]
+
+
+def distinct(values: Int64Array) -> Int64Array:
+    """Each value once, sorted; several times as fast as `numpy.unique` on the nearly sorted numbers of a recording."""
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), dtype=np.bool_)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
 
 
 def position_in(sorted_keys: Int64Array, keys: Int64Array) -> Int64Array:
@@ -235,8 +251,10 @@ def _drivers(recording: Recording, executors: Int64Array) -> Int64Array:
 
 def _kinds(outcomes: Sequence[OutcomeRow]) -> tuple[tuple[str, ...], Int64Array]:
     codes: dict[str, int] = {}
-    found = column(codes.setdefault(row.kind, len(codes)) for row in outcomes)
-    return (*codes, UNFINISHED), found
+    kinds = list(map(itemgetter(OutcomeRow._fields.index("kind")), outcomes))
+    for kind in kinds:
+        codes.setdefault(kind, len(codes))
+    return (*codes, UNFINISHED), column(map(codes.__getitem__, kinds))
 
 
 def _give_own_stamps(items: Sequence[ItemRow], index: _ItemIndex, stamps: Int64Array, shared_by: Int64Array) -> None:

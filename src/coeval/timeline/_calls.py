@@ -21,6 +21,7 @@ from coeval.timeline._attempts import (
     Attempts,
     BoolArray,
     Int64Array,
+    is_shared,
 )
 from coeval.timeline._event import (
     CallAttempt,
@@ -62,6 +63,7 @@ class TimelineCalls(Sequence[TimelineCall]):
             )
             for column, codes in enumerate(self._clocks)
         )
+        self._widen_shared()
         named = np.flatnonzero(attempts.call >= 0)
         self.unnamed_count = int(attempts.shared_by[attempts.call < 0].sum())
         rows = named[np.lexsort((attempts.batch[named], attempts.call[named], attempts.executor[named]))]
@@ -75,6 +77,13 @@ class TimelineCalls(Sequence[TimelineCall]):
         self.status_codes = self._statuses(self._last)
         # Which try is not how often it was tried: what was moved never started.
         self.retried_count = int((attempts.attempt[self._last] > 1).sum())
+
+    def _widen_shared(self) -> None:
+        """A start or end that calls share is anywhere between the two."""
+        started, finished = self._placed[STARTED], self._placed[FINISHED]
+        rows = np.flatnonzero(is_shared(self._attempts))
+        started.latest[rows] = finished.latest[rows]
+        finished.earliest[rows] = started.earliest[rows]
 
     def _begin_keys(self, rows: Int64Array) -> tuple[Int64Array, BoolArray]:
         when = np.full(len(rows), UNKNOWN_ESTIMATE, dtype=np.int64)

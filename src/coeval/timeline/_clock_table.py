@@ -123,7 +123,8 @@ def _entry(clock: ClockId, recording: Recording, evidence: Evidence, events: Tim
     members = [index for index, other in enumerate(evidence.clock_of) if other == clock]
     names = {evidence.names[index] for index in members}
     rows = np.flatnonzero(events.clock_codes == events.clocks.index(clock))
-    widths = events.begins.taken(rows).widths_ns()
+    # Where calls share a time, how wide it is says nothing of the clock.
+    widths = events.begins.taken(rows[~events.is_shared[rows]]).widths_ns()
     host = _host_row(recording, {recording.processes[index].process for index in members})
     snapshots = evidence.snapshots.get(clock, ())
     return ClockEntry(
@@ -136,7 +137,7 @@ def _entry(clock: ClockId, recording: Recording, evidence: Evidence, events: Tim
         _wall_offset(clock, evidence, "assumed"),
         tuple(fit for fit in alignment.report() if fit.clock == clock),
         len(rows),
-        len(rows) - len(widths),
+        int((~events.begins.taken(rows).known).sum()),
         int(widths.min()) if len(widths) else None,
         int(widths.max()) if len(widths) else None,
         tuple(_change(clock, step, evidence) for step in evidence.steps.get(clock, ())),

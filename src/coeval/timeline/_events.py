@@ -18,9 +18,11 @@ from coeval.timeline._attempts import (
     SEEN,
     STARTED,
     Attempts,
+    BoolArray,
     Int64Array,
-    columns,
     ProcessIndex,
+    columns,
+    is_shared,
 )
 from coeval.timeline._event import TimelineEvent, TimelineEventKind
 from coeval.timeline._evidence import Evidence
@@ -166,6 +168,7 @@ class TimelineEvents(Sequence[TimelineEvent]):
         self._part = part.taken(order)
         self.begins = placed.taken(order)
         self.clock_codes, self.clocks = clock_codes[order], clocks
+        self.is_shared: BoolArray = self._part.piece == 1
         self._ends = place(
             evidence.alignment,
             clocks,
@@ -204,7 +207,7 @@ class TimelineEvents(Sequence[TimelineEvent]):
         process_at, attempt, source = int(part.process[index]), int(part.attempt[index]), int(part.source[index])
         process = names.process(process_at)
         clock = self._clock_of[process_at] if process_at >= 0 else ClockId("")
-        has_end, is_shared = int(part.end[index]) != _NO_READING, bool(part.piece[index])
+        has_end, in_piece = int(part.end[index]) != _NO_READING, bool(part.piece[index])
         sent = int(attempts.sent[attempt]) if attempt >= 0 else NOBODY
         item = int(attempts.item[attempt]) if attempt >= 0 else NOBODY
         name, fields = self._name_and_fields(kind, source, sent, process)
@@ -226,12 +229,12 @@ class TimelineEvents(Sequence[TimelineEvent]):
             int(attempts.batch[attempt]) if attempt >= 0 else NOBODY,
             item,
             fields,
-            int(attempts.shared_by[attempt]) if is_shared else 1,
+            int(attempts.shared_by[attempt]) if in_piece else 1,
             (
                 Stamp(clock, int(attempts.stamps[attempt, STARTED])),
                 Stamp(clock, int(attempts.stamps[attempt, FINISHED])),
             )
-            if is_shared
+            if in_piece
             else None,
         )
 
@@ -269,10 +272,10 @@ def _stamp_parts(attempts: Attempts) -> Iterator[_Part]:
         ("finished", FINISHED, attempts.process),
         ("seen", SEEN, attempts.driver),
     )
-    is_shared = (attempts.shared_by > 1) & (attempts.stamps[:, STARTED] != 0) & (attempts.stamps[:, FINISHED] != 0)
+    shared = is_shared(attempts)
     for kind, place_in_row, process in sides:
         rows = np.flatnonzero(attempts.stamps[:, place_in_row] != 0)
-        piece = is_shared[rows].astype(np.int64) if place_in_row in (STARTED, FINISHED) else None
+        piece = shared[rows].astype(np.int64) if place_in_row in (STARTED, FINISHED) else None
         yield _Part.of(kind, process[rows], attempts.stamps[rows, place_in_row], attempt=rows, piece=piece)
 
 

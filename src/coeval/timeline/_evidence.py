@@ -241,7 +241,8 @@ def _touches(messages: Messages, code: int, step: WallStep) -> BoolArray:
         return inside
 
     sent: BoolArray = (messages.sender == code) & within(messages.sent_ns)
-    return sent | ((messages.receiver == code) & within(messages.received_ns))
+    sent |= (messages.receiver == code) & within(messages.received_ns)
+    return sent
 
 
 def _host(recording: Recording, index: int) -> str:

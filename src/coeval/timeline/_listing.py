@@ -16,6 +16,8 @@ from datetime import UTC, tzinfo
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from coeval.alignment import UNKNOWN_ESTIMATE
 from coeval.clocks import Instant
 from coeval.timeline._event import CallAttempt, TimelineCall, TimelineEvent
@@ -58,7 +60,7 @@ class Style:
 # The summary ----------------------------------------------------------------------------------------------------------
 
 
-def summary_text(timeline: Timeline, style: Style = Style()) -> str:  # noqa: B008  (it is frozen)
+def summary_text(timeline: Timeline, style: Style = Style()) -> str:
     """What ran, how it went, how long, where, how sure the times are, and what is wrong."""
     lines: list[str] = []
     for title, text in _summary_parts(timeline, style):
@@ -116,18 +118,21 @@ def _workers(timeline: Timeline) -> str:
 
 
 def _reference(timeline: Timeline) -> str:
-    begins = timeline.events.begins
-    widths = begins.widths_ns()
-    unplaced = len(begins) - len(widths)
+    events = timeline.events
+    begins, shared = events.begins, events.is_shared
+    own = begins.taken(np.flatnonzero(~shared)).widths_ns()
+    unplaced = int((~begins.known).sum())
     parts = [timeline.reference_label]
-    if len(widths):
-        widest = (int(widths.max()) + 1) // 2
+    if len(own):
+        widest = (int(own.max()) + 1) // 2
         parts.append("every time is exact on it" if widest == 0 else f"every time within {format_bound_ns(widest)}")
     if unplaced:
         parts.append(f"but {unplaced:,} of {len(begins):,} events have no bound on some side")
+    if bool(shared.any()):
+        parts.append("short calls that travelled together are timed by their batch")
     text = ", ".join(parts)
     remedy = next((entry.remedy for entry in timeline.clocks if entry.is_reference), "")
-    return f"{text}. {remedy}" if remedy and timeline.reference_label != "UTC" else text
+    return f"{text}. Not tied to UTC: {remedy}" if remedy and timeline.reference_label != "UTC" else text
 
 
 def _some(names: Iterable[str]) -> str:
@@ -155,7 +160,7 @@ def more_text(count: int, what: str, how: str) -> str:
 # Lines ----------------------------------------------------------------------------------------------------------------
 
 
-def call_lines(timeline: Timeline, style: Style = Style(), limit: int | None = None) -> Iterator[str]:  # noqa: B008
+def call_lines(timeline: Timeline, style: Style = Style(), limit: int | None = None) -> Iterator[str]:
     """A heading, and a line per call: when, how sure, where, what, how long; a second line for why it failed."""
     calls = timeline.calls[: len(timeline.calls) if limit is None else limit]
     if not calls:
@@ -177,7 +182,7 @@ def call_lines(timeline: Timeline, style: Style = Style(), limit: int | None = N
             yield f"{indent}{before}{mark}{after} {cut(note, max(style.columns - len(indent) - len(mark) - 1, 20))}"
 
 
-def event_lines(timeline: Timeline, style: Style = Style(), limit: int | None = None) -> Iterator[str]:  # noqa: B008
+def event_lines(timeline: Timeline, style: Style = Style(), limit: int | None = None) -> Iterator[str]:
     """A heading, and a line per event: when, how sure, where, what."""
     events = timeline.events[: len(timeline.events) if limit is None else limit]
     if not events:

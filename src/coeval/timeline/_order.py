@@ -45,10 +45,10 @@ def _tied_against_a_clock(
     order: Int64Array, part: Int64Array, when: Int64Array, clock: Int64Array, reading: Int64Array
 ) -> list[tuple[int, int]]:
     """Runs of equal times in which the readings of some clock do not stand in their order."""
-    if not len(order):
-        return []
     new = np.ones(len(order), dtype=np.bool_)
     new[1:] = (np.diff(part[order]) != 0) | (when[order][1:] != when[order][:-1])
+    if bool(new.all()):
+        return []
     run = np.cumsum(new) - 1
     starts = np.append(np.flatnonzero(new), len(order))
     by_clock = np.lexsort((run, clock[order]))

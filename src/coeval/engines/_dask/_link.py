@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
-from distributed import Client, KilledWorker, LocalCluster, Security, wait
+from distributed import Client, KilledWorker, Scheduler, Security, SpecCluster, Worker, wait
 from distributed.client import FuturesCancelledError
 from distributed.comm import connect
 from distributed.protocol import to_serialize
@@ -166,17 +167,7 @@ class Link:
     async def _connect(self, stack: contextlib.AsyncExitStack) -> Client:
         scheduler: Any = self._place.address
         if scheduler is None:
-            scheduler = await stack.enter_async_context(
-                LocalCluster(
-                    n_workers=1,
-                    threads_per_worker=self._place.workers,
-                    processes=False,
-                    dashboard_address=None,
-                    worker_dashboard_address=None,
-                    asynchronous=True,
-                    memory_limit=0,
-                )
-            )
+            scheduler = await stack.enter_async_context(_own_cluster(self._place.workers))
         security = Security(**self._place.security) if self._place.security else None
         try:
             return await stack.enter_async_context(
@@ -287,3 +278,20 @@ class Link:
     async def _stop_at(self, worker: str, number: int, item: int) -> bool:
         answers = await self._client.run(stop, self._office, number, item, workers=[worker], on_error="ignore")
         return bool(answers.get(worker, False))
+
+
+def _own_cluster(workers: int | None) -> SpecCluster:
+    """
+    A scheduler and a worker in this event loop.
+
+    `LocalCluster` would open ports that other hosts can reach, or start processes that import the program's `__main__`
+    anew. The calls have processes of their own in any case: the worker's local pool.
+    """
+    # Their pages for people cannot be left out; a port of the loopback interface that is free is the least.
+    quiet = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    return SpecCluster(
+        scheduler={"cls": Scheduler, "options": {"protocol": "inproc://", "port": 0, **quiet}},
+        workers={0: {"cls": Worker, "options": {"nthreads": workers, "memory_limit": 0, **quiet}}},
+        asynchronous=True,
+        silence_logs=logging.ERROR,
+    )

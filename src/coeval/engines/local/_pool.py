@@ -149,6 +149,11 @@ class LocalEngine:
             logging.getLogger("coeval.engines.local").critical(
                 "the local pool failed; please report this", exc_info=True
             )
+            with self._lock:
+                self._closing = True  # from now on `send` refuses
+            while self._inbox:  # what was sent but not looked at yet must fail with the rest
+                with contextlib.suppress(Exception):
+                    self._inbox.popleft()()
             self._do(self._state.failed("the local pool failed; its log says why", self._clock.raw_ns()))
         finally:
             self._end_everything()
@@ -366,6 +371,8 @@ class _Process:
         if self._popen.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._popen.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self._popen.pid, signal.SIGKILL)  # a call may have left the group
 
     def end(self) -> Exit:
         """Reap a worker that ended, after ending what its calls left behind."""

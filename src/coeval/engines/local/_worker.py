@@ -21,7 +21,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from coeval.clocks import SYSTEM_CLOCK, clock_id
 from coeval.engines._attempt import load_function, run_batch
@@ -53,6 +53,13 @@ def work(commands: int, results: int, lifeline: int, board_fd: int, hello: dict[
         logging.getLogger(name or None).setLevel(level)
     capture = LogCapture()
 
+    own_pid = os.getpid()
+
+    def begin(item: int, started_ns: int) -> None:
+        if os.getpid() != own_pid:
+            _end_forked_child(None)
+        board.begin(item, started_ns)
+
     board = Board(board_fd)
     clock = SYSTEM_CLOCK
     functions: dict[int, Callable[..., Any] | Failure] = {}
@@ -77,8 +84,10 @@ def work(commands: int, results: int, lifeline: int, board_fd: int, hello: dict[
         if capture not in logging.getLogger().handlers:  # a call may have set up logging anew
             logging.getLogger().addHandler(capture)
         for piece in run_batch(
-            functions[number], items, calls, attempt, clock=clock, on_start=board.begin, whole_process=True
+            functions[number], items, calls, attempt, clock=clock, on_start=begin, whole_process=True
         ):
+            if os.getpid() != own_pid:
+                _end_forked_child(piece.failure)
             if piece.finished_ns - snapshot.raw_before_ns > CLOCK_EVERY_NS:
                 snapshot = clock.snapshot()
                 piece = piece._replace(events=[*piece.events, clock_event(snapshot)])
@@ -106,7 +115,23 @@ def _wait_for_the_end(lifeline: int) -> None:
     os._exit(1)
 
 
+def _end_forked_child(failure: Failure | None) -> NoReturn:
+    """
+    End a child that a call forked and that came back here, by returning or raising: pipes and board are its parent's.
+    It ends as a program would.
+    """
+    code = 0
+    if failure is not None and failure.kind == "exited":
+        code = failure.exit_code if failure.exit_code is not None else bool(failure.message)
+    elif failure is not None:
+        code = 1
+        with contextlib.suppress(Exception):
+            sys.stderr.write(failure.traceback)
+    _flush_standard_streams()
+    os._exit(code)
+
+
 def _flush_standard_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # a call may have closed or replaced it
+        with contextlib.suppress(Exception):  # a call may have closed it, or put anything in its place
             stream.flush()

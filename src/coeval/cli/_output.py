@@ -1,0 +1,146 @@
+"""
+What commands that show a recording have in common: how they speak to a terminal, a pipe and a person who erred.
+
+How a time becomes text is decided one layer below, where `Timeline.show()` needs it too, and is named here again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from datetime import UTC, timedelta, tzinfo
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+import typer
+
+from coeval.clocks import Instant
+from coeval.errors import RecordingWarning
+from coeval.timeline import Timeline, open_run
+from coeval.timeline._listing import Style, plain
+from coeval.timeline._time_text import (
+    format_bound_ns,
+    format_duration_ns,
+    format_instant,
+    format_interval_ns,
+    format_utc_offset,
+    half_width_ns,
+)
+
+__all__ = [
+    "fail",
+    "read_run",
+    "parse_zone",
+    "style_of_output",
+    "write_lines",
+    "write_json_lines",
+    "instant_json",
+    "plain",
+    "format_bound_ns",
+    "format_duration_ns",
+    "format_instant",
+    "format_interval_ns",
+    "format_utc_offset",
+    "half_width_ns",
+]
+
+# Where nothing says how wide a line may be: what fits most logs and mails.
+COLUMNS_WITHOUT_TERMINAL = 120
+
+NOT_POSSIBLE = 2
+"""The exit code of a command that cannot do what was asked."""
+
+_RED = ("\x1b[31m", "\x1b[0m")
+_NAMES_MAX = 3
+
+
+def fail(error: Exception | str) -> NoReturn:
+    """Say on standard error what is wrong, on one line, and end the command with exit code 2."""
+    text = " ".join(str(error).split())
+    typer.echo(f"coeval: {plain(text)}", err=True)
+    raise typer.Exit(NOT_POSSIBLE)
+
+
+def read_run(path: Path) -> Timeline:
+    """Open a run folder; what is wrong with it is among the timeline's problems, and said there."""
+    from coeval.errors import RecordingError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RecordingWarning)
+            return open_run(path)
+    except (RecordingError, OSError) as error:
+        fail(error)
+
+
+def parse_zone(name: str | None) -> tzinfo:
+    """
+    A zone by its IANA name; None: UTC.
+
+    Ends the command where there is no such zone, with the names that come nearest.
+    """
+    if name is None or name.upper() in ("UTC", "Z"):
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        pass
+    known = available_timezones()
+    if not known:
+        fail(f"zone {name!r} is not known, as this machine has no time zone data: install the tzdata package")
+    near = nearest_zones(name, known)
+    hint = f"did you mean {' or '.join(near)}?" if near else "expected a name such as Europe/Berlin"
+    fail(f"zone {name!r} is not known; {hint}")
+
+
+def nearest_zones(name: str, known: Iterable[str]) -> list[str]:
+    """Names that somebody who wrote this one may have meant, the nearest first."""
+    by_key: dict[str, str] = {}
+    for zone in sorted(known, key=len, reverse=True):
+        # People know the city, and write it as they like.
+        by_key[zone.lower()] = by_key[zone.lower().rpartition("/")[2]] = zone
+    key = name.lower().replace(" ", "_")
+    found = get_close_matches(key, by_key, n=2 * _NAMES_MAX, cutoff=0.7)
+    return list(dict.fromkeys(by_key[match] for match in found))[:_NAMES_MAX]
+
+
+def style_of_output(zone: tzinfo = UTC, environment: Mapping[str, str] | None = None) -> Style:
+    """How lines on standard output look: the terminal's width, and colour if it is one and nobody minds."""
+    environment = os.environ if environment is None else environment
+    is_terminal = sys.stdout.isatty()
+    columns = shutil.get_terminal_size((COLUMNS_WITHOUT_TERMINAL, 24)).columns
+    coloured = is_terminal and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+    return Style(zone, columns, _RED if coloured else ("", ""))
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines to standard output; what its encoding has no sign for is written as an escape."""
+    stream = sys.stdout
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+    for line in lines:
+        stream.write(f"{line}\n")
+    stream.flush()
+
+
+def write_json_lines(values: Iterable[object]) -> None:
+    """Write a line of JSON for each value; ASCII, so that no encoding matters."""
+    write_lines(json.dumps(value, separators=(",", ":"), allow_nan=False) for value in values)
+
+
+def instant_json(instant: Instant | None) -> dict[str, int | None]:
+    """The three numbers of an instant, ns on its reference."""
+    if instant is None:
+        return {"earliest_ns": None, "estimate_ns": None, "latest_ns": None}
+    return {"earliest_ns": instant.earliest_ns, "estimate_ns": instant.estimate_ns, "latest_ns": instant.latest_ns}
+
+
+def zone_offset_text(offset_s: int | None) -> str:
+    """A host's offset from UTC."""
+    return "unknown" if offset_s is None else format_utc_offset(timedelta(seconds=offset_s))

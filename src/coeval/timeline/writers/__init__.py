@@ -1,0 +1,5 @@
+"""A timeline in other programs' formats: one file for each."""
+
+from coeval.timeline.writers._perfetto import write_perfetto
+
+__all__ = ["write_perfetto"]
