@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,10 +45,19 @@ def test_the_console_script_is_the_same_command() -> None:
     assert done.stdout == f"coeval {__version__}\n"
 
 
-def test_help_needs_neither_numpy_nor_rich_nor_the_executor() -> None:
-    code = (
-        "import sys\nfrom coeval.cli._app import app\n"
-        "print([m for m in ('numpy', 'rich', 'coeval.executor', 'coeval.alignment') if m in sys.modules])"
-    )
+@pytest.mark.parametrize("verb", ["map", "run"])
+def test_verbs_that_run_something_wait_neither_for_numpy_nor_for_what_other_verbs_need(verb: str) -> None:
+    code = f"""
+import sys
+from coeval.cli._app import make_app
+make_app("{verb}")
+print([m for m in ("numpy", "rich", "coeval.executor", "coeval.alignment", "coeval.timeline") if m in sys.modules])
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_map_never_imports_numpy(coeval: Run, folder: Path) -> None:
+    (folder / "looking.py").write_text("import sys\ndef at(name): return name in sys.modules\n")
+    done = coeval("map", "looking:at", "numpy", "rich", "looking", "--engine", "inline:")
+    assert [json.loads(line)["value"] for line in done.stdout.splitlines()] == [False, False, True], done.stderr

@@ -12,6 +12,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    from coeval.cli._app import app
+    import sys
 
-    app(prog_name="coeval")
+    from coeval.cli._app import make_app
+
+    make_app(*sys.argv[1:2])(prog_name="coeval")

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from coeval._version import __version__
-from coeval.cli._clocks import clocks
-from coeval.cli._map import map_command
-from coeval.cli._run import run_command
-from coeval.cli._timeline import timeline
 
-# Plain help: it fits 80 columns, a log file and a screen reader, and starts faster than a drawn one.
-app = typer.Typer(
-    name="coeval",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-)
+# Where each verb's function is. In the order of the help.
+VERBS: Mapping[str, tuple[str, str]] = {
+    "map": ("coeval.cli._map", "map_command"),
+    "run": ("coeval.cli._run", "run_command"),
+    "timeline": ("coeval.cli._timeline", "timeline"),
+    "clocks": ("coeval.cli._clocks", "clocks"),
+}
+
+
+def make_app(verb: str | None = None) -> typer.Typer:
+    """
+    Make the command line.
+
+    Args:
+        verb: import this one only: those that show a recording need numpy, which the others should not wait for.
+            Anything that is no verb, such as an option: all.
+    """
+    # Plain help: it fits 80 columns, a log file and a screen reader, and starts faster than a drawn one.
+    app = typer.Typer(
+        name="coeval",
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    )
+    app.callback()(_coeval)
+    for name in [verb] if verb is not None and verb in VERBS else VERBS:
+        module, function = VERBS[name]
+        # After a script's name every option is the script's.
+        settings = {"allow_interspersed_args": False} if name == "run" else None
+        app.command(name, context_settings=settings)(getattr(importlib.import_module(module), function))
+    return app
 
 
 def _say_version(wanted: bool) -> None:
@@ -29,7 +51,6 @@ def _say_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _coeval(
     version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
@@ -47,9 +68,3 @@ def _coeval(
 
     coeval VERB --help tells more.
     """
-
-
-app.command("map")(map_command)
-app.command("run", context_settings={"allow_interspersed_args": False})(run_command)
-app.command("timeline")(timeline)
-app.command("clocks")(clocks)

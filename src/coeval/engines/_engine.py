@@ -206,8 +206,8 @@ class Capabilities(NamedTuple):
         names_signal: a worker's death is told with its signal or exit code.
         same_host: workers share the caller's files and memory.
         batch_items_max: the executor may send so many waiting calls as one batch, where they proved short. More than 1
-            is for engines that pay a network's price for each batch; its price is that a worker's death repeats what was
-            finished but not home.
+            is for engines that pay a network's price for each batch; its price is that a worker's death repeats what
+            was finished but not home.
     """
 
     separate_process: bool

@@ -11,10 +11,13 @@ What only this side can decide, because it alone sees all of them, is in `_dask/
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
 import queue
+import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +80,7 @@ class DaskEngine:
         self._window_max = max_workers
         self._clock = clock
         self._lock = threading.Lock()
+        self._nothing_out = threading.Condition(self._lock)
         self._flights = Flights()
         self._threads = 0
         self._workers: dict[_Key, Worker] = {}
@@ -103,6 +107,7 @@ class DaskEngine:
         self._link = link
         self._carrier = threading.Thread(target=self._carry_home, name="coeval-dask", daemon=True)
         self._carrier.start()
+        _open_engines.add(self)
 
     def window(self) -> int:
         wanted = max(WINDOW_MIN, BATCHES_PER_THREAD * self._threads)
@@ -148,11 +153,18 @@ class DaskEngine:
             link, self._link = self._link, None
             carrier, self._carrier = self._carrier, None
         if link is not None:
+            _open_engines.discard(self)
             self._events.put(None)
             link.close()
         if carrier is not None and carrier is not threading.current_thread():
             carrier.join()
         self._workers.clear()
+
+    def wait_until_nothing_is_out(self) -> None:
+        """Wait until all that was sent, and what the executor sends as it comes home, is home."""
+        with self._lock:
+            while self._flights.numbers():
+                self._nothing_out.wait()
 
     # The thread that carries home -------------------------------------------------------------------------------------
 
@@ -164,6 +176,9 @@ class DaskEngine:
         while (event := self._events.get()) is not None and self._link is not None:
             try:
                 self._take(event)
+                with self._lock:  # what follows from what came has been sent by now
+                    if not self._flights.numbers():
+                        self._nothing_out.notify_all()
             except Exception:
                 # Our own broken invariant. Nobody must wait for ever for what will not come.
                 logging.getLogger("coeval.engines.dask").critical(
@@ -249,3 +264,19 @@ class DaskEngine:
             known = self._workers[key] = Worker(self._numbers, host, pid, ClockId(clock), python)
             self._numbers += 1
         return known
+
+
+_open_engines: weakref.WeakSet[DaskEngine] = weakref.WeakSet()
+
+
+def _wait_at_exit() -> None:
+    """The program ends without having closed its executors; unless it was interrupted, their calls go on first."""
+    if isinstance(getattr(sys, "last_value", None), KeyboardInterrupt):
+        return
+    with contextlib.suppress(KeyboardInterrupt):  # the executor's own hook does the rest
+        for engine in list(_open_engines):
+            engine.wait_until_nothing_is_out()
+
+
+# Not atexit: by then the interpreter has ended all thread pools, and Dask cannot work without.
+threading._register_atexit(_wait_at_exit)  # type: ignore[attr-defined]  # as concurrent.futures does

@@ -14,6 +14,7 @@ Every exception and warning of coeval.
     │   ├── UnknownEngine               also a ValueError
     │   └── WorkersDoNotStart
     ├── UnsupportedByEngine             asked of an engine that cannot do it; said at submit, never ignored
+    ├── MissingExtra                    also an ImportError: an optional part is not installed
     ├── DifferentClocks                 also a TypeError: stamps of two clocks, instants of two references
     ├── ClocksNotRelated                no evidence links them
     └── RecordingError
@@ -52,6 +53,7 @@ __all__ = [
     "UnknownEngine",
     "WorkersDoNotStart",
     "UnsupportedByEngine",
+    "MissingExtra",
     "DifferentClocks",
     "ClocksNotRelated",
     "RecordingError",
@@ -171,6 +173,10 @@ class WorkersDoNotStart(EngineError):
 
 class UnsupportedByEngine(CoevalError):
     """Something was asked for that this engine cannot do. Said at once, never ignored."""
+
+
+class MissingExtra(CoevalError, ImportError):
+    """An optional dependency is not installed; the message names the command that installs it."""
 
 
 class DifferentClocks(CoevalError, TypeError):

@@ -14,6 +14,7 @@ from coeval.testing import _calls as calls
 from coeval.testing._faults import Faults
 from coeval.testing._futures import Futures
 from coeval.testing._gap import Gap, expected_to_fail
+from coeval.testing._gate import wait_until
 from coeval.testing._leaks import SETTLE_S, Holdings, check_nothing_beyond, holdings, leaks
 from coeval.testing._limits import Limits
 from coeval.testing._map import Map
@@ -70,8 +71,7 @@ class EngineContract(Futures, Map, Travel, Faults, Limits, Records):
         broken = True
         try:
             yield shared
-            counts = shared.statistics()
-            assert (counts.waiting, counts.running) == (0, 0), "a call of this behaviour is not done"
+            assert wait_until(lambda: _is_idle(shared), self.patience_s), "a call of this behaviour is not done"
             assert shared.submit(calls.square, 12).result(self.patience_s) == 144, "it takes no calls any more"
             check_nothing_beyond(with_shared, self._settle_s())
             broken = False
@@ -126,3 +126,8 @@ class EngineContract(Futures, Map, Travel, Faults, Limits, Records):
             shared.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
         shared.shutdown()
         check_nothing_beyond(before, cls._settle_s())
+
+
+def _is_idle(executor: Executor) -> bool:
+    counts = executor.statistics()
+    return counts.waiting == counts.running == 0

@@ -295,14 +295,14 @@ class Futures(Subject):
 
     @pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "SIGKILL"])
     def test_program_that_is_ended_leaves_no_worker(self, tmp_path: Path, end: str) -> None:
-        gate = self.gate(tmp_path)
+        gate = self.gate(tmp_path, patience_s=self.program_patience_s)
         body = f"""
             import os, pathlib, sys
             from coeval.testing import Gate
             from coeval.testing._calls import pass_gate
             sys.stderr = open(os.devnull, "w")  # its traceback is not ours
             with make_executor() as executor:
-                gate = Gate(pathlib.Path({str(gate.folder)!r}), {self.patience_s})
+                gate = Gate(pathlib.Path({str(gate.folder)!r}), {self.program_patience_s})
                 futures = [executor.submit(pass_gate, gate) for _ in range({3 * self.workers})]
                 print("submitted", flush=True)
                 for future in futures:
@@ -314,7 +314,7 @@ class Futures(Subject):
                 assert script.pid not in workers, "the calls run in the program itself"
                 watched = [os.pidfd_open(worker) for worker in workers]
                 script.send_signal(signal.Signals[end])
-                script.wait(self.patience_s)
+                script.wait(self.program_patience_s)
                 for pidfd in watched:
                     ended, _, _ = select.select([pidfd], [], [], self.patience_s)
                     os.close(pidfd)
@@ -324,20 +324,20 @@ class Futures(Subject):
                 gate.open()
 
     def test_interrupted_program_that_never_closes_its_executor_ends(self, tmp_path: Path) -> None:
-        gate = self.gate(tmp_path)
+        gate = self.gate(tmp_path, patience_s=self.program_patience_s)
         body = f"""
             import os, pathlib, sys
             from coeval.testing import Gate
             from coeval.testing._calls import pass_gate
             sys.stderr = open(os.devnull, "w")
-            gate = Gate(pathlib.Path({str(gate.folder)!r}), {self.patience_s})
+            gate = Gate(pathlib.Path({str(gate.folder)!r}), {self.program_patience_s})
             make_executor().submit(pass_gate, gate).result()
         """
         with self.start_script(tmp_path, body) as script:
             try:
                 gate.wait_for_arrivals(1)
                 script.send_signal(signal.SIGINT)
-                script.wait(self.patience_s / 2)
+                script.wait(self.program_patience_s / 2)
                 assert script.returncode
             finally:
                 script.kill()

@@ -1,17 +1,19 @@
 """
 The first and last process of a skewed host: it waits until whoever made the host is gone, and ends all that runs there.
 
-A script, run by path and importing nothing of coeval's. Its standard input is a pipe whose other end the maker holds:
-a byte or the end of it ends the host, so it also learns of a maker that was killed. Three marks tell what runs on the host, because each has a gap: the time
-namespace, which a program enters a moment after it was started; the skew file among the mapped files, which a program
-without the library has not; and in the first environment, which some programs overwrite with their title.
+A script, run by path and importing nothing of coeval's. Its standard input is a pipe whose other end the maker holds: a
+byte or the end of it ends the host, so it also learns of a maker that was killed. Three marks tell what runs on the
+host, because each has a gap: the time namespace, which a program enters a moment after it was started; the skew file
+among the mapped files, which a program without the library has not; and in the first environment, which some programs
+overwrite with their title.
 
-    python -I _host_keeper.py SKEW_FILE {isolated|mapped}
+    python -I _host_keeper.py FOLDER/SKEW_FILE {isolated|mapped}        removes the folder at the end
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -27,13 +29,13 @@ def residents(skew_file: str, isolated: bool) -> list[int]:
 
 
 def _others() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if int(path.name) != os.getpid()]
 
 
 def _lives_here(process: int, skew_file: str, isolated: bool) -> bool:
     try:
         # A zombie shows none of the three.
-        if isolated and os.readlink(f"/proc/{process}/ns/time") == os.readlink("/proc/self/ns/time"):
+        if isolated and Path(f"/proc/{process}/ns/time").readlink() == Path("/proc/self/ns/time").readlink():
             return True
         if f"COEVAL_SKEW_FILE={skew_file}".encode() in Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
             return True
@@ -67,3 +69,4 @@ if __name__ == "__main__":
     sys.stdout.flush()
     os.read(0, 1)
     end_all(sys.argv[1], sys.argv[2] == "isolated")
+    shutil.rmtree(Path(sys.argv[1]).parent)

@@ -1,9 +1,9 @@
 """
 How wrong a host's clocks are, and what they showed when: exact arithmetic, no clock is read here.
 
-A skewed clock shows `true + offset + floor((true - since) * rate / 1e9)`, piece by piece: each change of its skew starts
-a new piece, and a piece holds for every true reading from its `since` on. The library that a host's programs read their
-clocks through (skewclock.c) computes the same.
+A skewed clock shows `true + offset + floor((true - since) * rate / 1e9)`, piece by piece: each change of its skew
+starts a new piece, and a piece holds for every true reading from its `since` on. The library that a host's programs
+read their clocks through (skewclock.c) computes the same.
 """
 
 from __future__ import annotations

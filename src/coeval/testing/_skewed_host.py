@@ -20,17 +20,17 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from coeval.clocks import ClockId
+from coeval.clocks import SYSTEM_CLOCK, ClockId
 from coeval.testing._skew import SECOND_NS, Piece, Skew, SkewedClock, Truth
 from coeval.testing._skew_library import CannotSkew, skew_library
 
@@ -42,6 +42,9 @@ _CLOCKS = struct.Struct("=q6q6q")
 _CLOCKS_AT = 16
 
 _SKEW_FILE = "COEVAL_SKEW_FILE"
+# What a clock did before it was first set; no program has seen it.
+_BEFORE_ALL = Piece(0, 0, 0)
+
 _KEEPER = Path(__file__).with_name("_host_keeper.py")
 _TOOLS = ("unshare", "nsenter", "mount", "sh")
 
@@ -98,19 +101,18 @@ class SkewedHost:
         if network is not None and not self.isolated:
             raise ValueError(f"host {name!r} has network {network!r} and is not isolated; leave one of the two out")
         self._network = network
-        self._folder = Path(tempfile.mkdtemp(prefix=f"coeval-host-{name}-"))
-        self._skew_file = self._folder / "skew"
         # Each host has been up for another time, so that readings of two hosts never look comparable by chance.
         self._up_s = 1_000 + zlib.crc32(name.encode()) % 10_000_000 if self.isolated else 0
         self._raw_ahead_ns = (self._up_s * SECOND_NS - _own_raw_ahead_ns()) if self.isolated else 0
-        self._wall = self._raw = SkewedClock((Piece(0, 0, 0),))
+        self._wall = self._raw = SkewedClock((_BEFORE_ALL,))
         self._sequence = 0
-        self._skew_file.write_bytes(_FORMAT + bytes(_SEQUENCE.size + _CLOCKS.size))
-        self.set(skew or Skew())
-        # What came before the first setting no program has seen.
-        self._wall, self._raw = SkewedClock(self._wall.pieces[1:]), SkewedClock(self._raw.pieces[1:])
+        self._programs: list[subprocess.Popen[Any]] = []
+        self._boot_id = str(uuid.uuid4())
+        self._folder = Path(tempfile.mkdtemp(prefix=f"coeval-host-{name}-"))
+        self._skew_file = self._folder / "skew"
         try:
-            self._boot_id = str(uuid.uuid4())
+            self._skew_file.write_bytes(_FORMAT + bytes(_SEQUENCE.size + _CLOCKS.size))
+            self.set(skew or Skew())
             self._keeper = self._start_keeper()
         except BaseException:
             shutil.rmtree(self._folder)
@@ -130,10 +132,11 @@ class SkewedHost:
         """
         wall_before, raw_before = self._wall.pieces[-1], self._raw.pieces[-1]
         with open(self._skew_file, "r+b", buffering=0) as file:
-            # Whoever reads its clock after these two readings finds the sequence odd and waits for the new pieces.
+            # Whoever reads its clock after this snapshot finds the sequence odd and waits.
             self._write_sequence(file.fileno())
-            wall = Piece(time.time_ns(), skew.wall_offset_ns, skew.wall_rate_ppb)
-            raw = Piece(time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW), skew.raw_offset_ns, skew.raw_rate_ppb)
+            now = SYSTEM_CLOCK.snapshot()
+            wall = Piece(now.realtime_ns, skew.wall_offset_ns, skew.wall_rate_ppb)
+            raw = Piece(now.raw_after_ns, skew.raw_offset_ns, skew.raw_rate_ppb)
             clocks = _CLOCKS.pack(self._raw_ahead_ns, *wall_before, *wall, *raw_before, *raw)
             os.pwrite(file.fileno(), clocks, _CLOCKS_AT)
             self._write_sequence(file.fileno())
@@ -141,19 +144,18 @@ class SkewedHost:
         self.skew = skew
 
     def now(self) -> Skew:
-        """The skew as it has become: offsets as they are at this moment. `set(replace(host.now(), …))` steps nothing."""
-        wall_ns, raw_ns = time.time_ns(), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
-        return Skew(
-            wall_offset_ns=self._wall.shown(wall_ns) - wall_ns,
-            wall_rate_ppb=self.skew.wall_rate_ppb,
-            raw_offset_ns=self._raw.shown(raw_ns) - raw_ns,
-            raw_rate_ppb=self.skew.raw_rate_ppb,
+        """The skew as it has become, with the offsets of this moment: `set(replace(host.now(), …))` steps nothing."""
+        now = SYSTEM_CLOCK.snapshot()
+        return replace(
+            self.skew,
+            wall_offset_ns=self._wall.shown(now.realtime_ns) - now.realtime_ns,
+            raw_offset_ns=self._raw.shown(now.raw_after_ns) - now.raw_after_ns,
         )
 
     @property
     def truth(self) -> Truth:
         """What this host's clocks showed and will show, against the clocks of this process; immutable."""
-        return Truth(self._wall, self._raw)
+        return Truth(*(SkewedClock(clock.pieces[1:]) for clock in (self._wall, self._raw)))
 
     def environment(self) -> dict[str, str]:
         """
@@ -170,7 +172,7 @@ class SkewedHost:
         }
 
     def command(self, args: Sequence[str | os.PathLike[str]]) -> list[str]:
-        """The command that runs `args` on the host, for whatever starts programs itself. Give it `environment()` too."""
+        """The command that runs `args` on the host, for what starts programs itself. Give it `environment()` too."""
         given = [os.fspath(arg) for arg in args]
         if not self.isolated:
             return given
@@ -194,10 +196,12 @@ class SkewedHost:
         if isinstance(args, str) or options.keys() & {"shell", "executable"}:
             raise TypeError(f"a program on a skewed host is a list of its arguments, without shell=; got {args!r}")
         around = os.environ if env is None else env
-        return subprocess.Popen(self.command(args), env={**around, **self.environment()}, **options)
+        process = subprocess.Popen(self.command(args), env={**around, **self.environment()}, **options)
+        self._programs.append(process)
+        return process
 
     def end(self) -> None:
-        """Kill what runs on the host and take the host away. A second time does nothing."""
+        """Kill and reap what runs on the host, and take the host away. A second time does nothing."""
         assert self._keeper.stdin is not None
         assert self._keeper.stdout is not None
         if self._keeper.stdin.closed:
@@ -210,9 +214,10 @@ class SkewedHost:
             self._keeper.stdin.close()
         try:
             self._keeper.wait(PATIENCE_S)
+            for program in self._programs:
+                program.wait(PATIENCE_S)
         finally:
             self._keeper.stdout.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> SkewedHost:
         return self
@@ -264,7 +269,7 @@ class SkewedHost:
     def _name_clock(self) -> ClockId:
         if not self.isolated:
             return ClockId(f"{self._folder.name}/monotonic_raw")
-        namespace = os.readlink(f"/proc/{self._keeper_pid}/ns/time").strip("time:[]")
+        namespace = str(Path(f"/proc/{self._keeper_pid}/ns/time").readlink()).strip("time:[]")
         return ClockId(f"{self._boot_id}/{namespace}/monotonic_raw")
 
 

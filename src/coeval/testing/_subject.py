@@ -41,15 +41,20 @@ class Subject:
         assert self.engine, f"{type(self).__name__} names no engine: set `engine` to a URL, or override `executor`"
         return Executor(self.engine, **options)
 
+    @property
+    def program_patience_s(self) -> float:
+        """The same for programs, which need a moment to start."""
+        return max(self.patience_s, 20)
+
     def executor_expression(self) -> str:
         """An expression that makes such an executor in a script of its own."""
         return f"coeval.executor.Executor({self.engine!r})"
 
-    def gate(self, folder: Path, name: str = "gate") -> Gate:
+    def gate(self, folder: Path, name: str = "gate", patience_s: float | None = None) -> Gate:
         """A new gate, shut."""
         path = folder / name
         path.mkdir()
-        return Gate(path, self.patience_s)
+        return Gate(path, self.patience_s if patience_s is None else patience_s)
 
     def occupy(self, executor: Executor, gate: Gate) -> list[Future[Any]]:
         """Keep every worker busy until the gate opens; returns when they all are."""
@@ -96,7 +101,7 @@ class Subject:
         """Run such a script to its end; it must end well. Returns what it printed."""
         with self.start_script(folder, body) as script:
             try:
-                printed, _ = script.communicate(timeout=max(self.patience_s, 10))
+                printed, _ = script.communicate(timeout=self.program_patience_s)
             except subprocess.TimeoutExpired:
                 script.kill()
                 raise

@@ -50,6 +50,7 @@ class TimelineCalls(Sequence[TimelineCall]):
         self._recording = recording
         self._attempts = attempts
         self._clock_of = evidence.clock_of
+        self._alignment = evidence.alignment
         self._names = Names(recording)
         clocks, drivers = clock_codes_of(evidence.clock_of, attempts.driver)
         workers = clock_codes_of(evidence.clock_of, attempts.process)[1]
@@ -227,15 +228,28 @@ class TimelineCalls(Sequence[TimelineCall]):
         return Duration(0, whole.greatest_ns)
 
     def _between(self, row: int, begin: int, end: int) -> Duration:
-        """Exact by one clock; by two, what their instants allow."""
+        """
+        Exact by one clock; by two, what their bounds against the reference clock allow. Against UTC both would carry
+        the same unknown error, and the difference would carry it twice.
+        """
         stamps = self._stamps(row)
         first, second = stamps[begin], stamps[end]
         assert first is not None
         assert second is not None
         if first.clock == second.clock:
             return Duration(second - first, second - first)
-        a, b = self._placed[begin][row], self._placed[end][row]
-        return Duration(_minus(b.earliest_ns, a.latest_ns), _minus(b.latest_ns, a.earliest_ns))
+        (a_least, a_greatest), (b_least, b_greatest) = self._on_reference_clock(first), self._on_reference_clock(second)
+        return Duration(_minus(b_least, a_greatest), _minus(b_greatest, a_least))
+
+    def _on_reference_clock(self, stamp: Stamp) -> tuple[int | None, int | None]:
+        if stamp.clock not in self._alignment.clocks:
+            return None, None
+        offset = self._alignment.offset(stamp.clock, np.array([stamp.reading_ns], dtype=np.int64))
+        least, greatest = int(offset.least_ns[0]), int(offset.greatest_ns[0])
+        return (
+            None if greatest == UNKNOWN_LATEST else stamp.reading_ns - greatest,
+            None if least == UNKNOWN_EARLIEST else stamp.reading_ns - least,
+        )
 
 
 _PLAIN_STATUS = {"ok": 0, "moved": 2, UNFINISHED: 2}

@@ -242,7 +242,7 @@ class Link:
             reason = f"{type(error).__qualname__}: {error}" if error is not None else f"its task was {future.status}"
             fate = await self._call_office("give-up", number=number)
             self._tell(("unrun", number, fate, innocent, reason))
-        except OSError:
+        except (OSError, RuntimeError):
             pass  # the connection is lost, which the channel's reader tells
         finally:
             self._watched.pop(number, None)

@@ -104,7 +104,10 @@ class Outpost(WorkerPlugin):  # type: ignore[misc]
             box.outcomes.clear()
             box.some.set()
             box.done.set()
-        await self._loop.run_in_executor(None, self._pool.close)
+        try:
+            await self._loop.run_in_executor(None, self._pool.close)
+        except RuntimeError:  # this process is about to exit and starts no thread any more
+            self._pool.close()
 
     # Parcels ----------------------------------------------------------------------------------------------------------
 

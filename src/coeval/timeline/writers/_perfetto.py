@@ -105,7 +105,7 @@ class _Trace:
             if piece in self._pieces:
                 return
             self._pieces.add(piece)
-            title = f"{call.function.rpartition(':')[2]} ×{attempt.shared_by}"
+            title = f"{call.function.rpartition(':')[2]} x{attempt.shared_by}"
         facts = {
             "call": call.number,
             "attempt": attempt.number,
@@ -154,11 +154,16 @@ class _Trace:
     def _slice(
         self, process: int, name: str, begin: Instant | None, end: Instant | None, facts: dict[str, Any]
     ) -> str | None:
+        """
+        A begin and an end. Not one complete event ("X"): Perfetto takes one that has ended for the innermost until the
+        next one begins, and so would tie an arrow that leaves a call to the last span in it.
+        """
         begin_ns, end_ns = _estimate(begin), _estimate(end)
         if begin_ns is None or process < 0:
             return None
-        duration_ns = (end_ns if end_ns is not None else begin_ns) - begin_ns
-        return _line("X", self._at(begin_ns), process, name=name, dur=_microseconds(duration_ns), args=facts)
+        begins = _line("B", self._at(begin_ns), process, name=name, args=facts)
+        ends = _line("E", self._at(begin_ns if end_ns is None else end_ns), process, name=name)
+        return f"{begins},\n{ends}"
 
     def _moment(self, name: str, ns: int) -> str:
         return _line("X", self._at(ns), _DRIVER, name=name, dur=_microseconds(_MOMENT_NS))

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from coeval.recording import Recording
+from coeval.recording._rows import (
+    ClockRow,
+    ExecutorRow,
+    HostRow,
+    OutcomeRow,
+    ProcessRow,
+    Row,
+    SentRow,
+)
+from coeval.timeline import Timeline
+from coeval.timeline._attempts import attempts_of
+from coeval.timeline._evidence import Evidence, evidence_of, process_names
+
+START_NS = 7_000_000_000_000
+SLEPT_NS = 3_600_000_000_000
+
+
+def evidence(rows: list[Row]) -> Evidence:
+    recording = Recording(rows)
+    return evidence_of(recording, attempts_of(recording))
+
+
+def test_each_process_has_a_name_of_its_own_also_where_a_pid_comes_again() -> None:
+    rows = [ProcessRow(n, "worker", "home", pid, "A", "") for n, pid in enumerate((7, 7, 8))]
+    assert process_names(rows) == ("home:7", "home:7#1", "home:8")
+
+
+def test_calls_of_one_piece_are_one_message_each_way() -> None:
+    found = evidence(
+        [
+            ProcessRow(0, "driver", "home", 1, "A", ""),
+            ProcessRow(1, "worker", "far", 2, "B", "", 0),
+            ExecutorRow(0, "x", 1),
+            SentRow(0, 0, 1, 0, list(range(50)), 10),
+            OutcomeRow(0, 0, 0, 50, "ok", 1, 10, 20, 30, 40),
+        ]
+    )
+    (fit,) = found.alignment.report()
+    assert (fit.sent_count, fit.received_count) == (1, 1)
+
+
+def test_a_try_that_only_started_is_one_message_and_one_sided_bounds() -> None:
+    found = evidence(
+        [
+            ProcessRow(0, "driver", "home", 1, "A", ""),
+            ProcessRow(1, "worker", "far", 2, "B", "", 0),
+            ExecutorRow(0, "x", 1),
+            SentRow(0, 0, 1, 0, [0], 10),
+            OutcomeRow(0, 0, 0, 1, "died", 1, 10, 5000, 0, 40),
+        ]
+    )
+    (fit,) = found.alignment.report()
+    assert (fit.sent_count, fit.received_count) == (0, 1)
+
+
+def test_without_any_reading_of_the_wall_clock_it_says_that_times_are_no_dates(
+    simulated: Callable[..., Any], far_host: Callable[..., Any]
+) -> None:
+    run = simulated([far_host("far")])
+    found = evidence([row for row in run.rows if not isinstance(row, ClockRow)])
+    assert any("not from 1970" in problem for problem in found.problems)
+
+
+def host_row(reading_ns: int) -> HostRow:
+    return HostRow(0, reading_ns, "UTC", 0, "yes", 1_000_000, "")
+
+
+def snapshot(raw_ns: int, wall_ns: int) -> ClockRow:
+    return ClockRow(0, raw_ns, wall_ns, raw_ns, raw_ns + 10)
+
+
+def test_a_kernels_bound_anchors_the_nearest_snapshot_widened_by_what_was_slewed_since() -> None:
+    wall = 10**18
+    rows: list[Row] = [
+        ProcessRow(0, "driver", "home", 1, "A", ""),
+        snapshot(10**12, wall),
+        snapshot(10**12 + 5 * 10**9, wall + 5 * 10**9),
+        host_row(10**12 + 4 * 10**9),
+    ]
+    found = evidence(rows)
+    assert found.alignment.on_utc
+    instants = found.alignment.instants(found.clock_of[0], attempts_of(Recording([])).call[:0])
+    assert len(instants) == 0
+    width = Timeline.of(Recording(rows))
+    assert width.reference_label == "UTC"
+    entry = width.clocks[0]
+    assert entry.wall_declared.least_ns is not None
+    assert entry.wall_declared.greatest_ns is not None
+    # 1 ms each way, and 500 ppm of one second each way.
+    assert 3_000_000 <= entry.wall_declared.greatest_ns - entry.wall_declared.least_ns < 3_001_000
+
+
+def test_a_kernels_bound_does_not_anchor_across_a_step_of_the_wall_clock() -> None:
+    rows: list[Row] = [
+        ProcessRow(0, "driver", "home", 1, "A", ""),
+        snapshot(10**12, 10**18),
+        snapshot(10**12 + 5 * 10**9, 10**18 + 65 * 10**9),
+        host_row(10**12 + 2 * 10**9),
+    ]
+    assert not evidence(rows).alignment.on_utc
+
+
+def with_sleep(simulated: Any, far_host: Any, who: str) -> Any:
+    """A host whose raw clock stands still for an hour in the middle of the run, with a snapshot on either side."""
+    run = simulated([far_host("far", origin_ns=10**15)], call_count=60)
+    middle = sorted(true for (_, what), true in run.true_ns.items() if what == "handed over")[30] - 1
+    later = [key for key, true in run.true_ns.items() if true > middle]
+    rows: list[Row] = []
+    for row in run.rows:
+        if isinstance(row, OutcomeRow) and row.seen_ns > middle:
+            far_ns = -SLEPT_NS if who == "far" and row.started_ns - 10**15 > middle else 0
+            if row.handed_over_ns <= middle:
+                continue  # its call was under way when the lid was closed; of no matter here
+            home_ns = -SLEPT_NS if who == "home" else 0
+            row = row._replace(  # noqa: PLW2901
+                handed_over_ns=row.handed_over_ns + SLEPT_NS + home_ns,
+                seen_ns=row.seen_ns + SLEPT_NS + home_ns,
+                started_ns=row.started_ns + SLEPT_NS + far_ns,
+                finished_ns=row.finished_ns + SLEPT_NS + far_ns,
+            )
+        if isinstance(row, ClockRow):
+            continue
+        rows.append(row)
+    process, origin = (1, 10**15) if who == "far" else (0, 0)
+    for true_ns, slept in ((START_NS, 0), (middle - 10, 0), (middle + 10, SLEPT_NS), (START_NS + 10**9, SLEPT_NS)):
+        raw = origin + true_ns
+        rows.insert(3, ClockRow(process, raw, 10**18 + true_ns + slept, raw + slept, raw + 5))
+    run.rows = rows
+    for key in later:
+        run.true_ns[key] += SLEPT_NS
+    return run
+
+
+def test_a_host_that_slept_is_placed_rightly_before_and_after(
+    simulated: Callable[..., Any], far_host: Callable[..., Any]
+) -> None:
+    run = with_sleep(simulated, far_host, "far")
+    timeline = Timeline.of(run.recording)
+    far = next(entry for entry in timeline.clocks if entry.hosts == ("far",))
+    assert [change.kind for change in far.changes] == ["suspend"]
+    assert far.changes[0].size_ns_least <= SLEPT_NS <= far.changes[0].size_ns_greatest
+    epoch = timeline.events[0].begin.estimate_ns
+    assert epoch is not None
+    narrow = 0
+    for event in timeline.events:
+        if event.kind in ("started", "finished"):
+            true_ns = run.true_ns[event.call, event.kind]
+            shift = 0 if timeline.problems == () else timeline_epoch(timeline)
+            earliest, latest = event.begin.earliest_ns, event.begin.latest_ns
+            assert earliest is None or earliest - shift <= true_ns
+            assert latest is None or true_ns <= latest - shift
+            narrow += event.begin.width_ns is not None and event.begin.width_ns < 10**6
+    assert narrow > 80, "both sides of the sleep are well known"
+
+
+def timeline_epoch(timeline: Timeline) -> int:
+    """What was added to the reference's readings."""
+    event = next(event for event in timeline.events if event.kind == "seen")
+    assert event.begin.estimate_ns is not None
+    return event.begin.estimate_ns - event.begin_stamp.reading_ns
+
+
+def test_where_the_reference_slept_other_hosts_are_unknown_and_it_says_why(
+    simulated: Callable[..., Any], far_host: Callable[..., Any]
+) -> None:
+    timeline = Timeline.of(with_sleep(simulated, far_host, "home").recording)
+    assert any("was suspended during the run" in problem for problem in timeline.problems)
+    for event in timeline.events:
+        known = (event.begin.earliest_ns is not None, event.begin.latest_ns is not None)
+        assert known == ((True, True) if event.host == "home" else (False, False))
