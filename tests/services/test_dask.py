@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import contextlib
+import operator
+import os
+import pickle
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pytest
+from distributed import Client
 
-from coeval.engines.dask import BATCHES_PER_THREAD
-from coeval.executor import Executor
-from coeval.testing import EngineContract, Gap
+import coeval
+from coeval.engines import Batch, Function, Outcome, open_engine
+from coeval.engines.dask import BATCHES_PER_THREAD, WINDOW_MIN
+from coeval.errors import EngineError, WorkerDied
+from coeval.executor import Executor, Retry
+from coeval.testing import EngineContract, Gap, Gate, leaks
 from coeval.testing import _calls as calls
 from coeval.testing._gate import wait_until
 
@@ -59,6 +74,381 @@ class TestDask(EngineContract):
         assert len(gate.arrived()) <= own_window(self.workers)
         assert own.statistics().cancelled >= count - own_window(self.workers)
 
+    def test_program_that_ends_without_shutdown_waits_for_its_calls(self, tmp_path: Path) -> None:
+        """As in the contract, but for relative paths: Dask's workers have a working directory of their own."""
+        body = f"""
+            import pathlib
+            from coeval.testing._calls import touch
+            executor = make_executor()
+            for number in range(20):
+                executor.submit(touch, pathlib.Path({str(tmp_path)!r}) / f"ran-{{number}}")
+        """
+        self.run_script(tmp_path, body)
+        assert len(list(tmp_path.glob("ran-*"))) == 20
+
 
 def own_window(threads: int) -> int:
     return BATCHES_PER_THREAD * threads
+
+
+PATIENCE_S = 30
+
+
+def kill_dask_worker(folder: Path) -> None:
+    """Called in a local pool's worker, whose parent is the Dask worker."""
+    (folder / f"ran-{uuid.uuid4().hex}").touch()
+    os.kill(os.getppid(), signal.SIGKILL)
+    Gate(folder, PATIENCE_S).wait()
+
+
+def kill_dask_worker_at(number: int, at: int, folder: Path) -> int:
+    (folder / f"{number}-{uuid.uuid4().hex}").touch()
+    if number == at:
+        os.kill(os.getppid(), signal.SIGKILL)
+        Gate(folder / "never", PATIENCE_S).wait()
+    return number * number
+
+
+class TestLostWorker:
+    """A Dask worker that dies, with everything that runs beside it."""
+
+    @pytest.mark.parametrize("nanny", [False, True], ids=["without a nanny", "with a nanny"])
+    def test_call_on_a_killed_dask_worker_fails_alone_and_is_not_run_again(
+        self, start_dask: Callable[..., DaskCluster], tmp_path: Path, nanny: bool
+    ) -> None:
+        cluster = start_dask()
+        for _ in range(2):
+            cluster.add_worker(nanny=nanny)
+        with Executor(cluster.url) as executor:
+            before = [executor.submit(calls.square, number) for number in range(20)]
+            deadly = executor.options(name="deadly").submit(kill_dask_worker, tmp_path)
+            after = [executor.submit(calls.square, number) for number in range(20)]
+            error = deadly.exception(PATIENCE_S)
+            assert isinstance(error, WorkerDied)
+            assert (error.signal, error.exit_code, error.host) == ("", None, socket.gethostname())
+            assert [future.result(PATIENCE_S) for future in before + after] == 2 * [n * n for n in range(20)]
+            assert executor.submit(calls.square, 12).result(PATIENCE_S) == 144
+        assert len(list(tmp_path.glob("ran-*"))) == 1
+
+    def test_item_that_kills_its_dask_worker_fails_alone_in_its_chunk(
+        self, start_dask: Callable[..., DaskCluster], tmp_path: Path
+    ) -> None:
+        cluster = start_dask()
+        for _ in range(3):
+            cluster.add_worker()
+        with Executor(cluster.url) as executor:
+            results = executor.map(kill_dask_worker_at, range(8), [4] * 8, [tmp_path] * 8, chunksize=8)
+            assert [next(results) for _ in range(4)] == [0, 1, 4, 9]
+            with pytest.raises(WorkerDied):
+                next(results)
+            executor.shutdown()
+            assert executor.statistics()[3:5] == (7, 1), "finished, failed"
+        ran = [int(path.name.partition("-")[0]) for path in tmp_path.iterdir()]
+        assert set(ran) == set(range(8))
+        assert ran.count(4) <= 2, "in its chunk, and once more alone"
+
+    def test_call_is_tried_again_on_another_worker_when_asked(
+        self, start_dask: Callable[..., DaskCluster], tmp_path: Path
+    ) -> None:
+        cluster = start_dask()
+        for _ in range(2):
+            cluster.add_worker()
+        with Executor(cluster.url, retries=Retry(1, on_death=True)) as executor:
+            assert isinstance(executor.submit(kill_dask_worker, tmp_path).exception(PATIENCE_S), WorkerDied)
+        assert len(list(tmp_path.glob("ran-*"))) == 2
+
+    def test_calls_of_a_worker_that_is_retired_run_elsewhere(
+        self, start_dask: Callable[..., DaskCluster], tmp_path: Path
+    ) -> None:
+        cluster = start_dask()
+        cluster.add_worker()
+        (tmp_path / "gate").mkdir()
+        gate = Gate(tmp_path / "gate", PATIENCE_S)
+        with Executor(cluster.url) as executor, distributed_client(cluster) as client:
+            running = executor.submit(calls.pass_gate, gate, 7)
+            gate.wait_for_arrivals(1)
+            (old,) = client.scheduler_info()["workers"]
+            cluster.add_worker()
+            client.retire_workers([old])
+            gate.wait_for_arrivals(2)
+            gate.open()
+            assert running.result(PATIENCE_S) == 7
+
+    def test_scheduler_that_dies_fails_what_is_out_and_what_comes(
+        self, start_dask: Callable[..., DaskCluster], tmp_path: Path
+    ) -> None:
+        cluster = start_dask()
+        cluster.add_worker()
+        (tmp_path / "gate").mkdir()
+        gate = Gate(tmp_path / "gate", PATIENCE_S)
+        with leaks(), Executor(cluster.url) as executor:
+            running = executor.submit(calls.pass_gate, gate)
+            gate.wait_for_arrivals(1)
+            cluster.kill(cluster.scheduler)
+            for future in (running, executor.submit(calls.square, 2)):
+                error = future.exception(PATIENCE_S)
+                assert isinstance(error, EngineError)
+                assert cluster.address in str(error)
+
+
+class TestCluster:
+    """What is told of the cluster, and what is left on it."""
+
+    def test_window_follows_the_cluster(self, start_dask: Callable[..., DaskCluster]) -> None:
+        cluster = start_dask()
+        engine = open_engine(cluster.url)
+        engine.start(lambda outcome: None)
+        try:
+            assert engine.window() == WINDOW_MIN, "what is sent makes a cluster grow that can"
+            cluster.add_worker(threads=2)
+            assert wait_until(lambda: engine.window() == 2 * BATCHES_PER_THREAD, PATIENCE_S)
+            second = cluster.add_worker(threads=3)
+            assert wait_until(lambda: engine.window() == 5 * BATCHES_PER_THREAD, PATIENCE_S)
+            cluster.kill(second)
+            assert wait_until(lambda: engine.window() == 2 * BATCHES_PER_THREAD, PATIENCE_S)
+        finally:
+            engine.close()
+
+    def test_calls_wait_for_the_first_worker(self, start_dask: Callable[..., DaskCluster]) -> None:
+        cluster = start_dask()
+        with Executor(cluster.url) as executor:
+            futures = [executor.submit(calls.square, number) for number in range(10)]
+            cluster.add_worker()
+            assert [future.result(PATIENCE_S) for future in futures] == [n * n for n in range(10)]
+
+    def test_dask_worker_runs_as_many_calls_at_once_as_it_has_threads(
+        self, start_dask: Callable[..., DaskCluster], tmp_path: Path
+    ) -> None:
+        cluster = start_dask()
+        cluster.add_worker(threads=3)
+        gate = Gate(tmp_path, PATIENCE_S)
+        with Executor(cluster.url) as executor:
+            futures = [executor.submit(calls.pass_gate, gate, number) for number in range(6)]
+            assert len(gate.wait_for_arrivals(3)) == 3
+            assert executor.statistics().workers == 3
+            gate.open()
+            assert [future.result(PATIENCE_S) for future in futures] == list(range(6))
+
+    def test_two_executors_share_a_cluster(self, start_dask: Callable[..., DaskCluster]) -> None:
+        cluster = start_dask()
+        cluster.add_worker(threads=2)
+        with Executor(cluster.url) as one, Executor(cluster.url) as other:
+            ours, theirs = one.map(calls.square, range(50)), other.map(calls.square, range(50, 100))
+            assert [*ours, *theirs] == [number * number for number in range(100)]
+
+    def test_closed_executor_leaves_the_cluster_as_it_was(
+        self, start_dask: Callable[..., DaskCluster], tmp_path: Path
+    ) -> None:
+        cluster = start_dask()
+        cluster.add_worker(threads=2)
+        (tmp_path / "gate").mkdir()
+        gate = Gate(tmp_path / "gate", PATIENCE_S)
+        with distributed_client(cluster) as client:
+            mine = client.submit(pow, 2, 3)
+            assert mine.result() == 8
+            before = client.run_on_scheduler(what_is_there), client.run(what_is_there_too)
+            with leaks():
+                with Executor(cluster.url) as executor:
+                    assert list(executor.map(calls.square, range(50))) == [n * n for n in range(50)]
+                with pytest.raises(KeyboardInterrupt), Executor(cluster.url) as executor:
+                    [executor.submit(calls.pass_gate, gate) for _ in range(9)]
+                    gate.wait_for_arrivals(2)
+                    raise KeyboardInterrupt
+            assert wait_until(
+                lambda: (client.run_on_scheduler(what_is_there), client.run(what_is_there_too)) == before, PATIENCE_S
+            )
+            assert mine.result() == 8
+
+    def test_caller_that_was_killed_leaves_the_cluster_as_it_was(
+        self, start_dask: Callable[..., DaskCluster], tmp_path: Path
+    ) -> None:
+        cluster = start_dask()
+        cluster.add_worker(threads=2)
+        (tmp_path / "gate").mkdir()
+        gate = Gate(tmp_path / "gate", PATIENCE_S)
+        script = f"""
+from coeval.executor import Executor
+from coeval.testing import Gate, _calls
+from pathlib import Path
+executor = Executor({cluster.url!r})
+futures = [executor.submit(_calls.pass_gate, Gate(Path({str(gate.folder)!r}), {PATIENCE_S})) for _ in range(9)]
+futures[0].result()
+"""
+        with distributed_client(cluster) as client:
+            before = client.run_on_scheduler(what_is_there), client.run(what_is_there_too)
+            with subprocess.Popen([sys.executable, "-c", script], env=with_our_path()) as caller:
+                workers = gate.wait_for_arrivals(2)
+                caller.kill()
+            assert wait_until(
+                lambda: (client.run_on_scheduler(what_is_there), client.run(what_is_there_too)) == before, PATIENCE_S
+            )
+        assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), PATIENCE_S)
+
+    def test_stamps_are_readings_of_the_clock_of_the_host_that_ran_the_call(
+        self, start_dask: Callable[..., DaskCluster]
+    ) -> None:
+        cluster = start_dask()
+        cluster.add_worker(environment={"COEVAL_CLOCK_ID": "another-host"})
+        outcomes: list[Outcome] = []
+        engine = open_engine(cluster.url)
+        engine.start(outcomes.append)
+        try:
+            function = Function(0, "operator:neg", pickle.dumps(operator.neg))
+            engine.send(Batch(5, 1, function, [pickle.dumps(((n,), {})) for n in range(3)], [0, 1, 2]))
+            assert wait_until(lambda: any(outcome.batch == 5 for outcome in outcomes), PATIENCE_S)
+        finally:
+            engine.close()
+        ready = [outcome for outcome in outcomes if outcome.batch < 0 and outcome.worker is not None]
+        (done,) = [outcome for outcome in outcomes if outcome.batch == 5]
+        assert [event.kind for event in ready[0].events] == ["clock"]
+        assert done.worker is not None
+        assert done.worker == ready[0].worker
+        assert done.worker.clock.startswith("another-host/")
+        assert [pickle.loads(value) for value in done.values] == [0, -1, -2]
+        # Here both are one clock, so all four can be compared.
+        assert list(done.stamps) == sorted(done.stamps)
+        assert done.stamps.handed_over_ns > 0
+
+
+class TestConnecting:
+    """What can be wrong before the first call."""
+
+    def test_scheduler_that_is_not_there_is_told_of_soon_and_with_its_address(self) -> None:
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+            port = nobody.getsockname()[1]
+            with leaks(), pytest.raises(EngineError, match=f"tcp://127.0.0.1:{port}"):
+                Executor(f"dask://127.0.0.1:{port}")
+
+    def test_worker_with_another_coeval_is_refused_at_the_start_and_later(
+        self, start_dask: Callable[..., DaskCluster], tmp_path: Path
+    ) -> None:
+        package = Path(coeval.__file__).parent
+        shutil.copytree(package, tmp_path / "coeval", ignore=shutil.ignore_patterns("__pycache__"))
+        (tmp_path / "coeval" / "_version.py").write_text('__version__ = "0.0.1"\n')
+        cluster = start_dask()
+        sentence = rf"has coeval 0\.0\.1; here it is {re.escape(coeval.__version__)}.*pip install"
+        with Executor(cluster.url) as early:
+            cluster.add_worker(environment=with_our_path(tmp_path))
+            with pytest.raises(EngineError, match=sentence):
+                early.submit(calls.square, 2).result(PATIENCE_S)
+        with leaks(), pytest.raises(EngineError, match=sentence):
+            Executor(cluster.url)
+
+    def test_worker_without_coeval_is_told_of(self, start_dask: Callable[..., DaskCluster], tmp_path: Path) -> None:
+        (tmp_path / "coeval").mkdir()
+        (tmp_path / "coeval" / "__init__.py").write_text("raise ModuleNotFoundError('No module named coeval')")
+        cluster = start_dask()
+        with Executor(cluster.url) as early:
+            cluster.add_worker(environment=with_our_path(tmp_path))
+            with pytest.raises(EngineError, match="No module named coeval"):
+                early.submit(calls.square, 2).result(PATIENCE_S)
+        with pytest.raises(EngineError, match=r"worker tcp://.* has no coeval; here .*pip install"):
+            Executor(cluster.url)
+
+    def test_missing_distributed_names_its_extra(self, tmp_path: Path) -> None:
+        (tmp_path / "distributed.py").write_text("raise ModuleNotFoundError('No module named distributed')")
+        script = "import coeval.executor; coeval.executor.Executor('dask://127.0.0.1:1')"
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=with_our_path(tmp_path), capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1
+        assert "UnknownEngine" in done.stderr
+        assert "pip install 'coeval[dask]'" in done.stderr
+
+    def test_tls_goes_through_the_url(self, start_dask: Callable[..., DaskCluster], tmp_path: Path) -> None:
+        authority, certificate, key = make_certificates(tmp_path)
+        options = ("--protocol", "tls", "--tls-ca-file", authority, "--tls-cert", certificate, "--tls-key", key)
+        cluster = start_dask(*options)
+        cluster.add_worker(*options)
+        assert cluster.address.startswith("tls://")
+        host = cluster.address.removeprefix("tls://")
+        with leaks(), Executor(f"dask+tls://{host}?ca_file={authority}&cert={certificate}&key={key}") as executor:
+            assert list(executor.map(calls.square, range(10))) == [n * n for n in range(10)]
+        with pytest.raises(EngineError, match=host):
+            Executor(f"dask://{host}")
+
+
+class TestOwnCluster:
+    """`dask:` alone."""
+
+    def test_cluster_of_its_own_runs_calls_and_is_gone_with_its_executor(self) -> None:
+        with leaks(), Executor("dask:2") as executor:
+            assert executor.capabilities.same_host
+            assert list(executor.map(calls.square, range(100))) == [n * n for n in range(100)]
+            error = executor.submit(os._exit, 3).exception(PATIENCE_S)
+            assert isinstance(error, WorkerDied)
+            assert error.exit_code == 3
+
+    def test_cluster_of_its_own_cannot_be_reached_from_outside(self) -> None:
+        with Executor("dask:1") as executor:
+            assert executor.submit(calls.square, 2).result(PATIENCE_S) == 4
+            listening = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+            mine = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if is_socket(fd)}
+            addresses = [row[1] for row in listening if row[3] == "0A" and f"socket:[{row[9]}]" in mine]
+        assert all(address.startswith("0100007F:") for address in addresses), addresses
+
+    def test_program_needs_no_main_guard_and_is_told_nothing_by_dask(self, tmp_path: Path) -> None:
+        script = tmp_path / "script.py"
+        script.write_text(
+            "from coeval.executor import Executor\n"
+            "with Executor('dask:2') as executor:\n"
+            "    print(sum(executor.map(lambda number: number * number, range(10))))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-W", "error", str(script)],
+            env=with_our_path(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "285\n", "")
+
+
+# What the tests look with ---------------------------------------------------------------------------------------------
+
+
+def what_is_there(dask_scheduler: Any) -> tuple[Any, ...]:
+    return (
+        sorted(map(str, dask_scheduler.tasks)),
+        sorted(dask_scheduler.plugins),
+        sorted(dask_scheduler.handlers),
+        sorted(dask_scheduler.clients),
+    )
+
+
+def what_is_there_too(dask_worker: Any) -> tuple[Any, ...]:
+    children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    return sorted(dask_worker.plugins), sorted(pid for path in children for pid in path.read_text().split())
+
+
+@contextlib.contextmanager
+def distributed_client(cluster: DaskCluster) -> Iterator[Client]:
+    with Client(cluster.address, set_as_default=False) as client:
+        yield client
+
+
+def with_our_path(*first: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, first), *filter(None, sys.path)])}
+
+
+def is_socket(descriptor: str) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:")
+    except OSError:  # the one that listed them
+        return False
+
+
+def make_certificates(folder: Path) -> tuple[str, str, str]:
+    """An authority's certificate, one that it signed, and that one's key."""
+    authority, authority_key = folder / "ca.pem", folder / "ca.key"
+    request, certificate, key = folder / "me.csr", folder / "me.pem", folder / "me.key"
+    new_key = ["-newkey", "rsa:2048", "-nodes"]
+    for arguments in (
+        ["req", "-x509", *new_key, "-keyout", authority_key, "-out", authority, "-days", "2", "-subj", "/CN=test-ca"],
+        ["req", *new_key, "-keyout", key, "-out", request, "-subj", "/CN=127.0.0.1"],
+        ["x509", "-req", "-in", request, "-CA", authority, "-CAkey", authority_key, "-CAcreateserial", "-days", "2"]
+        + ["-out", certificate],
+    ):
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+    return str(authority), str(certificate), str(key)

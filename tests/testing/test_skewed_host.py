@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -341,7 +342,7 @@ with Executor("local:2") as ex:
 DETACHED = """
 import os, subprocess, sys
 environment = {} if sys.argv[1] == "bare" else None
-process = subprocess.Popen(["sleep", "600"], start_new_session=True, env=environment)
+process = subprocess.Popen(["sleep", "600"], start_new_session=True, env=environment, stdout=subprocess.DEVNULL)
 print(process.pid, flush=True)
 os._exit(0)
 """
@@ -448,8 +449,9 @@ def test_a_network_needs_an_isolated_host() -> None:
 
 @needs_isolation
 def test_a_network_that_is_not_there_is_named_and_nothing_is_left() -> None:
-    with pytest.raises(CannotSkew, match=r"host 'node7' did not come up: .*no-such-network"):
-        SkewedHost("node7", isolated=True, network="no-such-network")
+    with pytest.raises(CannotSkew, match=r"host 'nowhere' did not come up: .*no-such-network"):
+        SkewedHost("nowhere", isolated=True, network="no-such-network")
+    assert list(Path(tempfile.gettempdir()).glob("coeval-host-nowhere-*")) == []
 
 
 def test_a_host_cannot_be_made_on_a_skewed_host() -> None:

@@ -14,6 +14,7 @@ from coeval.timeline._time_text import (
     format_duration_ns,
     format_instant,
     format_interval_ns,
+    format_offset_ns,
     half_width_ns,
 )
 
@@ -138,3 +139,25 @@ def test_the_half_width_is_the_wider_side_and_unknown_where_one_side_is() -> Non
     assert half_width_ns(0, 2, 10) == 8
     assert half_width_ns(None, 2, 10) is None
     assert half_width_ns(0, 2, None) is None
+
+
+@given(INT64, st.integers(0, 10**15))
+def test_an_offset_reads_back_to_within_half_its_bound(ns: int, bound_ns: int) -> None:
+    number, unit, bound = format_offset_ns(ns, bound_ns).replace(",", "").split(" ", 2)
+    assert abs(Fraction(number) * UNIT_NS[unit] - ns) <= Fraction(bound_ns, 2)
+    assert bound == format_bound_ns(bound_ns).replace(",", "")
+
+
+@pytest.mark.parametrize(
+    ("ns", "bound_ns", "text"),
+    [
+        (2_000_012_345, 70_000, "+2.00001 s ±70 µs"),
+        (-7_200_000_012_345, 76_000, "-7,200.00001 s ±76 µs"),
+        (-1_234_567, 300_000, "-1.2 ms ±300 µs"),
+        (0, 5, "0 ns ±5 ns"),
+        (5, None, "+5 ns ±unknown"),
+        (None, None, "unknown"),
+    ],
+)
+def test_offsets_have_as_many_digits_as_their_bound_bears(ns: int | None, bound_ns: int | None, text: str) -> None:
+    assert format_offset_ns(ns, bound_ns) == text

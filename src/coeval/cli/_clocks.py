@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,13 +15,14 @@ from coeval.cli._output import (
     format_bound_ns,
     format_duration_ns,
     format_instant,
+    format_offset_ns,
+    format_utc_offset,
     instant_json,
     plain,
     read_run,
     style_of_output,
     write_json_lines,
     write_lines,
-    zone_offset_text,
 )
 from coeval.timeline import ClockChange, ClockEntry, OffsetBounds, Timeline
 
@@ -82,16 +84,15 @@ def clock_lines(found: Timeline, columns: int) -> Iterator[str]:
 
 def _table(entries: Sequence[ClockEntry]) -> Iterator[str]:
     """One line per clock within 80 columns; what does not fit is in the blocks."""
-    yield f"{'host':<20} {'wall clock':>11} {'bound':>9} {'rate ppm':>9} {'messages':>13}  synchronised"
+    yield f"{'host':<20} {'wall clock':>11} {'bound':>9} {'rate ppm':>11} {'messages':>12}  synced"
     for entry in entries:
         offset = entry.wall_declared
-        rates = [fit.rate_ppm for fit in entry.fits]
         sent, received = _message_counts(entry)
         host = "/".join(entry.hosts)
         yield (
             f"{host if len(host) <= 20 else f'{host[:19]}…':<20} {signed(offset.estimate_ns):>11} "
-            f"{format_bound_ns(_half(offset)):>9} {_rate(rates[-1]) if rates else '':>9} "
-            f"{f'{sent:,}/{received:,}' if entry.fits else '':>13}  {entry.synchronised}"
+            f"{format_bound_ns(_half(offset)):>9} {_short_rate(entry):>11} "
+            f"{f'{sent:,}/{received:,}' if entry.fits else '':>12}  {entry.synchronised}"
         )
 
 
@@ -109,7 +110,7 @@ def _facts(entry: ClockEntry) -> Iterator[tuple[str, str]]:
         yield change.kind, change_text(change)
     if not entry.changes:
         yield "steps", "none seen" if entry.wall_at is not None else "unknown: its wall clock was never read"
-    yield "zone", f"{entry.zone or 'unknown'}, {zone_offset_text(entry.utc_offset_s)} from UTC"
+    yield "zone", _zone(entry)
     yield "synchronised", _synchronised(entry)
     for clash in entry.clashes:
         yield "CLASH", clash
@@ -135,12 +136,22 @@ def _offset(entry: ClockEntry) -> str:
         )
     at = None if entry.wall_at is None else entry.wall_at.estimate_ns
     text = (
-        f"{signed(declared.estimate_ns)} {format_bound_ns(_half(declared))} against {_the(entry.against)} "
-        f"({_range(declared)}), at {format_instant(at, digits=3)}"
+        f"{format_offset_ns(declared.estimate_ns, _half(declared))} against {_the(entry.against)}, "
+        f"at {format_instant(at, digits=3)}"
     )
     if assumed != declared:
-        text += f"; assumed {signed(assumed.estimate_ns)} {format_bound_ns(_half(assumed))} ({_range(assumed)})"
+        text += f"; assumed {format_offset_ns(assumed.estimate_ns, _half(assumed))}"
     return text
+
+
+def _short_rate(entry: ClockEntry) -> str:
+    if not entry.fits:
+        return ""
+    fit = entry.fits[-1]
+    if fit.rate_ppm is None:
+        return "unknown"
+    far = max(fit.rate_ppm_greatest - fit.rate_ppm, fit.rate_ppm - fit.rate_ppm_least)
+    return f"{fit.rate_ppm:+.1f} ±{far:.0f}" if far >= 10 else f"{fit.rate_ppm:+.1f} ±{far:.1f}"
 
 
 def _rate_text(fit: ClockFit) -> str:
@@ -171,17 +182,24 @@ def _bound(entry: ClockEntry) -> str:
 
 def change_text(change: ClockChange) -> str:
     """How large and when: two instants around it."""
-    size = f"{signed(change.size_ns_least)} to {signed(change.size_ns_greatest)}"
+    middle_ns = (change.size_ns_least + change.size_ns_greatest) // 2
+    size = format_offset_ns(middle_ns, change.size_ns_greatest - middle_ns)
     began, ended = change.earliest.estimate_ns, change.latest.estimate_ns
     when = f"between {format_instant(began, digits=3)} and {format_instant(ended, digits=3)}"
     if change.kind == "suspend":
-        return f"the host slept {size.replace('+', '')}, {when}"
+        return f"the host slept {size.removeprefix('+')}, {when}"
     return f"the wall clock was set by {size}, {when}"
 
 
 def _synchronised(entry: ClockEntry) -> str:
     bound = f", within {format_bound_ns(entry.max_error_ns)} of UTC" if entry.max_error_ns is not None else ""
     return f"{entry.synchronised}{bound}{f': {entry.remedy}' if entry.remedy else ''}"
+
+
+def _zone(entry: ClockEntry) -> str:
+    if entry.utc_offset_s is None:
+        return "unknown: this host did not say"
+    return f"{entry.zone or 'not named'}, {format_utc_offset(timedelta(seconds=entry.utc_offset_s))} from UTC"
 
 
 def _message_counts(entry: ClockEntry) -> tuple[int, int]:
@@ -196,10 +214,6 @@ def signed(ns: int | None) -> str:
 
 def _rate(ppm: float | None) -> str:
     return "unknown" if ppm is None else f"{ppm:+.3f}"
-
-
-def _range(offset: OffsetBounds) -> str:
-    return f"{signed(offset.least_ns)} to {signed(offset.greatest_ns)}"
 
 
 def _half(offset: OffsetBounds) -> int | None:

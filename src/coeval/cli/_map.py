@@ -19,7 +19,7 @@ from coeval.cli._line_order import LineOrder
 from coeval.cli._map_report import MapReport
 from coeval.cli._progress import ProgressLine, columns_of
 from coeval.clocks import SYSTEM_CLOCK
-from coeval.errors import CoevalError, EngineError
+from coeval.errors import CannotResume, CoevalError, EngineError
 
 if TYPE_CHECKING:
     from coeval.cli._map_work import MapWork
@@ -43,7 +43,15 @@ def map_command(
     time_limit: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="End a try that runs longer, and let it fail.")
     ] = None,
-    run: Annotated[Path | None, typer.Option(metavar="DIR", help="Record the run here, for coeval timeline.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Record the run here, for coeval timeline and --resume.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in DIR: finished inputs are not run again.")
+    ] = False,
+    trust_changes: Annotated[
+        bool, typer.Option("--trust-changes", help="Resume although the function or an input changed since.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary; failures are listed.")] = False,
 ) -> None:
     """
@@ -68,6 +76,9 @@ def map_command(
     An input that fails does not stop the others. What the function prints
     goes to standard error.
 
+    A run with --run DIR that was killed goes on where it stopped when the same
+    command is given with --resume; OUT is then written anew, whole.
+
     \b
     Exit code: 0 all done, 1 some inputs failed, 2 it cannot be done as asked,
     130 or 143 interrupted (what is finished is written).
@@ -75,6 +86,7 @@ def map_command(
     # Only the verbs that need the executor pay for it; `coeval run` must even be there before it (see `_run.py`).
     from coeval.cli._map_work import MapWork
     from coeval.executor import Executor
+    from coeval.executor._resume import begin_or_resume
 
     interrupts = Interrupts()
     inputs = inputs or []
@@ -86,13 +98,17 @@ def map_command(
     report = MapReport()
     try:
         check_inputs(inputs)
+        if (resume or trust_changes) and run is None:
+            raise ValueError("--resume goes on with a run: name its folder with --run DIR")
         if out is not None:
-            check_output(out, force=force)
+            check_output(out, force=force or resume)
         else:  # before the function's module is imported: what that prints is not data either
             output = DataOutput.to_standard_output()
         called = find_function(function)
         report.total = count_inputs(inputs)
-        executor = Executor(engine, workers, run=run, retries=retries, time_limit=time_limit)
+        folder = None if run is None else begin_or_resume(run, sys.orig_argv, resume=resume)
+        executor = Executor(engine, workers, run=folder, retries=retries, time_limit=time_limit)
+        kept = None if folder is None else executor.keeping(called, folder, trust_changes=trust_changes)
         if out is not None:  # only now: until here nothing of what it holds may go
             output = DataOutput.to_file(out)
     except Interrupted as interrupted:
@@ -107,8 +123,7 @@ def map_command(
         what = "JSON values" if "-" in inputs else "inputs"
         progress.write(f"reading {what} from the terminal, one on each line; Ctrl-D ends them\n")
     order = LineOrder(by_index=not unordered)
-    given, labelled = read_inputs(inputs), run is not None
-    work = MapWork(called, given, output, order, report, progress, interrupts, labelled=labelled)
+    work = MapWork(called, read_inputs(inputs), output, order, report, progress, interrupts, kept=kept)
     ended_by = _carry_out(work, executor)
     progress.clear()
     code = 1 if report.failed else 0
@@ -152,7 +167,7 @@ def _carry_out(work: MapWork, executor: Executor) -> BaseException | None:
             except Exception as error:
                 raise _EndNow from error
     except _EndNow as end:
-        if isinstance(end.__cause__, (OutputClosed, OutputFailed, EngineError, OSError)):
+        if isinstance(end.__cause__, (OutputClosed, OutputFailed, EngineError, CannotResume, OSError)):
             return end.__cause__
         raise
     except Interrupted as interrupted:

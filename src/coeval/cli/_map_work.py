@@ -30,6 +30,7 @@ from coeval.cli._result import Problem, problem_line, problem_of, problem_of_lin
 from coeval.errors import CallExited, CallStopped, EngineError
 from coeval.executor import Executor
 from coeval.executor._call import CallFuture
+from coeval.executor._resume import KeptCalls
 
 # Inputs that are read and not finished. More keep more workers busy; each costs about two kilobytes.
 AHEAD_MAX = 1000
@@ -71,7 +72,8 @@ class MapWork:
     Args:
         function: what to call, with one input each.
         inputs: read in a thread of their own, as they are wanted.
-        labelled: name each call by its input.
+        kept: submits where results are kept in a run folder, and knows those that were finished before. None: nothing
+            is kept, and calls need no names.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class MapWork:
         progress: ProgressLine,
         interrupts: Interrupts,
         *,
-        labelled: bool,
+        kept: KeptCalls | None,
     ) -> None:
         self._function = function
         self._inputs = inputs
@@ -93,7 +95,7 @@ class MapWork:
         self._report = report
         self._progress = progress
         self._interrupts = interrupts
-        self._labelled = labelled
+        self._kept = kept
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._credits = threading.Semaphore(AHEAD_MAX)
         self._withheld = 0
@@ -108,6 +110,7 @@ class MapWork:
             Interrupted: a signal arrived.
             OutputClosed, OutputFailed: lines cannot be written.
             EngineError: the engine cannot go on.
+            CannotResume: an input is not what it was when its result was kept.
             OSError: the inputs cannot be read to their end; what was read is done.
         """
         self._interrupts.note(lambda: self._events.put(None))
@@ -166,12 +169,13 @@ class MapWork:
 
     def _submit(self, executor: Executor, given: Input) -> None:
         self._running[given.index] = given.value
-        if self._labelled:
-            label = given.value if isinstance(given.value, str) else repr(given.value)
-            executor = executor.options(name=label[:LABEL_CHARS_MAX])
         # Where calls run right here, nobody but this thread can end them.
         with self._interrupts.raising(not executor.capabilities.separate_process):
-            future = executor.submit(self._function, given.value)
+            if self._kept is None:
+                future = executor.submit(self._function, given.value)
+            else:
+                label = given.value if isinstance(given.value, str) else repr(given.value)
+                future = self._kept.submit(given.index, (given.value,), name=label[:LABEL_CHARS_MAX])
         future.add_done_callback(lambda done: self._events.put(_Finished(given.index, done)))
 
     def _finished(self, index: int, future: Future[Any]) -> None:

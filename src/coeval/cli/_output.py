@@ -12,7 +12,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
-from datetime import UTC, timedelta, tzinfo
+from datetime import UTC, tzinfo
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
@@ -29,6 +29,7 @@ from coeval.timeline._time_text import (
     format_duration_ns,
     format_instant,
     format_interval_ns,
+    format_offset_ns,
     format_utc_offset,
     half_width_ns,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "format_duration_ns",
     "format_instant",
     "format_interval_ns",
+    "format_offset_ns",
     "format_utc_offset",
     "half_width_ns",
 ]
@@ -139,8 +141,3 @@ def instant_json(instant: Instant | None) -> dict[str, int | None]:
     if instant is None:
         return {"earliest_ns": None, "estimate_ns": None, "latest_ns": None}
     return {"earliest_ns": instant.earliest_ns, "estimate_ns": instant.estimate_ns, "latest_ns": instant.latest_ns}
-
-
-def zone_offset_text(offset_s: int | None) -> str:
-    """A host's offset from UTC."""
-    return "unknown" if offset_s is None else format_utc_offset(timedelta(seconds=offset_s))

@@ -245,7 +245,7 @@ class Dispatch:
         if failure is None:
             return False
         moved = failure.kind == "moved"
-        if not moved and not all(call.options.retry.tries_again(failure.kind, call.attempt) for call in calls):
+        if not moved and not all(call.options.retry.tries_again(failure, call.attempt) for call in calls):
             return False
         if not moved:
             self._counts.retried += len(calls)

@@ -17,6 +17,7 @@ from coeval.errors import UnsupportedByEngine
 from coeval.executor._call import CallFuture, CallOptions
 from coeval.executor._dispatch import Dispatch
 from coeval.executor._map import bounded_map, check_map_arguments, items_ahead, zipped
+from coeval.executor._resume import KeptCalls, begin_or_resume
 from coeval.executor._retry import Retry
 from coeval.executor._statistics import Statistics
 from coeval.executor._submission import Submission
@@ -40,8 +41,8 @@ class Executor(StandardExecutor):
         engine: where calls run, as a URL ("local", "local:4", "inline:") or an `Engine`. None: `COEVAL_ENGINE`, or else
             "local", one process for each usable core.
         max_workers: at most so many workers.
-        run: a new or empty folder to record into; what is in memory is bounded, what is there is all. None: the run
-            that `coeval run` opened, if any.
+        run: a new or empty folder to record into; what is in memory is bounded, what is there is all. A `RunFolder` is
+            recorded into as it is. None: the run that `coeval run` opened, if any.
         retries: how often a failed call is tried again; a `Retry` says more.
         time_limit: seconds that each try may run, counted from its start; then the work itself is ended.
 
@@ -56,7 +57,7 @@ class Executor(StandardExecutor):
         engine: str | Engine | None = None,
         max_workers: int | None = None,
         *,
-        run: str | os.PathLike[str] | None = None,
+        run: str | os.PathLike[str] | RunFolder | None = None,
         retries: int | Retry = 0,
         time_limit: float | None = None,
         clock: Clock = SYSTEM_CLOCK,
@@ -68,7 +69,9 @@ class Executor(StandardExecutor):
             )
         opened = open_engine(engine, max_workers) if engine is None or isinstance(engine, str) else engine
         self._options = _checked(CallOptions(), opened, retries=retries, time_limit=time_limit, name=None)
-        folder = ambient_run() if run is None else RunFolder.create(run, command=_command_line())
+        folder = ambient_run() if run is None else run
+        if isinstance(folder, str | os.PathLike):
+            folder = RunFolder.create(folder, command=_command_line())
         recorder = Recorder(engine=opened.name, folder=folder, clock=clock)
         self._dispatch = Dispatch(opened, recorder, clock)
         self._submission = Submission(self._dispatch)
@@ -261,6 +264,15 @@ class Executor(StandardExecutor):
         prepared = self._submission.prepare(fn)  # once: a map calls the function as it is now
         return lambda chunk: self._submission.submit(prepared, [(args, {}) for args in chunk], self._options)
 
+    def keeping(self, fn: Callable[..., Any], folder: RunFolder, *, trust_changes: bool = False) -> KeptCalls:
+        """
+        Give what submits calls of `fn` whose results are kept in a run folder, for programs that resume by themselves.
+
+        Raises:
+            CannotResume: the folder has results of another function, or of other source.
+        """
+        return KeptCalls(self._submission, fn, folder.path, self._options, trust_changes=trust_changes)
+
     def _resumable_map(
         self,
         fn: Callable[..., Any],
@@ -271,10 +283,8 @@ class Executor(StandardExecutor):
         ahead: int,
         timeout: float | None,
     ) -> Iterator[Any]:
-        from coeval.executor._resume import KeptCalls, begin_or_resume
-
         folder = begin_or_resume(run, _command_line(), resume=resume)
-        kept = KeptCalls(self._submission, fn, folder, self._options, trust_changes=trust_changes)
+        kept = self.keeping(fn, folder, trust_changes=trust_changes)
         count = itertools.count()
         results = bounded_map(
             lambda chunk: [kept.submit(next(count), args) for args in chunk],

@@ -7,7 +7,6 @@ resumed one finds it there. Items are matched by function, its source, index and
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
@@ -20,7 +19,7 @@ from coeval.engines._payload import dump, load
 from coeval.executor._call import CallFuture, CallOptions
 from coeval.executor._functions import function_name
 from coeval.executor._submission import Submission
-from coeval.recording import Ledger, Work
+from coeval.recording import Ledger, RunFolder, Work
 
 
 class KeptCalls:
@@ -96,6 +95,8 @@ class KeptCalls:
 
 def source_digest(function: Callable[..., Any]) -> str:
     """Hex SHA-256 of a function's source; of its pickle where it has none, as with built-in functions."""
+    import inspect  # 10 ms that only a resumable map needs
+
     try:
         source = inspect.getsource(inspect.unwrap(function)).encode()
     except (OSError, TypeError):
@@ -103,7 +104,7 @@ def source_digest(function: Callable[..., Any]) -> str:
     return sha256(source).hexdigest()
 
 
-def begin_or_resume(path: str | os.PathLike[str], command: list[str], *, resume: bool) -> Path:
+def begin_or_resume(path: str | os.PathLike[str], command: list[str], *, resume: bool) -> RunFolder:
     """
     Make a run folder, or take one that is there if that is wanted.
 
@@ -111,9 +112,7 @@ def begin_or_resume(path: str | os.PathLike[str], command: list[str], *, resume:
         RunExists: something is there, and `resume` is not wanted.
         NotARun: what is there is no run.
     """
-    from coeval.recording import RunFolder
-
     folder = Path(path)
     if resume and folder.is_dir() and any(folder.iterdir()):
-        return RunFolder.reopen(folder).path
-    return RunFolder.create(folder, command=command).path
+        return RunFolder.reopen(folder)
+    return RunFolder.create(folder, command=command)

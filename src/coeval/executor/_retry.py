@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coeval.engines import FailureKind
+from coeval.engines import Failure, FailureKind
 
 # What another try could change. Arguments, functions and results that cannot travel never will.
 _WORTH_ANOTHER_TRY: frozenset[FailureKind] = frozenset({"raised", "exited", "time_limit"})
@@ -28,11 +28,11 @@ class Retry:
         if isinstance(self.times, bool) or not isinstance(self.times, int) or self.times < 0:
             raise ValueError(f"retries is {self.times!r}; expected a whole number from 0")
 
-    def tries_again(self, kind: FailureKind, attempt: int) -> bool:
+    def tries_again(self, failure: Failure, attempt: int) -> bool:
         """Shall a call that failed at try number `attempt` (from 1) in this way be tried again?"""
-        if attempt > self.times:
+        if attempt > self.times or failure.type_name == KeyboardInterrupt.__name__:  # somebody wants an end of it
             return False
-        return kind in _WORTH_ANOTHER_TRY or (kind == "died" and self.on_death)
+        return failure.kind in _WORTH_ANOTHER_TRY or (failure.kind == "died" and self.on_death)
 
 
 NO_RETRY = Retry(0)

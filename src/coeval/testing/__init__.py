@@ -1,7 +1,8 @@
 """
-For tests: the engine contract, gates that hold calls back, and a check that nothing was left behind.
+For tests: hosts whose clocks are wrong, the engine contract, gates that hold calls back, and a check that nothing was
+left behind.
 
-Needs pytest: `pip install 'coeval[testing]'`. A subclass of `EngineContract` runs the whole contract on an engine:
+The contract needs pytest: `pip install 'coeval[testing]'`. A subclass of `EngineContract` runs it whole on an engine:
 
     from coeval.testing import EngineContract, Gap
 
@@ -18,10 +19,40 @@ from coeval.testing._leaks import Leak, leaks
 if TYPE_CHECKING:
     from coeval.testing._contract import CHAPTERS, EngineContract
     from coeval.testing._gap import Gap, GapKind
+    from coeval.testing._skew import Skew, SkewedClock, Truth
+    from coeval.testing._skew_library import CannotSkew
+    from coeval.testing._skewed_host import SkewedHost, skewed_host
 
-__all__ = ["EngineContract", "CHAPTERS", "Gap", "GapKind", "Gate", "GateNeverOpened", "leaks", "Leak"]
+__all__ = [
+    "EngineContract",
+    "CHAPTERS",
+    "Gap",
+    "GapKind",
+    "Gate",
+    "GateNeverOpened",
+    "leaks",
+    "Leak",
+    "Skew",
+    "SkewedHost",
+    "skewed_host",
+    "SkewedClock",
+    "Truth",
+    "CannotSkew",
+]
 
-_HOMES = {"EngineContract": "_contract", "CHAPTERS": "_contract", "Gap": "_gap", "GapKind": "_gap"}
+_HOMES = {
+    "EngineContract": "_contract",
+    "CHAPTERS": "_contract",
+    "Gap": "_gap",
+    "GapKind": "_gap",
+    "Skew": "_skew",
+    "SkewedClock": "_skew",
+    "Truth": "_skew",
+    "CannotSkew": "_skew_library",
+    "SkewedHost": "_skewed_host",
+    "skewed_host": "_skewed_host",
+}
+_NEED_PYTEST = ("_contract", "_gap")
 _ASSERTING = ("_subject", "_futures", "_map", "_travel", "_faults", "_limits", "_records", "_contract")
 
 
@@ -31,6 +62,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if _HOMES[name] not in _NEED_PYTEST:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     try:
         import pytest
     except ImportError as error:

@@ -218,6 +218,7 @@ class SkewedHost:
                 program.wait(PATIENCE_S)
         finally:
             self._keeper.stdout.close()
+            shutil.rmtree(self._folder, ignore_errors=True)  # the keeper did it, unless it never came up
 
     def __enter__(self) -> SkewedHost:
         return self

@@ -38,6 +38,10 @@ COLUMNS = 80
 # A name takes no more than this of a line before it is cut.
 _NAMES_MAX = 4
 _PROBLEMS_MAX = 10
+
+# So much of a line is kept for what happened, however long the names of hosts are.
+_WHAT_COLUMNS = 20
+
 _HTML_ROWS_MAX = 10
 
 
@@ -161,42 +165,38 @@ def more_text(count: int, what: str, how: str) -> str:
 
 
 def call_lines(timeline: Timeline, style: Style = Style(), limit: int | None = None) -> Iterator[str]:
-    """A heading, and a line per call: when, how sure, where, what, how long; a second line for why it failed."""
+    """A heading, and a line per call: when, how sure, where, how long, what; a second line for why it failed."""
     calls = timeline.calls[: len(timeline.calls) if limit is None else limit]
     if not calls:
         return
-    columns = _Columns.of([call.begin for call in calls], [_place(call.last.host, call.last.pid) for call in calls])
-    yield from columns.heading(calls[0].begin, style, "took")
+    places = [_place(call.last.host, call.last.pid) for call in calls]
+    columns = _Columns.of([call.begin for call in calls], places, [_took(call) for call in calls], style)
     day = columns.day(calls[0].begin, style)
-    for call in calls:
+    yield columns.heading(calls[0].begin, style)
+    for call, place in zip(calls, places, strict=True):
         if (other := columns.day(call.begin, style)) != day:
             yield (day := other)
-        last = call.last
-        took = _took(call)
-        where = _place(last.host, last.pid) if last.host else "nowhere"
-        yield columns.line(call.begin, where, _what(call), took, style)
+        yield columns.line(call.begin, place or "nowhere", _what(call), _took(call), style)
         if note := _note(call):
-            mark = "failed" if call.status == "failed" else call.status
             before, after = style.failed if call.status == "failed" else ("", "")
-            indent = " " * (columns.width(style) - len(columns.where_padding) - 1)
-            yield f"{indent}{before}{mark}{after} {cut(note, max(style.columns - len(indent) - len(mark) - 1, 20))}"
+            indent = columns.note_indent()
+            room = max(style.columns - len(indent) - len(call.status) - 1, _WHAT_COLUMNS)
+            yield f"{indent}{before}{call.status}{after} {cut(note, room)}"
 
 
 def event_lines(timeline: Timeline, style: Style = Style(), limit: int | None = None) -> Iterator[str]:
-    """A heading, and a line per event: when, how sure, where, what."""
+    """A heading, and a line per event: when, how sure, where, how long, what."""
     events = timeline.events[: len(timeline.events) if limit is None else limit]
     if not events:
         return
-    columns = _Columns.of([event.begin for event in events], [_place(event.host, event.pid) for event in events])
-    yield from columns.heading(events[0].begin, style, "")
+    places = [_place(event.host, event.pid) for event in events]
+    columns = _Columns.of([event.begin for event in events], places, [_lasted(event) for event in events], style)
     day = columns.day(events[0].begin, style)
-    for event in events:
+    yield columns.heading(events[0].begin, style)
+    for event, place in zip(events, places, strict=True):
         if (other := columns.day(event.begin, style)) != day:
             yield (day := other)
-        took = ""
-        if event.end_stamp is not None:
-            took = format_duration_ns(event.end_stamp - event.begin_stamp)
-        yield columns.line(event.begin, _place(event.host, event.pid), event_text(event), took, style)
+        yield columns.line(event.begin, place, event_text(event), _lasted(event), style)
 
 
 def event_text(event: TimelineEvent) -> str:
@@ -218,44 +218,46 @@ def event_text(event: TimelineEvent) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Widths that all lines of one listing share."""
+    """Widths that all lines of one listing share; a column that would be empty has width 0 and is left out."""
 
     digits: int
+    time_width: int
     bound_width: int
     where_width: int
+    took_width: int
     where_cut: str
 
     @classmethod
-    def of(cls, instants: Sequence[Instant | None], places: Sequence[str]) -> _Columns:
+    def of(
+        cls, instants: Sequence[Instant | None], places: Sequence[str], tooks: Sequence[str], style: Style
+    ) -> _Columns:
         bounds = [format_bound_ns(_half_width(instant)) for instant in instants]
-        # One machine that steps nothing needs no column of zeros; the heading says it.
+        # Where every time is exact a column of zeros says nothing; the summary says it.
         bound_width = max(map(len, bounds)) if any(bound != "±0" for bound in bounds) else 0
+        took_width = max(*map(len, tooks), len("took")) if any(tooks) else 0
         hosts = {place.partition(":")[0] for place in places if place}
         cut_off = f"{next(iter(hosts))}:" if len(hosts) == 1 else ""
-        where_width = max(len(_short_place(place, cut_off)) for place in places)
-        return cls(digits_needed(instants), bound_width, min(max(where_width, 5), 24), cut_off)
+        where_width = max(len(place.removeprefix(cut_off)) for place in places)
+        digits = digits_needed(instants)
+        time_width = _time_width(digits, style)
+        gaps = 2 + (bound_width > 0) + (took_width > 0)
+        room = style.columns - time_width - bound_width - took_width - gaps - _WHAT_COLUMNS
+        return cls(digits, time_width, bound_width, min(max(where_width, 5), max(room, 5)), took_width, cut_off)
 
-    @property
-    def where_padding(self) -> str:
-        return " " * self.where_width
-
-    def heading(self, first: Instant | None, style: Style, took: str) -> Iterator[str]:
-        day = self.day(first, style)
-        bound = "bound".rjust(self.bound_width) + " " if self.bound_width else ""
+    def heading(self, first: Instant | None, style: Style) -> str:
         where = self.where_cut or "where"
-        yield cut(f"{day:<{self._time_width(style)}} {bound}{where:<{self.where_width}} {took:>8} what", style.columns)
+        return cut(self._head(self.day(first, style), "bound", where, "took") + "what", style.columns)
 
     def line(self, instant: Instant | None, where: str, what: str, took: str, style: Style) -> str:
         estimate = None if instant is None else instant.estimate_ns
         time = format_instant(estimate, style.zone, self.digits, date=False)
-        bound = f"{format_bound_ns(_half_width(instant)):>{self.bound_width}} " if self.bound_width else ""
-        place = cut(_short_place(where, self.where_cut), self.where_width)
-        head = f"{time:<{self._time_width(style)}} {bound}{place:<{self.where_width}} {took:>8} "
-        return head + cut(plain(what), max(style.columns - len(head), 20))
+        bound = format_bound_ns(_half_width(instant))
+        head = self._head(time, bound, where.removeprefix(self.where_cut), took)
+        return head + cut(plain(what), max(style.columns - len(head), _WHAT_COLUMNS))
 
-    def width(self, style: Style) -> int:
-        """Of everything before what happened."""
-        return self._time_width(style) + 1 + (self.bound_width + 1 if self.bound_width else 0) + self.where_width + 1
+    def note_indent(self) -> str:
+        """Up to where it happened, under which a second line stands."""
+        return " " * (self.time_width + 1 + (self.bound_width + 1 if self.bound_width else 0))
 
     def day(self, instant: Instant | None, style: Style) -> str:
         """The date, and in UTC the word."""
@@ -264,8 +266,19 @@ class _Columns:
         date = format_instant(instant.estimate_ns, style.zone, 0).partition(" ")[0]
         return f"{date} UTC" if style.zone is UTC else date
 
-    def _time_width(self, style: Style) -> int:
-        return max(8 + (self.digits + 1 if self.digits else 0) + (0 if style.zone is UTC else 6), 14)
+    def _head(self, time: str, bound: str, where: str, took: str) -> str:
+        parts = [f"{time:<{self.time_width}}"]
+        if self.bound_width:
+            parts.append(f"{bound:>{self.bound_width}}")
+        parts.append(f"{cut_front(where, self.where_width):<{self.where_width}}")
+        if self.took_width:
+            parts.append(f"{took:>{self.took_width}}")
+        return " ".join(parts) + " "
+
+
+def _time_width(digits: int, style: Style) -> int:
+    """At least as wide as a date with its zone, which stands above."""
+    return max(8 + (digits + 1 if digits else 0) + (0 if style.zone is UTC else 6), 14)
 
 
 def digits_needed(instants: Iterable[Instant | None]) -> int:
@@ -290,16 +303,17 @@ def cut(text: str, columns: int) -> str:
     return text if len(text) <= columns else f"{text[: columns - 1]}…"
 
 
+def cut_front(text: str, columns: int) -> str:
+    """At most so many characters, the last ones: of a place, the process says more than the host's first letters."""
+    return text if len(text) <= columns else f"…{text[len(text) - columns + 1 :]}"
+
+
 def _half_width(instant: Instant | None) -> int | None:
     return None if instant is None else half_width_ns(instant.earliest_ns, instant.estimate_ns, instant.latest_ns)
 
 
 def _place(host: str, pid: int) -> str:
     return f"{host}:{pid}" if host else ""
-
-
-def _short_place(place: str, cut_off: str) -> str:
-    return place.removeprefix(cut_off) if cut_off else place
 
 
 def _what(call: TimelineCall) -> str:
@@ -316,6 +330,10 @@ def _took(call: TimelineCall) -> str:
     if running.is_exact:
         return format_duration_ns(running.greatest_ns)
     return f"≤{format_duration_ns(running.greatest_ns)}"
+
+
+def _lasted(event: TimelineEvent) -> str:
+    return "" if event.end_stamp is None else format_duration_ns(event.end_stamp - event.begin_stamp)
 
 
 def _note(call: TimelineCall) -> str:

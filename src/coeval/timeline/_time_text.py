@@ -103,6 +103,25 @@ def format_interval_ns(least_ns: int | None, greatest_ns: int | None) -> str:
     return f"{text}, order unknown" if least_ns < 0 < greatest_ns else text
 
 
+def format_offset_ns(ns: int | None, bound_ns: int | None) -> str:
+    """
+    How far a clock is ahead (negative: behind), with as many digits as its bound bears: `+2.00001 s ±70 µs`.
+    """
+    if ns is None:
+        return UNKNOWN
+    sign = "+" if ns > 0 else "-" if ns < 0 else ""
+    size = abs(ns)
+    unit, unit_ns = next(((unit, unit_ns) for unit, unit_ns in reversed(_UNITS) if size >= unit_ns), _UNITS[0])
+    grain = 1
+    while grain * 10 <= min(bound_ns or 1, unit_ns):
+        grain *= 10
+    count = (2 * size + grain) // (2 * grain)
+    whole, rest = divmod(count, unit_ns // grain)
+    decimals = len(str(unit_ns // grain)) - 1
+    number = f"{whole:,}.{rest:0{decimals}}" if decimals else f"{whole:,}"
+    return f"{sign}{number} {unit} {format_bound_ns(bound_ns) if bound_ns is not None else '±unknown'}"
+
+
 def half_width_ns(earliest_ns: int | None, estimate_ns: int | None, latest_ns: int | None) -> int | None:
     """How far the truth may be from the estimate on either side; None: unknown."""
     if earliest_ns is None or estimate_ns is None or latest_ns is None:
