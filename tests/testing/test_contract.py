@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ def run_contract(folder: Path, body: str, select: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-rA", "-W", "error", "-k", select, "test_theirs.py"],
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -137,4 +139,6 @@ def test_gap_needs_a_kind_and_a_reason() -> None:
 
 def test_importing_the_calls_does_not_import_pytest() -> None:
     source = "import coeval.testing._calls, sys; sys.exit('pytest' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", source], check=False).returncode == 0
+    paths = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run([sys.executable, "-c", source], env={**os.environ, "PYTHONPATH": paths}, check=False)
+    assert done.returncode == 0

@@ -16,6 +16,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "run": ("coeval.cli._run", "run_command"),
     "timeline": ("coeval.cli._timeline", "timeline"),
     "clocks": ("coeval.cli._clocks", "clocks"),
+    "export": ("coeval.cli._export", "export"),
 }
 
 

@@ -17,7 +17,6 @@ from coeval.cli._output import (
     format_instant,
     format_offset_ns,
     format_utc_offset,
-    instant_json,
     plain,
     read_run,
     style_of_output,
@@ -25,6 +24,7 @@ from coeval.cli._output import (
     write_lines,
 )
 from coeval.timeline import ClockChange, ClockEntry, OffsetBounds, Timeline
+from coeval.timeline.writers import instant_json
 
 _TITLE_COLUMNS = 15
 _PROCESSES_MAX = 4

@@ -20,7 +20,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import typer
 
-from coeval.clocks import Instant
 from coeval.errors import RecordingWarning
 from coeval.timeline import Timeline, open_run
 from coeval.timeline._listing import Style, plain
@@ -41,7 +40,6 @@ __all__ = [
     "style_of_output",
     "write_lines",
     "write_json_lines",
-    "instant_json",
     "plain",
     "format_bound_ns",
     "format_duration_ns",
@@ -134,10 +132,3 @@ def write_lines(lines: Iterable[str]) -> None:
 def write_json_lines(values: Iterable[object]) -> None:
     """Write a line of JSON for each value; ASCII, so that no encoding matters."""
     write_lines(json.dumps(value, separators=(",", ":"), allow_nan=False) for value in values)
-
-
-def instant_json(instant: Instant | None) -> dict[str, int | None]:
-    """The three numbers of an instant, ns on its reference."""
-    if instant is None:
-        return {"earliest_ns": None, "estimate_ns": None, "latest_ns": None}
-    return {"earliest_ns": instant.earliest_ns, "estimate_ns": instant.estimate_ns, "latest_ns": instant.latest_ns}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from coeval.cli._output import fail, instant_json, parse_zone, read_run, style_of_output, write_json_lines, write_lines
-from coeval.clocks import Instant, Stamp
+from coeval.cli._output import fail, parse_zone, read_run, style_of_output, write_json_lines, write_lines
 from coeval.recording._rows import KIND_NAMES, Row
-from coeval.timeline import CallAttempt, Duration, Timeline, TimelineCall, TimelineEvent
+from coeval.timeline import Timeline
 from coeval.timeline._listing import call_lines, event_lines, more_text, plain, summary_text
+from coeval.timeline.writers import call_json, event_json
 
 LINES = 40
 
@@ -105,77 +104,3 @@ def raw_text(row: Row) -> str:
     """A row as it was recorded."""
     fields = (f"{name}={plain(repr(value))}" for name, value in zip(row._fields, row, strict=True))
     return f"{KIND_NAMES[type(row)]} {' '.join(fields)}"
-
-
-def event_json(event: TimelineEvent) -> dict[str, Any]:
-    """An event under the keys that the help names."""
-    return {
-        "kind": event.kind,
-        "name": event.name,
-        "label": event.label,
-        **_moment(event.begin, event.begin_stamp),
-        "end": None if event.end is None or event.end_stamp is None else _moment(event.end, event.end_stamp),
-        "executor": event.executor,
-        "call": event.call,
-        "attempt": event.attempt,
-        "batch": event.batch,
-        "item": event.item,
-        "process": event.process,
-        "worker": event.worker,
-        "host": event.host,
-        "pid": event.pid,
-        "fields": dict(event.fields),
-        "shared_by": event.shared_by,
-        "reference": event.begin.reference,
-        "grade": event.begin.grade,
-    }
-
-
-def call_json(call: TimelineCall) -> dict[str, Any]:
-    """A call with its last try under the keys that the help names."""
-    last = call.last
-    instant = next((instant for instant in last.instants if instant is not None), None)
-    return {
-        "call": call.number,
-        "executor": call.executor,
-        "function": call.function,
-        "label": call.label,
-        "status": call.status,
-        "tries": len(call.attempts),
-        "attempt": last.number,
-        "batch": last.batch,
-        "item": last.item,
-        "outcome": last.outcome,
-        "process": last.process,
-        "worker": last.worker,
-        "host": last.host,
-        "pid": last.pid,
-        "shared_by": last.shared_by,
-        **dict(_four(last)),
-        "queued_ns": _interval(last.queued),
-        "running_ns": _interval(last.running),
-        "failure": None
-        if last.failure is None
-        else {
-            "kind": last.failure.kind,
-            "type": last.failure.type_name,
-            "message": last.failure.message,
-            "arguments": last.failure.arguments,
-            "final": last.failure.is_final,
-        },
-        "reference": None if instant is None else instant.reference,
-        "grade": None if instant is None else instant.grade,
-    }
-
-
-def _four(attempt: CallAttempt) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    for name, instant, stamp in zip(attempt.stamps._fields, attempt.instants, attempt.stamps, strict=True):
-        yield name, None if instant is None or stamp is None else _moment(instant, stamp)
-
-
-def _moment(instant: Instant, stamp: Stamp) -> dict[str, Any]:
-    return {**instant_json(instant), "raw_ns": stamp.reading_ns, "clock": stamp.clock}
-
-
-def _interval(duration: Duration | None) -> list[int | None] | None:
-    return None if duration is None else [duration.least_ns, duration.greatest_ns]

@@ -124,7 +124,8 @@ def _raised(failure: Failure, call: str, where: str, facts: dict[str, Any]) -> B
             reason = f"{type(broken).__qualname__}: {broken}"
         else:
             if isinstance(error, BaseException):
-                error.__cause__ = RemoteTraceback(failure.traceback)
+                # Not by assignment: a frozen dataclass refuses that.
+                BaseException.__setattr__(error, "__cause__", RemoteTraceback(failure.traceback))
                 return error
             reason = f"its pickle gave {type(error).__qualname__}, not an exception"
     else:

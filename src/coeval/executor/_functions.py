@@ -11,8 +11,9 @@ from coeval.engines import Function
 from coeval.engines._payload import dump, is_importable
 
 # Bodies of functions that travel by value, remembered so that the same code gets the same number. A program that makes
-# a new lambda for each call must not fill the memory.
+# a new lambda for each call, or binds an array to each, must not fill the memory.
 _BODIES_KEPT_MAX = 256
+_BODY_BYTES_KEPT_MAX = 1 << 26
 
 
 class Functions:
@@ -27,6 +28,7 @@ class Functions:
     def __init__(self) -> None:
         self._named: dict[Callable[..., Any], Function] = {}
         self._bodies: OrderedDict[bytes, Function] = OrderedDict()
+        self._body_bytes = 0
         self._count = 0
 
     def find(self, function: Callable[..., Any]) -> tuple[Function, bool]:
@@ -55,8 +57,10 @@ class Functions:
             self._bodies.move_to_end(body)
             return known, False
         made = self._bodies[body] = self._make(function, body)
-        if len(self._bodies) > _BODIES_KEPT_MAX:
-            self._bodies.popitem(last=False)
+        self._body_bytes += len(body)
+        while len(self._bodies) > _BODIES_KEPT_MAX or self._body_bytes > _BODY_BYTES_KEPT_MAX:
+            dropped, _ = self._bodies.popitem(last=False)
+            self._body_bytes -= len(dropped)
         return made, True
 
     def _make(self, function: Callable[..., Any], body: bytes) -> Function:
@@ -79,6 +83,13 @@ def find_unsendable(function: object, args: Sequence[Any], kwargs: Mapping[str, 
 
     Only called after pickling failed; it tries part after part, so it is slow.
     """
+    try:
+        return _find_unsendable(function, args, kwargs)
+    except Exception:  # what refuses to be pickled may refuse to be looked at as well
+        return "a part"
+
+
+def _find_unsendable(function: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     roots = [("function", function), *((f"args[{i}]", value) for i, value in enumerate(args))]
     roots += [(f"kwargs[{name!r}]", value) for name, value in kwargs.items()]
     for path, value in roots:

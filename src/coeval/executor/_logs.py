@@ -47,4 +47,7 @@ def hand_to_logging(event: Event, worker: Worker | None, clock: Clock) -> None:
         if worker.clock == clock_id(clock):
             record.created -= max(0, clock.raw_ns() - event.reading_ns) / 1e9
             record.msecs = record.created % 1 * 1000
-    logger.handle(record)
+    try:
+        logger.handle(record)
+    except Exception:  # the caller's own handler or filter; in its own thread it would have failed the logging line
+        logging.Handler().handleError(record)

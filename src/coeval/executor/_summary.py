@@ -28,7 +28,7 @@ def summarize(args: Sequence[Any], kwargs: Mapping[str, Any], *, values: bool) -
 def _one(value: Any, values: bool) -> str:
     kind = type(value)
     # Exact types: the repr of a subclass may do anything.
-    if values and (value is None or kind in (bool, int, float, str, bytes)):
+    if values and _is_short(value, kind):
         text = repr(value)
         if len(text) <= _VALUE_CHARS_MAX:
             return text
@@ -43,3 +43,12 @@ def _one(value: Any, values: bool) -> str:
     except Exception:  # an argument that lies about itself must not fail the call
         return name
     return name
+
+
+def _is_short(value: Any, kind: type) -> bool:
+    """Is this worth a `repr`? That of a long text costs its length, and that of a long int fails."""
+    if kind in (str, bytes):
+        return len(value) <= _VALUE_CHARS_MAX
+    if kind is int:
+        return value.bit_length() <= 4 * _VALUE_CHARS_MAX
+    return value is None or kind in (bool, float)

@@ -161,6 +161,7 @@ class Faults(Subject):
     def test_forked_child_that_returns_from_its_call_harms_nobody(self, tmp_path: Path) -> None:
         numbers = list(range(6))
         with self.executor() as own:
+            assert own.capabilities.separate_process, "each child would be another caller, and fork again"
             assert list(own.map(calls.fork_and_return, numbers, [tmp_path] * 6)) == numbers
             assert list(own.map(calls.fork_and_return, numbers, [tmp_path] * 6, chunksize=3)) == numbers
         traces = {f"{number}-{who}" for number in numbers for who in ("parent", "child")}

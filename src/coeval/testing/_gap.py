@@ -9,11 +9,14 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import pytest
@@ -81,18 +84,12 @@ def _in_a_process_of_its_own(behaviour: Callable[..., None]) -> Callable[..., No
     def gapped(self: Any, request: pytest.FixtureRequest, **parametrized: Any) -> None:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--runxfail", "--tb=short"]
         names = request.node.nodeid.partition("::")[2]
-        done = subprocess.run(
-            [*command, f"--rootdir={request.config.rootpath}", f"{request.node.path}::{names}"],
-            env={**os.environ, _INSIDE: "1"},
-            cwd=request.config.rootpath,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=OWN_PROCESS_S_MAX,
-        )
-        if done.returncode in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
-            pytest.exit(f"a behaviour could not be run in a process of its own:\n{done.stdout}{done.stderr}", 3)
-        assert done.returncode == 0, _how_it_ended(done)
+        command += [f"--rootdir={request.config.rootpath}", f"{request.node.path}::{names}"]
+        code, report = _run_in_a_group_of_its_own(command, request.config.rootpath)
+        if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+            pytest.exit(f"a behaviour could not be run in a process of its own:\n{report}", 3)
+        assert code >= 0, f"the behaviour ended its process by {signal.Signals(-code).name}"
+        assert code == 0, f"in a process of its own (exit code {code}):\n{report[-3000:]}"
 
     # The behaviour's fixtures are for the process that runs it; here they would start an engine for nothing.
     request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -102,12 +99,30 @@ def _in_a_process_of_its_own(behaviour: Callable[..., None]) -> Callable[..., No
     return gapped
 
 
+def _run_in_a_group_of_its_own(command: list[str], folder: Path) -> tuple[int, str]:
+    """Run a command and end whatever it leaves behind; gives its exit code (negative: a signal's) and its output."""
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, _INSIDE: "1"},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            select.select([pidfd], [], [], OWN_PROCESS_S_MAX)
+        finally:
+            os.close(pidfd)
+            # Not reaped yet, so the group is still this one.
+            os.killpg(process.pid, signal.SIGKILL)
+            code = process.wait()
+        output.seek(0)
+        return code, output.read()
+
+
 def _parametrized(behaviour: Callable[..., None]) -> set[str]:
     marks: list[pytest.Mark] = getattr(behaviour, "pytestmark", [])
     return {name.strip() for mark in marks if mark.name == "parametrize" for name in mark.args[0].split(",")}
-
-
-def _how_it_ended(done: subprocess.CompletedProcess[str]) -> str:
-    if done.returncode < 0:
-        return f"the behaviour ended its process by {signal.Signals(-done.returncode).name}"
-    return f"in a process of its own (exit code {done.returncode}):\n{done.stdout[-3000:]}{done.stderr[-1000:]}"

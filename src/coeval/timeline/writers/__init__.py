@@ -1,6 +1,15 @@
 """A timeline in other programs' formats: one file for each."""
 
+from coeval.timeline.writers._jsonl import call_json, event_json, instant_json, write_jsonl
 from coeval.timeline.writers._parquet import write_parquet
-from coeval.timeline.writers._perfetto import write_perfetto
+from coeval.timeline.writers._perfetto import Written, write_perfetto
 
-__all__ = ["write_perfetto", "write_parquet"]
+__all__ = [
+    "write_jsonl",
+    "write_parquet",
+    "write_perfetto",
+    "Written",
+    "event_json",
+    "call_json",
+    "instant_json",
+]
