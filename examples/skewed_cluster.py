@@ -25,7 +25,7 @@ from coeval.testing import Skew, SkewedHost
 from coeval.timeline import ClockEntry, OffsetBounds, Timeline
 
 # Calls that wait in a queue say little about clocks: how long they waited there could as well be a clock's offset.
-ALONE = 30
+ALONE = 100
 CALLS = 300
 WIDTH_NS_MAX = 20_000_000
 SECOND_NS = 1_000_000_000

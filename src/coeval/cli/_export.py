@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,6 +43,8 @@ def export(
     jsonl     the same as lines of JSON
     """
     target = out or Path(f"{run.resolve().name}{_SUFFIXES[to]}")
+    if target.exists() and not target.is_file():
+        fail(f"{target} is no regular file; expected a file to write to, or a name that is free")
     if target.exists() and not force:
         fail(f"{target} is there already; name another file with -o, or overwrite it with --force")
     timeline = read_run(run)
@@ -60,7 +61,7 @@ def export(
         raise
     for problem in timeline.problems:
         typer.echo(f"problem: {problem}", err=True)
-    typer.echo(f"{told} in {target} ({os.stat(target).st_size:,} bytes), on {timeline.reference_label}", err=True)
+    typer.echo(f"{told} in {target} ({target.stat().st_size:,} bytes), on {timeline.reference_label}", err=True)
 
 
 def _write(timeline: Timeline, to: Format, path: Path) -> str:
