@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import cloudpickle
 import pytest
 from distributed import Client
 
@@ -92,6 +93,9 @@ def own_window(threads: int) -> int:
 
 
 PATIENCE_S = 30
+
+# Workers need not be able to import this file.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def kill_dask_worker(folder: Path) -> None:

@@ -97,6 +97,23 @@ def test_a_wall_clock_that_was_set_is_dated_and_sized_and_moves_no_event(
     assert contains(entry.wall_declared, 10_000_000_000)
 
 
+def test_offsets_are_against_what_the_reference_hosts_wall_clock_shows_by_then(
+    simulated: Callable[..., Any], far_host: Callable[..., Any]
+) -> None:
+    run = simulated([far_host("far", origin_ns=10**15, wall_ahead_ns=1_000_000_000)])
+    # Half a second into the run somebody set the driver's wall clock three seconds forward.
+    for after_ns in (500_000_000, 900_000_000):
+        row = far_host("home", wall_ahead_ns=3_000_000_000).snapshot(0, START_NS + after_ns)
+        run.rows.append(row._replace(boottime_ns=row.boottime_ns - 3_000_000_000))
+    row = far_host("far", origin_ns=10**15, wall_ahead_ns=1_000_000_000).snapshot(1, START_NS + 900_000_000)
+    run.rows.append(row)
+    timeline = Timeline.of(run.recording)
+    assert [change.kind for change in timeline.clocks[0].changes] == ["step"]
+    offset = timeline.clocks[1].wall_declared
+    assert contains(offset, -2_000_000_000)
+    assert not contains(offset, 1_000_000_000)
+
+
 def test_processes_that_share_a_clock_are_named_with_how_often_that_was_checked(
     simulated: Callable[..., Any], far_host: Callable[..., Any]
 ) -> None:

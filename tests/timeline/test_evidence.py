@@ -6,6 +6,7 @@ from typing import Any
 from coeval.recording import Recording
 from coeval.recording._rows import (
     ClockRow,
+    EventRow,
     ExecutorRow,
     HostRow,
     OutcomeRow,
@@ -168,3 +169,36 @@ def test_where_the_reference_slept_other_hosts_are_unknown_and_it_says_why(
     for event in timeline.events:
         known = (event.begin.earliest_ns is not None, event.begin.latest_ns is not None)
         assert known == ((True, True) if event.host == "home" else (False, False))
+
+
+def test_between_the_snapshots_around_a_sleep_nothing_is_taken_for_before_or_after_it() -> None:
+    second = 10**9
+    rows: list[Row] = [
+        ProcessRow(0, "driver", "home", 1, "A", ""),
+        ClockRow(0, 1, 10**18, 1, 2),
+        ProcessRow(1, "worker", "far", 2, "B", "", 0),
+        ExecutorRow(0, "x", 1),
+    ]
+    # The raw clock of `far` shows what the driver's does, until at 1002 s it stands still for an hour. Nobody knows
+    # when, only that it was between the snapshots at 1000 s and at 1005 s.
+    for raw_s, slept_ns in ((990, 0), (1000, 0), (1005, SLEPT_NS), (1010, SLEPT_NS)):
+        raw = raw_s * second
+        rows.append(ClockRow(1, raw, 10**18 + raw + slept_ns, raw + slept_ns, raw + 5))
+    truths = {}
+    for batch, raw_s in enumerate((991, 999, 1001, 1006, 1009)):
+        raw, true = raw_s * second, raw_s * second + (SLEPT_NS if raw_s > 1002 else 0)
+        rows.append(SentRow(0, batch, 1, 0, [batch], true - 1000))
+        rows.append(OutcomeRow(0, batch, 0, 1, "ok", 1, true - 1000, raw, raw + 1000, true + 2000))
+        truths[batch, "started"] = true
+    # By the exchange at 1001 s alone this would be two seconds later; it was an hour later.
+    rows.append(EventRow(1, 0, 2, 0, "mark", 1003 * second, None, "late", {}))
+    truths[2, "mark"] = 1003 * second + SLEPT_NS
+    timeline = Timeline.of(Recording(rows))
+    shift = timeline_epoch(timeline)
+    for event in timeline.events:
+        if (event.call, event.kind) in truths:
+            earliest, latest = event.begin.earliest_ns, event.begin.latest_ns
+            assert earliest is not None
+            assert latest is not None
+            assert earliest - shift <= truths[event.call, event.kind] <= latest - shift
+            assert (latest - earliest < 10_000) == (event.call in (0, 1, 3, 4))

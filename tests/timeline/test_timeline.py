@@ -229,6 +229,16 @@ def test_a_process_whose_messages_refute_its_clock_gets_one_of_its_own(
     }
 
 
+def test_the_driver_keeps_its_clock_even_where_more_processes_contradict_it(
+    simulated: Callable[..., Any], far_host: Callable[..., Any]
+) -> None:
+    clone = far_host("home", origin_ns=-(10**12), claims="boot-home/0/monotonic_raw")
+    timeline = Timeline.of(simulated([clone, clone, clone]).recording)
+    assert timeline.clocks[0].is_reference
+    assert timeline.clocks[0].clock == "boot-home/0/monotonic_raw"
+    assert [claim.role for claim in timeline.clocks[0].processes] == ["driver"]
+
+
 def test_an_empty_recording_is_an_empty_timeline() -> None:
     timeline = Timeline.of(Recording([]))
     assert (len(timeline.events), len(timeline.calls), timeline.clocks, timeline.problems) == (0, 0, (), ())

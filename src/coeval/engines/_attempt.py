@@ -119,13 +119,14 @@ def _run_item(
         args, kwargs = load(item)
     except BaseException as error:
         return b"", _describe("argument", error)
-    try:
-        with running_call(attempt, number, events, whole_process=whole_process):
+    with running_call(attempt, number, events, whole_process=whole_process):
+        # Caught inside: leaving the block by an exception assigns to it, which a frozen dataclass refuses.
+        try:
             value = function(*args, **kwargs)
-    except (SystemExit, KeyboardInterrupt) as error:
-        return b"", _describe("exited", error)
-    except BaseException as error:
-        return b"", _describe("raised", error)
+        except (SystemExit, KeyboardInterrupt) as error:
+            return b"", _describe("exited", error)
+        except BaseException as error:
+            return b"", _describe("raised", error)
     try:
         return dump(value), None
     except BaseException as error:

@@ -193,7 +193,7 @@ class DaskEngine:
                 self._came(address, pickle.loads(content), set(alive), seen_ns)
             case ("begun", number, address, me):
                 with self._lock:
-                    self._flights.begun(number, self._worker((address, -1), *me), now_ns)
+                    self._flights.begun(number, self._worker((address, -1), *me))
             case ("lost", numbers, address, expected, known):
                 self._lost(numbers, address, expected, known, now_ns)
             case ("unrun", number, fate, innocent, reason):

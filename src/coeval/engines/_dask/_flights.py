@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from coeval.engines._engine import Batch, Failure, Outcome, Stamps, Worker
 
-# An outpost sends what is done at least this often while a parcel runs. So where nothing came for this long, the first
-# item that is not home has been running for most of it.
+# An outpost sends what is done more often than this while a parcel runs. So where something came, and then nothing for
+# so long, the first item that is not home has been running for most of it. (Before the first outcome came it may be the
+# function that takes long to load.)
 # Shorter: a dying worker's culprit may be taken for an innocent. Longer: more items run again alone.
 QUIET_NS = 1_500_000_000
 
@@ -43,7 +44,7 @@ class _Flight:
     parcel: Parcel
     delivered: int = 0
     handed_over_ns: int = 0
-    heard_ns: int = 0  # when the worker that has it was heard of last
+    heard_ns: int = 0  # when its last outcome came
     worker: Worker | None = None  # the Dask worker that has it; None until it begun
 
 
@@ -73,11 +74,11 @@ class Flights:
             flight.handed_over_ns = now_ns
         return flight is not None
 
-    def begun(self, number: int, worker: Worker, now_ns: int) -> None:
+    def begun(self, number: int, worker: Worker) -> None:
         """A Dask worker took a parcel."""
         flight = self._flights.get(number)
         if flight is not None:
-            flight.worker, flight.heard_ns = worker, now_ns
+            flight.worker = worker
 
     def came(self, outcome: Outcome, seen_ns: int) -> Outcome | None:
         """An outcome of a parcel came, with the stamps of the pool over there; None: nobody waits for it."""
@@ -107,7 +108,8 @@ class Flights:
         left = len(flight.parcel.batch.items) - flight.delivered
         if expected:
             return self._rest(flight, 0, Failure("moved"), now_ns)
-        if left > 1 and now_ns - flight.heard_ns < QUIET_NS:
+        is_first_left = left == 1 or (flight.delivered > 0 and now_ns - flight.heard_ns >= QUIET_NS)
+        if not is_first_left:
             self._suspects.update(_calls(flight.parcel, flight.delivered, left))
             return self._rest(flight, 0, Failure("moved"), now_ns)
         self._suspects.difference_update(_calls(flight.parcel, flight.delivered, 1))

@@ -37,6 +37,10 @@ class BoardReading(NamedTuple):
     started_ns: int
 
 
+# What a board shows before its worker took anything.
+BLANK = BoardReading(-1, LOADING, 0)
+
+
 class Board:
     """One worker's board; the same class at both ends."""
 
@@ -54,9 +58,13 @@ class Board:
             file, path = tempfile.mkstemp(prefix="coeval-board-")
             Path(path).unlink()
             fd = file
-        os.ftruncate(fd, _BYTES)
-        board = cls(fd)
-        board.take(-1)
+        try:
+            os.ftruncate(fd, _BYTES)
+            board = cls(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        board.take(BLANK.batch)
         return board
 
     def take(self, batch: int) -> None:

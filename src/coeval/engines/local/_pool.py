@@ -17,6 +17,8 @@ in `_pool_state.py`; this file does it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import inspect
 import logging
 import os
 import select
@@ -33,7 +35,7 @@ from pathlib import Path
 from coeval.clocks import SYSTEM_CLOCK, Clock, ClockId
 from coeval.engines._engine import Batch, Capabilities, Deliver, Outcome, Stamps, Worker
 from coeval.engines.local import _boot
-from coeval.engines.local._board import Board
+from coeval.engines.local._board import BLANK, Board
 from coeval.engines.local._cores import usable_cores
 from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, frame
 from coeval.engines.local._pool_state import (
@@ -50,8 +52,10 @@ from coeval.recording import Event
 # A worker that is idle when the pool is closed may run its atexit functions (coverage writes its data there) this long.
 CLOSE_GRACE_S = 1.0
 
-# Function bodies that one worker keeps. A program that makes a new lambda for each call must not fill it.
+# Function bodies that one worker keeps. A program that makes a new lambda for each call, or binds an array to each, must
+# not fill it.
 FUNCTIONS_KEPT_MAX = 256
+FUNCTION_BYTES_KEPT_MAX = 1 << 26
 
 
 class LocalEngine:
@@ -73,6 +77,7 @@ class LocalEngine:
         self._state = PoolState(self.workers_max)
         self._processes: dict[int, _Process] = {}
         self._thread: threading.Thread | None = None
+        self._wake_read = self._wake_write = -1
         self._closing = False
         self._lock = threading.Lock()
 
@@ -102,8 +107,11 @@ class LocalEngine:
 
         if threading.current_thread() is self._thread:  # a future's callback asks: nobody else would answer
             self._do(look())
-        else:
+            return answer.result()
+        try:
             self._ask(look)
+        except RuntimeError:  # closed: nothing is here any more
+            return False
         return answer.result()
 
     def workers(self) -> Sequence[Worker]:
@@ -112,10 +120,9 @@ class LocalEngine:
     def close(self) -> None:
         with self._lock:
             thread, self._closing = self._thread, True
-        if thread is not None:
             self._wake()
-            if thread is not threading.current_thread():
-                thread.join()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
 
     # The pool's thread ------------------------------------------------------------------------------------------------
 
@@ -123,22 +130,35 @@ class LocalEngine:
         with self._lock:
             if self._closing:
                 raise RuntimeError("the local pool is closed")
-            self._inbox.append(request)
             if self._thread is None:
-                self._wake_read, self._wake_write = os.pipe()
-                os.set_blocking(self._wake_read, False)
-                os.set_blocking(self._wake_write, False)
-                self._poll = select.poll()
-                self._poll.register(self._wake_read, select.POLLIN)
-                self._thread = threading.Thread(target=self._serve, name="coeval-local-pool", daemon=True)
-                _pools.add(self)
-                self._thread.start()
-                return
-        self._wake()
+                self._start_thread()
+            self._inbox.append(request)
+            self._wake()
+
+    def _start_thread(self) -> None:
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._poll = select.poll()
+        self._poll.register(self._wake_read, select.POLLIN)
+        thread = threading.Thread(target=self._serve, name="coeval-local-pool", daemon=True)
+        _pools.add(self)
+        try:
+            thread.start()
+        except RuntimeError:  # there are too many threads, or the interpreter is shutting down
+            self._close_wake_pipe()
+            raise
+        self._thread = thread
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError, OSError):  # full: it is awake anyway; closed: it is gone
+        """Called with the lock held: after the pipe is closed its number may be another file's."""
+        with contextlib.suppress(OSError):  # full: it is awake anyway; closed: it is gone
             os.write(self._wake_write, b"w")
+
+    def _close_wake_pipe(self) -> None:
+        for end in (self._wake_read, self._wake_write):
+            os.close(end)
+        self._wake_read = self._wake_write = -1
 
     def _serve(self) -> None:
         try:
@@ -151,10 +171,10 @@ class LocalEngine:
             )
             with self._lock:
                 self._closing = True  # from now on `send` refuses
-            while self._inbox:  # what was sent but not looked at yet must fail with the rest
-                with contextlib.suppress(Exception):
-                    self._inbox.popleft()()
-            self._do(self._state.failed("the local pool failed; its log says why", self._clock.raw_ns()))
+            self._hear_the_rest()  # what was sent but not looked at yet must fail with the others
+            for action in self._state.failed("the local pool failed; its log says why", self._clock.raw_ns()):
+                with contextlib.suppress(Exception):  # each by itself
+                    self._do([action])
         finally:
             self._end_everything()
 
@@ -195,12 +215,10 @@ class LocalEngine:
     def _start(self, number: int) -> None:
         try:
             process = _Process()
-        except OSError as error:  # no memory, no more processes or descriptors: as if it had ended at once
+        except Exception as error:  # no memory, no more processes or descriptors: as if it had ended at once
             logging.getLogger("coeval.engines.local").warning("a worker cannot be started: %s", error)
-            board = Board.create()
-            gone = self._state.worker_gone(number, Exit("", None), board.read(), self._clock.raw_ns())
-            board.close()
-            self._do(gone)
+            how = Exit("", None, f"{type(error).__name__}: {error}")
+            self._do(self._state.worker_gone(number, how, BLANK, self._clock.raw_ns()))
             return
         self._processes[number] = process
         self._poll.register(process.results, select.POLLIN)
@@ -211,11 +229,13 @@ class LocalEngine:
         function = batch.function
         body = None
         if function.number not in process.functions:
-            if len(process.functions) >= FUNCTIONS_KEPT_MAX:
+            body = function.body
+            process.function_bytes += len(body)
+            if len(process.functions) >= FUNCTIONS_KEPT_MAX or process.function_bytes > FUNCTION_BYTES_KEPT_MAX:
                 process.functions.clear()
+                process.function_bytes = len(body)
                 process.unwritten += frame(("forget",))
             process.functions.add(function.number)
-            body = function.body
         process.unwritten += frame(
             ("batch", batch.id, batch.attempt, function.number, body, tuple(batch.items), tuple(batch.calls))
         )
@@ -275,7 +295,14 @@ class LocalEngine:
             with contextlib.suppress(KeyError):
                 self._poll.unregister(fd)
 
+    def _hear_the_rest(self) -> None:
+        """Whoever asked gets an answer, also when nothing is done about it any more."""
+        while self._inbox:
+            with contextlib.suppress(Exception):
+                self._inbox.popleft()()
+
     def _end_everything(self) -> None:
+        self._hear_the_rest()
         leaving: dict[int, _Process] = {}
         for number, process in self._processes.items():
             if self._state.is_idle(number):
@@ -302,10 +329,7 @@ class LocalEngine:
             process.close()
         self._processes.clear()
         with self._lock:
-            self._closing = True
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-        self._inbox.clear()
+            self._close_wake_pipe()
         _pools.discard(self)
 
     def close_in_forked_child(self) -> None:
@@ -331,39 +355,37 @@ class _Process:
     """One worker process with its four descriptors; only `pid`, pipes and signals, no decisions."""
 
     def __init__(self) -> None:
-        commands_read, self.commands = os.pipe()
-        self.results, results_write = os.pipe()
-        lifeline_read, self.lifeline = os.pipe()
-        self.board = Board.create()
-        theirs = (commands_read, results_write, lifeline_read)
-        try:
+        hello = frame({"path": list(sys.path), "levels": _logger_levels()})
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
+            commands_read, self.commands = _pipe(theirs, undo)
+            self.results, results_write = _pipe(undo, theirs)
+            lifeline_read, self.lifeline = _pipe(theirs, undo)
+            self.board = Board.create()
+            undo.callback(self.board.close)
+            fds = (commands_read, results_write, lifeline_read, self.board.fd)
             self._popen = subprocess.Popen(
                 [
                     sys.executable,
                     *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]  # as multiprocessing does
-                    str(Path(_boot.__file__)),
-                    *map(str, (*theirs, self.board.fd)),
+                    *_boot_arguments(),
+                    *map(str, fds),
                 ],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(*theirs, self.board.fd),
+                pass_fds=fds,
                 process_group=0,
             )
-        except BaseException:
-            self.board.close()
-            for fd in (self.commands, self.results, self.lifeline):
-                os.close(fd)
-            raise
-        finally:
-            for fd in theirs:
-                os.close(fd)
-        # Readable when the process ended, also where a child of a call still holds its pipes.
-        self.pidfd = os.pidfd_open(self._popen.pid)
+            undo.callback(self._popen.wait)
+            undo.callback(self._popen.kill)
+            # Readable when the process ended, also where a child of a call still holds its pipes.
+            self.pidfd = os.pidfd_open(self._popen.pid)
+            undo.pop_all()
         os.set_blocking(self.commands, False)
         os.set_blocking(self.results, False)
         self.reader = FrameReader()
         self.results_closed = False
         self.functions: set[int] = set()
-        self.unwritten = bytearray(frame({"path": sys.path, "levels": _logger_levels()}))
+        self.function_bytes = 0
+        self.unwritten = bytearray(hello)
 
     def kill(self) -> None:
         """End the worker and whatever its calls started."""
@@ -377,13 +399,18 @@ class _Process:
     def end(self) -> Exit:
         """Reap a worker that ended, after ending what its calls left behind."""
         self.kill()
-        code = self._popen.wait()
-        if code >= 0:
-            return Exit("", code)
+        self._popen.returncode = 0  # reaped here, as a `Popen` takes what somebody else reaped for a success
         try:
-            return Exit(signal.Signals(-code).name, None)
+            ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        except ChildProcessError:  # the caller ignores SIGCHLD, or waits for any child
+            return Exit("", None)
+        assert ended is not None
+        if ended.si_code == os.CLD_EXITED:
+            return Exit("", ended.si_status)
+        try:
+            return Exit(signal.Signals(ended.si_status).name, None)
         except ValueError:
-            return Exit(f"signal {-code}", None)
+            return Exit(f"signal {ended.si_status}", None)
 
     def close_commands(self) -> None:
         """Tell the worker to leave when it is idle."""
@@ -404,6 +431,26 @@ class _Process:
             with contextlib.suppress(OSError):
                 os.close(fd)
         self._popen.returncode = 0  # else its destructor would reap (or warn of) a process that is not ours
+
+
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe whose ends are closed by these. Its numbers are none of a standard stream, which the worker gets anew."""
+    ends = os.pipe()
+    try:
+        read = fcntl.fcntl(ends[0], fcntl.F_DUPFD_CLOEXEC, 3)
+        reader.callback(os.close, read)
+        write = fcntl.fcntl(ends[1], fcntl.F_DUPFD_CLOEXEC, 3)
+        writer.callback(os.close, write)
+    finally:
+        for end in ends:
+            os.close(end)
+    return read, write
+
+
+def _boot_arguments() -> list[str]:
+    path = Path(_boot.__file__)
+    # In a zipped application there is no file that the interpreter could run.
+    return [str(path)] if path.is_file() else ["-P", "-c", inspect.getsource(_boot)]
 
 
 def _logger_levels() -> dict[str, int]:

@@ -24,7 +24,8 @@ from coeval.engines._attempt import Piece
 from coeval.engines._engine import Batch, Failure, FailureKind, Outcome, Stamps, Worker
 from coeval.engines.local._board import LOADING, BoardReading
 
-# So many workers in a row that end before they are ready mean that none ever will be.
+# So many workers in a row that end before they are ready mean that none ever will be: no more are started, and what
+# waits is left to those that are there, or fails where there is none.
 # Fewer: a machine short of memory for a moment gives up. More: a broken environment is told of later.
 START_FAILURES_MAX = 3
 
@@ -35,12 +36,16 @@ LOADING_LOOK_NS = 20_000_000
 class Exit(NamedTuple):
     """
     How a process ended: `signal` is a name such as "SIGKILL", or "" and then `code` is its exit code (None: unknown).
+    One that never began says why in `refusal`.
     """
 
     signal: str
     code: int | None
+    refusal: str = ""
 
     def __str__(self) -> str:
+        if self.refusal:
+            return f"could not be started: {self.refusal}"
         if self.signal:
             return f"was ended by {self.signal}"
         return "ended" if self.code is None else f"ended by itself with exit code {self.code}"
@@ -113,6 +118,7 @@ class PoolState:
     _queue: deque[Batch] = field(default_factory=deque)
     _next_number: int = 0
     _start_failures: int = 0
+    _unproven_below: int = 0  # that a worker with a lower number gets ready says nothing: it was started before a failure
 
     # Facts ------------------------------------------------------------------------------------------------------------
 
@@ -123,7 +129,8 @@ class PoolState:
 
     def worker_ready(self, number: int, worker: Worker) -> list[Action]:
         """A worker that was started waits for its first batch."""
-        self._start_failures = 0
+        if number >= self._unproven_below:
+            self._start_failures = 0
         self._members[number].worker = worker
         return self._feed()
 
@@ -167,8 +174,12 @@ class PoolState:
         actions: list[Action] = []
         if member.worker is None:
             self._start_failures += 1
-            if self._start_failures >= START_FAILURES_MAX and not self._members:
-                return self._give_up(how, now_ns)
+            self._unproven_below = self._next_number
+            if not self._may_start():
+                # The others, if there are any, carry on by themselves.
+                return [] if self._members else self._give_up(how, now_ns)
+        else:
+            self._start_failures = min(self._start_failures, START_FAILURES_MAX - 1)  # its place is worth one try
         if member.batch is not None:
             actions += self._lost(member, member.batch, how, board, now_ns)
         return actions + self._feed()
@@ -190,6 +201,7 @@ class PoolState:
                 reading = boards[number]
                 started_ns = reading.started_ns if reading.batch == batch and reading.item == item else now_ns
                 member.ending = _Ending("stopped", item, (now_ns - started_ns) / 1e9)
+                member.look_ns = None
                 return [EndWorker(number)]
         return []
 
@@ -255,11 +267,15 @@ class PoolState:
             member.batch, member.delivered, member.look_ns = self._queue.popleft(), 0, None
             actions.append(HandOver(number, member.batch))
         starting = sum(member.worker is None for member in self._members.values())
-        for _ in range(min(len(self._queue) - starting, self.workers_max - len(self._members))):
+        wanted = min(len(self._queue) - starting, self.workers_max - len(self._members)) if self._may_start() else 0
+        for _ in range(wanted):
             self._members[self._next_number] = _Member()
             actions.append(StartWorker(self._next_number))
             self._next_number += 1
         return actions
+
+    def _may_start(self) -> bool:
+        return self._start_failures < START_FAILURES_MAX
 
     def _first_look_ns(self, member: _Member, now_ns: int) -> int | None:
         assert member.batch is not None
@@ -270,18 +286,21 @@ class PoolState:
         count = len(batch.items)
         if board.batch != batch.id:  # it ended before it took the batch up
             if member.ending is None:
-                return _moved(batch, member.delivered, count, now_ns)
+                lost = Failure("moved", message=f"worker {how}", signal=how.signal, exit_code=how.code)
+                return [_unrun(batch, member.delivered, count - member.delivered, lost, now_ns)]
             culprit = member.ending.item
         else:
             # An item is begun after the one before was finished, so the item begun last is where it ended. What was
             # finished but had not come home runs again.
             culprit = max(member.delivered, board.item)
         ending = member.ending
+        if ending and ending.kind == "stopped":
+            culprit = max(member.delivered, ending.item)  # whether it ran, or another one before it
         if ending and ending.item != culprit:
             # We ended the worker because of an item that was finished by then; this one is innocent.
             return _moved(batch, member.delivered, count, now_ns)
         kind: FailureKind = ending.kind if ending else "died"
-        started_ns = board.started_ns if board.batch == batch.id else 0
+        started_ns = board.started_ns if (board.batch, board.item) == (batch.id, culprit) else 0
         failure = Failure(
             kind,
             message=f"worker {how}",

@@ -94,6 +94,8 @@ def work(commands: int, results: int, lifeline: int, board_fd: int, hello: dict[
             # What a call printed belongs before what the caller prints on seeing its result.
             _flush_standard_streams()
             write_frame(results, ("piece", batch, piece))
+        # An idle worker keeps nothing of what it was sent and what it made.
+        del message, body, items, piece
 
 
 def _end_with_the_pool(lifeline: int) -> None:
