@@ -250,7 +250,7 @@ class TestCluster:
         with distributed_client(cluster) as client:
             mine = client.submit(pow, 2, 3)
             assert mine.result() == 8
-            before = client.run_on_scheduler(what_is_there), client.run(what_is_there_too)
+            before = holdings_of(client)
             with leaks():
                 with Executor(cluster.url) as executor:
                     assert list(executor.map(calls.square, range(50))) == [n * n for n in range(50)]
@@ -258,9 +258,8 @@ class TestCluster:
                     [executor.submit(calls.pass_gate, gate) for _ in range(9)]
                     gate.wait_for_arrivals(2)
                     raise KeyboardInterrupt
-            assert wait_until(
-                lambda: (client.run_on_scheduler(what_is_there), client.run(what_is_there_too)) == before, PATIENCE_S
-            )
+            wait_until(lambda: holdings_of(client) == before, PATIENCE_S)
+            assert holdings_of(client) == before
             assert mine.result() == 8
 
     def test_caller_that_was_killed_leaves_the_cluster_as_it_was(
@@ -279,13 +278,12 @@ futures = [executor.submit(_calls.pass_gate, Gate(Path({str(gate.folder)!r}), {P
 futures[0].result()
 """
         with distributed_client(cluster) as client:
-            before = client.run_on_scheduler(what_is_there), client.run(what_is_there_too)
+            before = holdings_of(client)
             with subprocess.Popen([sys.executable, "-c", script], env=with_our_path()) as caller:
                 workers = gate.wait_for_arrivals(2)
                 caller.kill()
-            assert wait_until(
-                lambda: (client.run_on_scheduler(what_is_there), client.run(what_is_there_too)) == before, PATIENCE_S
-            )
+            wait_until(lambda: holdings_of(client) == before, PATIENCE_S)
+            assert holdings_of(client) == before
         assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), PATIENCE_S)
 
     def test_stamps_are_readings_of_the_clock_of_the_host_that_ran_the_call(
@@ -424,6 +422,10 @@ def what_is_there(dask_scheduler: Any) -> tuple[Any, ...]:
 def what_is_there_too(dask_worker: Any) -> tuple[Any, ...]:
     children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
     return sorted(dask_worker.plugins), sorted(pid for path in children for pid in path.read_text().split())
+
+
+def holdings_of(client: Client) -> tuple[Any, ...]:
+    return client.run_on_scheduler(what_is_there), client.run(what_is_there_too)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
-"""The engine contract on Dask workers whose clocks are a day off, one ahead and one behind."""
+"""Dask workers whose clocks are wrong: the engine contract a day off, and the example that knows the truth."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,3 +54,24 @@ def start(host: SkewedHost, folder: Path, what: str, *options: str) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
         )
+
+
+def test_the_example_is_right_about_every_clock_of_a_skewed_cluster() -> None:
+    done = run_example()
+    assert done.returncode == 0, done.stdout + done.stderr
+    impossible = re.search(r"By wall clock, (\d+) of them began", done.stdout)
+    assert impossible
+    assert int(impossible[1]) > 20, "the wall clocks were right"
+    assert "1600 times checked against the truth; on the timeline 0 calls run backwards" in done.stdout
+    assert re.search(r"^node1 +\+3\.\d{6} s ± \d+\.\d{3} ms +\+3\.500000 s ", done.stdout, re.MULTILINE)
+
+
+def test_the_example_runs_unchanged_on_local_processes() -> None:
+    done = run_example("--here")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "300 calls on local processes. By wall clock, 0 of them began" in done.stdout
+
+
+def run_example(*args: str) -> subprocess.CompletedProcess[str]:
+    example = Path(__file__).parents[2] / "examples" / "skewed_cluster.py"
+    return subprocess.run([sys.executable, str(example), *args], capture_output=True, text=True, timeout=100)

@@ -156,6 +156,27 @@ print(json.dumps(readings))
             assert any(before_ns <= moment <= after_ns for moment in clock.trues(shown_ns))
 
 
+@pytest.mark.parametrize("rate_ppb", [0, 77_777, -77_777, 123_456_789, -123_456_789])
+def test_the_library_rounds_as_the_truth_does(rate_ppb: int) -> None:
+    # The coarse clock moves once a tick: where it reads the same before and after, the reading between is exact.
+    program = """
+import ctypes, json, sys, time
+lib, coarse, t = ctypes.CDLL(sys.argv[1]), 5, (ctypes.c_int64 * 2)()
+rows = []
+while len({row[0] for row in rows}) < 12:
+    before_ns = time.clock_gettime_ns(coarse)
+    assert lib.clock_gettime(coarse, t) == 0
+    if time.clock_gettime_ns(coarse) == before_ns:
+        rows.append((before_ns, t[0] * 10**9 + t[1]))
+print(json.dumps(rows))
+"""
+    with skewed_host("node7", Skew(-(10**9), rate_ppb), isolated=False) as host:
+        environment = {**os.environ, "COEVAL_SKEW_FILE": host.environment()["COEVAL_SKEW_FILE"]}
+        command = [sys.executable, "-c", program, str(skew_library())]
+        rows = json.loads(subprocess.check_output(command, env=environment, timeout=60))
+        assert [shown_ns for _, shown_ns in rows] == [host.truth.wall.shown(true_ns) for true_ns, _ in rows]
+
+
 @both_grades
 def test_monotonic_and_boot_clock_keep_the_true_rate(isolated: bool, readers: Callable[..., Reader]) -> None:
     with skewed_host("node7", Skew(10**10, 10**8, 10**10, -(10**8)), isolated=isolated) as host:
@@ -215,6 +236,44 @@ def test_waits_are_as_long_as_without(isolated: bool, sign: int) -> None:
         took = json.loads(output(host, WAITS))
     # A wait that went wrong would end at once, or in a day.
     assert {wait: took_s for wait, took_s in took.items() if not 0.099 <= took_s < 20} == {}
+
+
+# Each waits until a wall time 0.1 s away, by a C function that names it.
+WALL_WAITS = """
+import ctypes, json, os, time
+libc = ctypes.CDLL(None)
+number = {"x86_64": 202, "aarch64": 98}[os.uname().machine]
+space = ctypes.create_string_buffer
+semaphore, mutex, other, condition, word = (space(256) for _ in range(5))
+assert libc.sem_init(semaphore, 0, 0) == libc.pthread_mutex_lock(mutex) == libc.pthread_mutex_lock(other) == 0
+wait_bitset_until_wall_time = 9 | 256
+timer = libc.timerfd_create(0, 0)
+def taking(wait):
+    ends = time.time_ns() + 10**8
+    until = (ctypes.c_int64 * 2)(ends // 10**9, ends % 10**9)
+    start = time.monotonic(); wait(until); return time.monotonic() - start
+def timer_wait(until):
+    assert libc.timerfd_settime(timer, 1, (ctypes.c_int64 * 4)(0, 0, *until), None) == 0
+    os.read(timer, 8)
+print(json.dumps({
+    "sem_timedwait": taking(lambda until: libc.sem_timedwait(semaphore, until)),
+    "sem_clockwait": taking(lambda until: libc.sem_clockwait(semaphore, 0, until)),
+    "pthread_mutex_timedlock": taking(lambda until: libc.pthread_mutex_timedlock(other, until)),
+    "pthread_cond_timedwait": taking(lambda until: libc.pthread_cond_timedwait(condition, mutex, until)),
+    "pthread_cond_clockwait": taking(lambda until: libc.pthread_cond_clockwait(condition, mutex, 0, until)),
+    "clock_nanosleep": taking(lambda until: libc.clock_nanosleep(0, 1, until, None)),
+    "timerfd": taking(timer_wait),
+    "futex": taking(lambda until: libc.syscall(
+        ctypes.c_long(number), word, wait_bitset_until_wall_time, ctypes.c_long(0), until, None, ctypes.c_long(-1))),
+}))
+"""
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_waits_until_a_wall_time_end_when_the_hosts_clock_shows_it(sign: int) -> None:
+    with skewed_host("node7", Skew(sign * DAY_NS, sign * 100_000), isolated=False) as host:
+        took = json.loads(output(host, WALL_WAITS))
+    assert {wait: took_s for wait, took_s in took.items() if not 0.09 <= took_s < 20} == {}
 
 
 @both_grades

@@ -49,6 +49,7 @@ class Call:
         payload: their pickle.
         attempt: which try is (or was) the last; 0 before the first.
         keep: takes the result's pickle before the future is done; None: nobody keeps it.
+        moves: how often all of its batch was moved.
         batch, item: where it is now; -1 while it waits.
     """
 
@@ -61,6 +62,7 @@ class Call:
     future: CallFuture = field(default_factory=CallFuture)
     keep: Callable[[bytes], object] | None = None
     attempt: int = 0
+    moves: int = 0
     batch: int = -1
     item: int = -1
 
@@ -71,6 +73,12 @@ class Call:
         """Its arguments in a few words."""
         return summarize(self.args, self.kwargs, values=values)
 
-    def forget_arguments(self) -> None:
-        """The call is done: whatever its arguments hold may go."""
-        self.args, self.kwargs, self.payload = (), {}, b""
+    def let_go(self) -> None:
+        """The call is done: whatever its arguments and its result hold may go as soon as nobody wants it."""
+        self.args, self.kwargs, self.payload, self.keep = (), {}, b"", None
+        # The future has its call. Both ways, and a large result would stay until the garbage collector comes.
+        self.future = _DONE
+
+
+_DONE = CallFuture()
+_DONE.set_result(None)

@@ -11,7 +11,9 @@ as both may run other people's code.
 
 from __future__ import annotations
 
+import _thread
 import atexit
+import contextlib
 import logging
 import os
 import sys
@@ -19,6 +21,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import InvalidStateError
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,6 +36,11 @@ from coeval.executor._logs import hand_to_logging
 from coeval.executor._statistics import Statistics
 from coeval.recording import Recorder
 from coeval.recording._rows import EventRow, FailureRow, ItemRow, OutcomeRow, SentRow
+
+
+# A call whose workers end so often while they take it up fails: its arguments may be too much for any of them.
+# Fewer: somebody who kills idle workers fails calls. More: each try costs a worker's start.
+MOVES_MAX = 3
 
 
 class _Flight(NamedTuple):
@@ -74,13 +82,18 @@ class Dispatch:
         self._in_flight: dict[int, _Flight] = {}
         self._pace = Pace(engine.capabilities.batch_items_max)
         self._counts = _Counts()
+        self._next_call = 0
         self._next_batch = 0
         # Threads that are bringing an outcome home: its futures are not resolved yet, so it is not the end yet.
         self._delivering: list[int] = []
         self._closed = False  # no new calls
         self._ended = False  # engine and recorder are closed or being closed
         self._ended_event = threading.Event()
-        engine.start(self._deliver)
+        try:
+            engine.start(self._deliver)
+        except BaseException:
+            recorder.close(finished=0, failed=0, cancelled=0)
+            raise
         _open_dispatches.add(self)
 
     # In ---------------------------------------------------------------------------------------------------------------
@@ -93,32 +106,44 @@ class Dispatch:
             RuntimeError: the executor is shut down (as the standard executors say it).
         """
         with self._lock:
-            if self._closed:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            first = self._counts.submitted
-            self._counts.submitted += count
-            self._counts.waiting += count
+            self._check_open()
+            first, self._next_call = self._next_call, self._next_call + count
             return first
 
     def submit(self, calls: list[Call]) -> None:
-        """Take calls that share function and options; they travel together."""
+        """
+        Take calls that share function and options; they travel together.
+
+        Raises:
+            RuntimeError: the executor was shut down meanwhile.
+        """
         with self._lock:
+            self._check_open()
+            self._counts.submitted += len(calls)
+            self._counts.waiting += len(calls)
             self._waiting.append(calls)
         self._feed()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
 
     def fail_unsent(self, future: CallFuture, error: BaseException) -> None:
         """Resolve a call that cannot even be sent."""
         with self._lock:
-            self._counts.waiting -= 1
+            self._counts.submitted += 1
             self._counts.failed += 1
         future.set_running_or_notify_cancel()
         future.set_exception(error)
         self._end_if_nothing_left()
 
-    def stop(self, call: Call) -> bool:
+    def stop(self, future: CallFuture) -> bool:
         """End one call, whether it waits or runs."""
-        if call.future.cancel():
+        if future.cancel():
             return True
+        call = future.call
+        if call is None:
+            return False
         with self._lock:
             batch, item = call.batch, call.item
         return batch >= 0 and self.engine.stop(batch, item)
@@ -137,6 +162,9 @@ class Dispatch:
                 self.engine.send(flight.batch)
             except Exception as error:
                 self._refused(flight, error)
+            except BaseException as error:  # Ctrl-C: whether it went or not, nobody shall wait for it
+                self._refused(flight, error)
+                raise
         self._end_if_nothing_left()
 
     def _next_calls(self) -> list[Call]:
@@ -155,7 +183,12 @@ class Dispatch:
 
     def _make_flight(self, calls: list[Call]) -> _Flight | None:
         # A call that is tried again is running already, for everybody outside.
-        sent = [call for call in calls if call.attempt > 0 or call.future.set_running_or_notify_cancel()]
+        sent = []
+        for call in calls:
+            if call.attempt > 0 or call.future.set_running_or_notify_cancel():
+                sent.append(call)
+            else:
+                call.let_go()
         self._counts.waiting -= len(calls)
         self._counts.cancelled += len(calls) - len(sent)
         if not sent:
@@ -189,34 +222,36 @@ class Dispatch:
         )
         return flight
 
-    def _refused(self, flight: _Flight, error: Exception) -> None:
+    def _refused(self, flight: _Flight, error: BaseException) -> None:
         with self._lock:
-            self._in_flight.pop(flight.batch.id, None)
+            if self._in_flight.pop(flight.batch.id, None) is None:  # all of it came home, or it was torn down
+                return
             self._counts.running -= flight.left[0]
             self._counts.failed += flight.left[0]
+        reason = str(error) or type(error).__name__
         for call in flight.calls:
-            if not call.future.done():
-                call.future.set_exception(EngineError(f"{call} was not run: the engine refused it: {error}"))
+            if call.batch == flight.batch.id and not call.future.done():
+                call.future.set_exception(EngineError(f"{call} was not run: the engine refused it: {reason}"))
+                call.let_go()
 
     # Home -------------------------------------------------------------------------------------------------------------
 
     def _deliver(self, outcome: Outcome) -> None:
         """Take what the engine brings (see `engines.Deliver`)."""
-        process = self._process_of(outcome.worker)
         if outcome.batch < 0:
-            self._record_events(outcome, process)
+            self._record_events(outcome, self._process_of(outcome.worker))
             return
         this_thread = threading.get_ident()
         with self._lock:
             self._delivering.append(this_thread)
         try:
-            self._bring_home(outcome, process)
+            self._bring_home(outcome)
         finally:
             with self._lock:
                 self._delivering.remove(this_thread)
             self._end_if_nothing_left()
 
-    def _bring_home(self, outcome: Outcome, process: int) -> None:
+    def _bring_home(self, outcome: Outcome) -> None:
         with self._lock:
             flight = self._in_flight.get(outcome.batch)
             if flight is None:  # ended meanwhile: its futures are resolved
@@ -229,16 +264,22 @@ class Dispatch:
             if outcome.failure is None:
                 duration_ns = outcome.stamps.finished_ns - outcome.stamps.started_ns
                 self._pace.observe(flight.batch.function.number, outcome.item_count, duration_ns)
+            outcome = _checked_move(outcome, flight)
             again = self._again(flight, calls, outcome.failure)
-        self._record(outcome, process, calls, flight.batch, final=not again)
-        if outcome.failure is not None and outcome.failure.kind == "moved":
-            self._feed()
-            return
-        self._record_events(outcome, process)
-        if again:
-            self._feed()
-            return
-        self._feed_then_resolve(outcome, flight.batch, calls)
+        try:
+            process = self._process_of(outcome.worker)
+            self._record(outcome, process, calls, flight.batch, final=not again)
+            self._record_events(outcome, process)
+            if again:
+                self._feed()
+            else:
+                self._feed_then_resolve(outcome, flight.batch, calls)
+        except BaseException as error:
+            # Our own broken invariant, or what a callback may not raise. Nobody shall wait for ever because of it.
+            for call in calls:
+                if call.batch == flight.batch.id and not call.future.done():
+                    call.future.set_exception(EngineError(f"the outcome of {call} was lost to {error!r}"))
+            raise
 
     def _again(self, flight: _Flight, calls: Sequence[Call], failure: Failure | None) -> bool:
         """Put calls back that are to run (again); called with the lock held."""
@@ -262,8 +303,13 @@ class Dispatch:
         with self._lock:
             self._counts.finished += outcome.item_count if outcome.failure is None else 0
             self._counts.failed += outcome.item_count if outcome.failure is not None else 0
-        if self._waiting:
-            self._feed()
+        try:
+            if self._waiting:
+                self._feed()
+        finally:
+            self._resolve(outcome, batch, calls)
+
+    def _resolve(self, outcome: Outcome, batch: Batch, calls: Sequence[Call]) -> None:
         failed = 0
         for position, call in enumerate(calls):
             if outcome.failure is None:
@@ -271,7 +317,7 @@ class Dispatch:
             else:
                 call.future.set_exception(self._exception(call, outcome.failure, outcome.worker, batch.limits))
             call.batch = call.item = -1
-            call.forget_arguments()
+            call.let_go()
         if failed:
             with self._lock:
                 self._counts.finished -= failed
@@ -294,7 +340,10 @@ class Dispatch:
             call.future.set_exception(made)
             return False
         if call.keep is not None:
-            call.keep(payload)
+            try:
+                call.keep(payload)
+            except Exception:  # as a full disk's warning where warnings are errors
+                logging.getLogger("coeval.executor").exception("the result of %s is not kept", call)
         call.future.set_result(value)
         return True
 
@@ -403,55 +452,80 @@ class Dispatch:
                     self._nothing_left.wait()
             self._end()
             self._ended_event.wait()
+            self.engine.close()  # the engine's own thread may have ended it, and could not wait for itself
         else:
             self._end_if_nothing_left()
 
+    def leave(self) -> None:
+        """
+        Shut down without waiting, as nobody holds the executor any more.
+
+        In a thread of its own: the garbage collector calls this in the middle of anything, under any lock, also ours.
+        """
+        with contextlib.suppress(RuntimeError):  # no more threads; then it is shut down at exit
+            _thread.start_new_thread(self.shutdown, (), {"wait": False, "cancel": False})
+
     def abort(self) -> None:
         """End everything now: what waits is cancelled, what runs is ended and fails as stopped."""
+        this_thread = threading.get_ident()
         with self._lock:
             self._closed = True
             waiting, self._waiting = [call for calls in self._waiting for call in calls], deque()
             flights, self._in_flight = list(self._in_flight.values()), {}
             already_ended, self._ended = self._ended, True
+            is_from_callback = this_thread in self._delivering
+            self._delivering.append(this_thread)
         try:
-            if not already_ended:
-                self.engine.close()
-            stopped = 0
-            for flight in flights:
-                for call in flight.calls:
-                    if not call.future.done() and call.batch == flight.batch.id:
-                        stopped += 1
-                        call.future.set_exception(CallStopped(f"{call} was stopped: its executor was torn down."))
-            for call in waiting:
-                if call.attempt == 0:
-                    call.future.cancel()
-                    call.future.set_running_or_notify_cancel()  # tells those who wait for it
-                else:  # it is tried again, and so was running for everybody outside
-                    stopped += 1
-                    call.future.set_exception(CallStopped(f"{call} was stopped: its executor was torn down."))
-            with self._lock:
-                c = self._counts
-                c.failed += stopped
-                c.cancelled = c.submitted - c.finished - c.failed
-                c.waiting = c.running = 0
+            try:
+                if not already_ended:
+                    self.engine.close()
+            finally:  # also where Ctrl-C comes again
+                self._give_up(flights, waiting)
         finally:
+            with self._lock:
+                self._delivering.remove(this_thread)
+                self._nothing_left.notify_all()
             if not already_ended:
                 self._close_recorder()
-            self._ended_event.wait()
-            with self._lock:
-                self._nothing_left.notify_all()
+            if not is_from_callback:
+                self._ended_event.wait()
+
+    def _give_up(self, flights: Sequence[_Flight], waiting: Sequence[Call]) -> None:
+        stopped = 0
+        for call, is_here in [
+            *((call, call.batch == flight.batch.id) for flight in flights for call in flight.calls),
+            *((call, True) for call in waiting),
+        ]:
+            if not is_here or (call.future.done() and not call.future.cancelled()):
+                continue
+            if call.attempt == 0:
+                call.future.cancel()
+                call.future.set_running_or_notify_cancel()  # tells those who wait for it
+            else:  # also one that is tried again: it was running for everybody outside
+                stopped += 1
+                with contextlib.suppress(InvalidStateError):  # its outcome came home in this moment
+                    call.future.set_exception(CallStopped(f"{call} was stopped: its executor was torn down."))
+            call.let_go()
+        with self._lock:
+            c = self._counts
+            c.failed += stopped
+            c.cancelled = c.submitted - c.finished - c.failed
+            c.waiting = c.running = 0
 
     def _feed_cancelled(self) -> None:
         """Take cancelled calls out of the queue, also where the window has no room."""
         with self._lock:
             kept: deque[list[Call]] = deque()
             for calls in self._waiting:
-                alive = [call for call in calls if call.attempt > 0 or not call.future.cancelled()]
+                alive = []
                 for call in calls:
-                    if call.attempt == 0 and call.future.cancelled():
-                        call.future.set_running_or_notify_cancel()
-                        self._counts.waiting -= 1
-                        self._counts.cancelled += 1
+                    if call.attempt > 0 or not call.future.cancelled():
+                        alive.append(call)
+                        continue
+                    call.future.set_running_or_notify_cancel()
+                    call.let_go()
+                    self._counts.waiting -= 1
+                    self._counts.cancelled += 1
                 if alive:
                     kept.append(alive)
             self._waiting = kept
@@ -470,20 +544,53 @@ class Dispatch:
             if self._ended:
                 return
             self._ended = True
-        self.engine.close()
-        self._close_recorder()
+        try:
+            self.engine.close()
+        finally:
+            self._close_recorder()
 
     def _close_recorder(self) -> None:
         c = self._counts
-        self.recorder.close(finished=c.finished, failed=c.failed, cancelled=c.cancelled)
-        _open_dispatches.discard(self)
+        try:
+            self.recorder.close(finished=c.finished, failed=c.failed, cancelled=c.cancelled)
+        finally:
+            _open_dispatches.discard(self)
+            self._ended_event.set()
+
+    def forget_in_forked_child(self) -> None:
+        """The workers, and the threads that hold locks or bring outcomes, are the parent's: here nothing is left."""
+        self._lock = threading.Lock()
+        self._nothing_left = threading.Condition(self._lock)
+        self._waiting.clear()
+        self._in_flight.clear()
+        self._delivering.clear()
+        self._closed = self._ended = True
+        self._ended_event = threading.Event()
         self._ended_event.set()
 
 
+def _checked_move(outcome: Outcome, flight: _Flight) -> Outcome:
+    """A batch that was moved whole, time after time, killed the workers that took it up."""
+    failure = outcome.failure
+    if failure is None or failure.kind != "moved" or outcome.item_count < len(flight.calls):
+        return outcome
+    moves = [call.moves + 1 for call in flight.calls]
+    for call, count in zip(flight.calls, moves, strict=True):
+        call.moves = count
+    return outcome if max(moves) < MOVES_MAX else outcome._replace(failure=failure._replace(kind="died"))
+
+
 _open_dispatches: weakref.WeakSet[Dispatch] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for dispatch in list(_open_dispatches):
+        dispatch.forget_in_forked_child()
+    _open_dispatches.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    # A forked child has the objects, but the workers are its parent's: it has nothing to wait for.
-    os.register_at_fork(after_in_child=_open_dispatches.clear)
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 @atexit.register

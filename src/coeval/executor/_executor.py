@@ -78,7 +78,7 @@ class Executor(StandardExecutor):
         self._clock = clock
         self._parent: Executor | None = None
         # An executor that nobody holds any more finishes what it has and goes.
-        finalizer = weakref.finalize(self, Dispatch.shutdown, self._dispatch, wait=False, cancel=False)
+        finalizer = weakref.finalize(self, Dispatch.leave, self._dispatch)
         finalizer.atexit = False  # _dispatch.py sees to that
 
     # The standard interface -------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class Executor(StandardExecutor):
         """
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
-        view._parent = self  # the executor lives as long as its views
+        view._parent = self._parent or self  # the executor lives as long as its views
         view._options = _checked(
             self._options, self._dispatch.engine, retries=retries, time_limit=time_limit, name=name
         )
@@ -235,7 +235,7 @@ class Executor(StandardExecutor):
         """
         if not isinstance(future, CallFuture) or future.home not in (None, self._dispatch):
             raise ValueError(f"{future!r} is not a future of this executor")
-        return future.call is not None and self._dispatch.stop(future.call)
+        return self._dispatch.stop(future)
 
     def statistics(self) -> Statistics:
         """Tell how many calls wait, run and are done."""

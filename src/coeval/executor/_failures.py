@@ -76,7 +76,14 @@ def exception_of(
             # Imported here: its second base class brings multiprocessing along.
             from coeval.errors import WorkerDied
 
-            died = WorkerDied(f"{call} lost its worker{tries}: {where} {_how_it_died(failure)}", **facts)
+            if worker is None:
+                message = (
+                    f"{call} was not run: worker after worker ended while it took it up{tries}; the last {failure.message}. "
+                    f"Arguments that are too much for a worker's memory do that. All other calls go on."
+                )
+            else:
+                message = f"{call} lost its worker{tries}: {where} {_how_it_died(failure)}"
+            died = WorkerDied(message, **facts)
             died.signal, died.exit_code = failure.signal, failure.exit_code
             error = died
         case "time_limit":

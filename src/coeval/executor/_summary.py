@@ -45,10 +45,10 @@ def _one(value: Any, values: bool) -> str:
     return name
 
 
-def _is_short(value: Any, kind: type) -> bool:
+def _is_short(value: Any, kind: type[Any]) -> bool:
     """Is this worth a `repr`? That of a long text costs its length, and that of a long int fails."""
     if kind in (str, bytes):
         return len(value) <= _VALUE_CHARS_MAX
     if kind is int:
-        return value.bit_length() <= 4 * _VALUE_CHARS_MAX
+        return bool(value.bit_length() <= 4 * _VALUE_CHARS_MAX)
     return value is None or kind in (bool, float)

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+# What comes from an outpost and belongs to no parcel: a worker introduces itself.
+NO_PARCEL = -1
+
 
 class Parcel(NamedTuple):
     """
@@ -64,6 +67,8 @@ class OfficeState:
 
     def brought(self, number: int, worker: str, *, last: bool) -> bool:
         """A worker brings outcomes; False: nobody waits for them any more."""
+        if number == NO_PARCEL:
+            return worker in self.outposts
         if self._begun.get(number) != worker:
             return False
         if last:

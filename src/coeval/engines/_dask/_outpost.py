@@ -13,7 +13,7 @@ import os
 import pickle
 import platform
 import socket
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.protocol import to_serialize
 
 from coeval.clocks import SYSTEM_CLOCK, clock_id
+from coeval.engines._dask._office_state import NO_PARCEL
 from coeval.engines._dask._versions import Versions, mismatch, versions_here
 from coeval.engines._engine import Batch, Function, Outcome
 from coeval.engines.local import LocalEngine
@@ -34,6 +35,10 @@ HOLD_S = 0.5
 
 # Function bodies that an outpost keeps, so that each travels to a worker once.
 BODIES_KEPT_MAX = 256
+
+
+# Post offices that closed while this Dask worker had an outpost of theirs. Tasks of theirs may still be on their way.
+_closed: deque[str] = deque(maxlen=1000)
 
 
 async def carry(office: str, number: int, function: tuple[int, str], caller: tuple[str, str, str]) -> None:
@@ -52,12 +57,15 @@ async def carry(office: str, number: int, function: tuple[int, str], caller: tup
     worker = get_worker()
     outpost = worker.plugins.get(office)
     if outpost is None:
+        if office in _closed:
+            return
         misfit = mismatch(Versions(*caller), versions_here(), f"worker {worker.address}")
         if misfit:
             raise EngineError(misfit)
         outpost = Outpost(office)
         await worker.plugin_add(plugin=outpost, name=office, catch_errors=False)
-    await outpost.carry(number, Function(*function, b""))
+    if not await outpost.carry(number, Function(*function, b"")):
+        await worker.plugin_remove(name=office)
 
 
 def stop(office: str, number: int, item: int, dask_worker: Any) -> bool:
@@ -89,7 +97,7 @@ class Outpost(WorkerPlugin):  # type: ignore[misc]
         self._worker = worker
         self._loop = asyncio.get_running_loop()
         self._boxes: dict[int, _Box] = {}
-        self._news: list[Outcome] = []  # workers that introduced themselves
+        self._introductions: set[asyncio.Task[bool]] = set()  # the loop itself holds tasks weakly
         self._bodies: OrderedDict[int, bytes] = OrderedDict()
         self._beginning: dict[int, list[int]] = {}  # parcels that are being fetched, and their items to stop
         self._me = (socket.gethostname(), os.getpid(), clock_id(SYSTEM_CLOCK), platform.python_version())
@@ -98,6 +106,7 @@ class Outpost(WorkerPlugin):  # type: ignore[misc]
 
     async def teardown(self, worker: Any) -> None:
         """End the pool and everything that runs in it."""
+        _closed.append(self.name)
         boxes, self._boxes = self._boxes, {}
         for box in boxes.values():
             box.left = 0
@@ -111,8 +120,8 @@ class Outpost(WorkerPlugin):  # type: ignore[misc]
 
     # Parcels ----------------------------------------------------------------------------------------------------------
 
-    async def carry(self, number: int, function: Function) -> None:
-        """See the function `carry`."""
+    async def carry(self, number: int, function: Function) -> bool:
+        """See the function `carry`; False: the post office is closed."""
         known = self._bodies.get(function.number)
         self._beginning[number] = []
         try:
@@ -120,7 +129,7 @@ class Outpost(WorkerPlugin):  # type: ignore[misc]
         finally:
             stops = self._beginning.pop(number)
         if not parcel:
-            return
+            return parcel is not None
         if known is None:
             self._bodies[function.number] = parcel["body"]
             if len(self._bodies) > BODIES_KEPT_MAX:
@@ -136,6 +145,7 @@ class Outpost(WorkerPlugin):  # type: ignore[misc]
             await self._bring(number, box)
         finally:
             self._boxes.pop(number, None)
+        return True
 
     async def _bring(self, number: int, box: _Box) -> None:
         last = False
@@ -145,17 +155,19 @@ class Outpost(WorkerPlugin):  # type: ignore[misc]
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(box.done.wait(), HOLD_S)
             last = box.left == 0
-            outcomes, box.outcomes = [*self._news, *box.outcomes], []
-            self._news.clear()
+            outcomes, box.outcomes = box.outcomes, []
             box.some.clear()
             if not outcomes:
                 return  # torn down
-            alive = [worker.number for worker in self._pool.workers()]
-            wanted = await self._ask(
-                "bring", number=number, outcomes=to_serialize(pickle.dumps(outcomes, 5)), alive=alive, last=last
-            )
-            if not wanted:
+            if not await self._send(number, outcomes, last=last):
                 return
+
+    async def _send(self, number: int, outcomes: list[Outcome], *, last: bool) -> bool:
+        alive = [worker.number for worker in self._pool.workers()]
+        content = to_serialize(pickle.dumps(outcomes, 5))
+        with contextlib.suppress(OSError):  # the scheduler is gone, and with it everybody who waits
+            return bool(await self._ask("bring", number=number, outcomes=content, alive=alive, last=last))
+        return False
 
     async def _ask(self, what: str, **message: Any) -> Any:
         return await getattr(self._worker.scheduler, f"{self.name}-{what}")(worker=self._worker.address, **message)
@@ -175,7 +187,9 @@ class Outpost(WorkerPlugin):  # type: ignore[misc]
 
     def _take(self, outcome: Outcome) -> None:
         if outcome.batch < 0:
-            self._news.append(outcome)
+            task = self._loop.create_task(self._send(NO_PARCEL, [outcome], last=False))
+            self._introductions.add(task)
+            task.add_done_callback(self._introductions.discard)
             return
         box = self._boxes.get(outcome.batch)
         if box is None:

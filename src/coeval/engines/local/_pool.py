@@ -335,6 +335,10 @@ class LocalEngine:
     def close_in_forked_child(self) -> None:
         """After `os.fork` the child must not hold the lifelines: they would outlive this pool's own process."""
         self._closing = True
+        self._lock = threading.Lock()  # another thread of the parent may have held it
+        self._thread = None
+        if self._wake_read >= 0:
+            self._close_wake_pipe()
         for process in self._processes.values():
             process.abandon()
 

@@ -118,7 +118,9 @@ class PoolState:
     _queue: deque[Batch] = field(default_factory=deque)
     _next_number: int = 0
     _start_failures: int = 0
-    _unproven_below: int = 0  # that a worker with a lower number gets ready says nothing: it was started before a failure
+    _unproven_below: int = (
+        0  # that a worker with a lower number gets ready says nothing: it was started before a failure
+    )
 
     # Facts ------------------------------------------------------------------------------------------------------------
 
