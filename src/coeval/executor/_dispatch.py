@@ -37,7 +37,6 @@ from coeval.executor._statistics import Statistics
 from coeval.recording import Recorder
 from coeval.recording._rows import EventRow, FailureRow, ItemRow, OutcomeRow, SentRow
 
-
 # A call whose workers end so often while they take it up fails: its arguments may be too much for any of them.
 # Fewer: somebody who kills idle workers fails calls. More: each try costs a worker's start.
 MOVES_MAX = 3
@@ -570,9 +569,9 @@ class Dispatch:
 
 
 def _checked_move(outcome: Outcome, flight: _Flight) -> Outcome:
-    """A batch that was moved whole, time after time, killed the workers that took it up."""
+    """A batch that was moved whole, time after time, because its worker ended (not: was sent away) is to blame."""
     failure = outcome.failure
-    if failure is None or failure.kind != "moved" or outcome.item_count < len(flight.calls):
+    if failure is None or failure.kind != "moved" or not failure.message or outcome.item_count < len(flight.calls):
         return outcome
     moves = [call.moves + 1 for call in flight.calls]
     for call, count in zip(flight.calls, moves, strict=True):

@@ -78,8 +78,8 @@ def exception_of(
 
             if worker is None:
                 message = (
-                    f"{call} was not run: worker after worker ended while it took it up{tries}; the last {failure.message}. "
-                    f"Arguments that are too much for a worker's memory do that. All other calls go on."
+                    f"{call} was not run: worker after worker ended while it took it up{tries}; the last "
+                    f"{failure.message}. Arguments too large for a worker's memory do that. All other calls go on."
                 )
             else:
                 message = f"{call} lost its worker{tries}: {where} {_how_it_died(failure)}"

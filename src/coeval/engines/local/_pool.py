@@ -52,8 +52,8 @@ from coeval.recording import Event
 # A worker that is idle when the pool is closed may run its atexit functions (coverage writes its data there) this long.
 CLOSE_GRACE_S = 1.0
 
-# Function bodies that one worker keeps. A program that makes a new lambda for each call, or binds an array to each, must
-# not fill it.
+# Function bodies that one worker keeps. A program that makes a new lambda for each call, or binds an array to each,
+# must not fill it.
 FUNCTIONS_KEPT_MAX = 256
 FUNCTION_BYTES_KEPT_MAX = 1 << 26
 
