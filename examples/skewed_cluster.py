@@ -104,15 +104,15 @@ def check_clocks(timeline: Timeline, hosts: Sequence[SkewedHost]) -> list[str]:
     """Print the clock table beside the truth; which of its claims are wrong."""
     entries = {entry.clock: entry for entry in timeline.clocks}
     wrong = []
-    print(f"{'host':6} {'wall clock ahead by':>31} {'truly':>16}   {'raw rate':>9}  {'truly':>7}")
+    print(f"{'host':6} {'wall clock ahead by':>29} {'truly':>15} {'ppm of raw clock':>16} {'truly':>7}")
     for host in hosts:
         entry = entries.pop(host.clock_id)
         wall, fit = entry.wall_declared, entry.fits[-1]
         true_wall_ns = [host.truth.wall.shown(at_ns) - at_ns for at_ns in wall_read_between(entry)]
         true_rate_ppm = host.skew.raw_rate_ppb / 1000
         ahead = f"{seconds(wall.estimate_ns)} ± {width(wall) / 2e6:.3f} ms"
-        rate = "unknown" if fit.rate_ppm is None else f"{fit.rate_ppm:+.1f}"
-        print(f"{host.name:6} {ahead:>31} {seconds(true_wall_ns[0]):>16}   {rate:>9}  {true_rate_ppm:>+7.1f} ppm")
+        rate = f"{fit.rate_ppm_least:+.0f} to {fit.rate_ppm_greatest:+.0f}"
+        print(f"{host.name:6} {ahead:>29} {seconds(true_wall_ns[0]):>15} {rate:>16} {true_rate_ppm:>+7.1f}")
 
         assert fit.reading_ns is not None
         true_raw_ns = host.truth.raw.offset_ns(fit.reading_ns)

@@ -54,7 +54,7 @@ def flaky(path):
 
 def waits(text):
     if text == "wait":
-        print("waiting", os.getpid(), file=sys.stderr, flush=True)
+        os.write(2, f"waiting {os.getpid()}\\n".encode())  # one write: another worker's line must not cut it
         threading.Event().wait()
     return text
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import functools
 import math
 import sqlite3
+import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -68,3 +70,25 @@ def test_a_closure_over_what_cannot_be_sent_is_named() -> None:
         return lock.locked()
 
     assert find_unsendable(guarded, (), {}) == "function closure 'lock' (_thread.lock)"
+
+
+def test_functions_that_carry_much_do_not_fill_the_memory() -> None:
+    functions = Functions()
+    for number in range(20):
+        functions.find(functools.partial(len, bytes([number]) * (1 << 23)))
+    assert sum(len(body) for body in functions._bodies) <= 1 << 26
+
+
+def test_what_refuses_to_be_looked_at_is_still_said_to_be_unsendable() -> None:
+    def outer() -> Callable[[], object]:
+        def inner() -> object:
+            return later
+
+        if sys.maxsize < 0:
+            later = 1
+        return inner
+
+    lock = threading.Lock()
+    function = outer()
+    function.__dict__["lock"] = lock
+    assert find_unsendable(function, (), {}) == "a part"

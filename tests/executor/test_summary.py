@@ -32,3 +32,9 @@ def test_an_argument_that_lies_about_itself_costs_its_details_only() -> None:
             raise RuntimeError("no")
 
     assert summarize((Liar(),), {}, values=True).endswith("Liar)")
+
+
+def test_a_value_too_long_to_show_is_not_even_made_a_text() -> None:
+    """An int of many digits refuses, and a text of a gigabyte takes three more."""
+    assert summarize((10**5000, "x" * 1000, b"y" * 1000), {}, values=True) == "(int, str[1000], bytes[1000])"
+    assert summarize((10**30, True, 2.5, None), {}, values=True) == f"({10**30}, True, 2.5, None)"

@@ -18,7 +18,8 @@ import queue
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from coeval.clocks import SYSTEM_CLOCK, Clock, ClockId
@@ -77,12 +78,13 @@ class DaskEngine:
             batch_items_max=BATCH_ITEMS_MAX,
         )
         self._place = place
-        self._window_max = max_workers
+        self._window_max = None if own_cluster else max_workers
         self._clock = clock
         self._lock = threading.Lock()
         self._nothing_out = threading.Condition(self._lock)
         self._flights = Flights()
         self._threads = 0
+        self._size_known = False
         self._workers: dict[_Key, Worker] = {}
         self._numbers = 0
         self._broken = ""
@@ -105,6 +107,10 @@ class DaskEngine:
         link = Link(self._place, self._events.put, self._leaves, self._clock)
         link.open()
         self._link = link
+        while not self._size_known:  # the window rests on it
+            event = self._events.get()
+            assert event is not None
+            self._take(event)
         self._carrier = threading.Thread(target=self._carry_home, name="coeval-dask", daemon=True)
         self._carrier.start()
         _open_engines.add(self)
@@ -117,7 +123,8 @@ class DaskEngine:
         from coeval.engines._dask._link import Letter
 
         with self._lock:
-            if self._broken or self._link is None:
+            link = self._link
+            if self._broken or link is None:
                 raise EngineError(self._broken or "the Dask engine is closed")
             parcels = self._flights.sent(batch)
         function = batch.function
@@ -125,7 +132,7 @@ class DaskEngine:
         body = pack(function.body, logger_levels())
         for parcel in parcels:
             content = pickle.dumps(parcel.batch._replace(function=bare), 5)
-            self._link.post(Letter(parcel.number, (function.number, function.name), body, content))
+            link.post(Letter(parcel.number, (function.number, function.name), body, content))
 
     def pump(self, timeout_s: float | None) -> None:
         return  # threads of our own carry
@@ -200,12 +207,14 @@ class DaskEngine:
                 if fate:
                     self._unrun(number, fate, innocent, reason, now_ns)
             case ("withdrawn", number, item):
-                self._home(lambda: self._flights.withdrawn(number, item, now_ns))
+                self._home(partial(self._flights.withdrawn, number, item, now_ns))
             case ("cluster", _, threads):
                 grown, self._threads = threads > self._threads, threads
+                self._size_known = True
                 if grown:  # news without items: there is room for more
                     self._deliver(Outcome(-1, 0, 0, (), None, Stamps(0, 0, 0, now_ns), None))
             case ("broken", reason):
+                self._size_known = True
                 self._break(reason, now_ns)
             case _:
                 raise AssertionError(f"unknown event {event!r}")
@@ -233,7 +242,7 @@ class DaskEngine:
         if known:
             message += f": {known}"
         for number in numbers:
-            self._home(lambda n=number: self._flights.lost(n, message, expected=expected, now_ns=now_ns))  # type: ignore[misc]
+            self._home(partial(self._flights.lost, number, message, expected=expected, now_ns=now_ns))
         for key in list(self._workers):
             if key[0] == address:
                 del self._workers[key]
@@ -243,18 +252,18 @@ class DaskEngine:
             failure = Failure("moved")
         else:
             failure = Failure("engine", message=f"its Dask task failed: {reason}")
-        self._home(lambda: self._flights.failed(number, failure, now_ns))
+        self._home(partial(self._flights.failed, number, failure, now_ns))
 
     def _break(self, reason: str, now_ns: int) -> None:
         with self._lock:
             self._broken = reason
             numbers = self._flights.numbers()
         for number in numbers:
-            self._home(lambda n=number: self._flights.failed(n, Failure("engine", message=reason), now_ns))  # type: ignore[misc]
+            self._home(partial(self._flights.failed, number, Failure("engine", message=reason), now_ns))
 
-    def _home(self, decide: Any) -> None:
+    def _home(self, decide: Callable[[], list[Outcome]]) -> None:
         with self._lock:
-            outcomes: list[Outcome] = decide()
+            outcomes = decide()
         for outcome in outcomes:
             self._deliver(outcome)
 

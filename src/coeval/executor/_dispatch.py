@@ -50,6 +50,12 @@ class _Flight(NamedTuple):
     left: list[int]  # one cell: items that have not come home
 
 
+class _Here(threading.local):
+    """What this thread is doing."""
+
+    is_sending = False
+
+
 @dataclass(slots=True)
 class _Counts:
     submitted: int = 0
@@ -81,6 +87,7 @@ class Dispatch:
         self._in_flight: dict[int, _Flight] = {}
         self._pace = Pace(engine.capabilities.batch_items_max)
         self._counts = _Counts()
+        self._here = _Here()
         self._next_call = 0
         self._next_batch = 0
         # Threads that are bringing an outcome home: its futures are not resolved yet, so it is not the end yet.
@@ -157,6 +164,7 @@ class Dispatch:
                 flight = self._make_flight(self._next_calls())
             if flight is None:
                 continue
+            was_sending, self._here.is_sending = self._here.is_sending, True
             try:
                 self.engine.send(flight.batch)
             except Exception as error:
@@ -164,7 +172,15 @@ class Dispatch:
             except BaseException as error:  # Ctrl-C: whether it went or not, nobody shall wait for it
                 self._refused(flight, error)
                 raise
+            finally:
+                self._here.is_sending = was_sending
         self._end_if_nothing_left()
+
+    def _feed_after_outcome(self) -> None:
+        # An engine that delivers from within `send` comes back to the loop that sent; feeding here as well would nest
+        # a level deeper with each try.
+        if self._waiting and not self._here.is_sending:
+            self._feed()
 
     def _next_calls(self) -> list[Call]:
         """Take the calls of the next batch from the queue; called with the lock held."""
@@ -270,7 +286,7 @@ class Dispatch:
             self._record(outcome, process, calls, flight.batch, final=not again)
             self._record_events(outcome, process)
             if again:
-                self._feed()
+                self._feed_after_outcome()
             else:
                 self._feed_then_resolve(outcome, flight.batch, calls)
         except BaseException as error:
@@ -303,8 +319,7 @@ class Dispatch:
             self._counts.finished += outcome.item_count if outcome.failure is None else 0
             self._counts.failed += outcome.item_count if outcome.failure is not None else 0
         try:
-            if self._waiting:
-                self._feed()
+            self._feed_after_outcome()
         finally:
             self._resolve(outcome, batch, calls)
 

@@ -137,6 +137,67 @@ def test_when_no_worker_ever_gets_ready_everything_that_waits_fails_with_a_reaso
     assert (outcome.first, outcome.item_count) == (0, 2)
 
 
+NEVER_READY = Exit("", 1)
+NEVER_TOOK = BoardReading(-1, LOADING, 0)
+
+
+def test_workers_that_fail_to_start_side_by_side_are_given_up_too() -> None:
+    state = PoolState(2)
+    starting = [*state.batch_sent(batch(0)), *state.batch_sent(batch(1))]
+    home: list[Outcome] = []
+    started = 0
+    while starting:
+        action = starting.pop(0)
+        assert isinstance(action, StartWorker)
+        started += 1
+        assert started < 10
+        actions = state.worker_gone(action.number, NEVER_READY, NEVER_TOOK, 100)
+        starting += [action for action in actions if isinstance(action, StartWorker)]
+        home += outcomes(actions)
+    assert [(o.batch, o.failure and o.failure.kind) for o in home] == [(0, "engine"), (1, "engine")]
+
+
+def one_ready_and_others_that_never_start() -> PoolState:
+    """A pool of three places, one busy worker with batch 7, three failed starts, and batches 8 and 9 that wait."""
+    state = one_busy()
+    state.workers_max = 3
+    actions = [*state.batch_sent(batch(8)), *state.batch_sent(batch(9))]
+    while actions:
+        action = actions.pop()
+        assert isinstance(action, StartWorker)
+        actions += state.worker_gone(action.number, NEVER_READY, NEVER_TOOK, 100)
+    return state
+
+
+def test_where_no_more_workers_start_those_that_are_there_do_the_work() -> None:
+    state = one_ready_and_others_that_never_start()
+    assert state.piece_arrived(0, 7, piece(0, 1), 200)[1:] == [HandOver(0, batch(8))]
+    state.handed_over(0, 201)
+    assert state.piece_arrived(0, 8, piece(0, 1), 300)[1:] == [HandOver(0, batch(9))]
+
+
+def test_a_lost_workers_place_is_worth_one_more_start() -> None:
+    state = one_ready_and_others_that_never_start()
+    actions = state.worker_gone(0, KILLED, BoardReading(7, 0, 1), 200)
+    started = [action.number for action in actions if isinstance(action, StartWorker)]
+    assert started
+    home: list[Outcome] = []
+    for number in started:
+        home += outcomes(state.worker_gone(number, NEVER_READY, NEVER_TOOK, 300))
+    assert [(o.batch, o.failure and o.failure.kind) for o in home] == [(8, "engine"), (9, "engine")]
+
+
+def test_a_worker_that_was_started_before_the_failures_does_not_make_up_for_them() -> None:
+    state = PoolState(9)
+    starting = [action for n in range(5) for action in state.batch_sent(batch(n))]
+    assert len(starting) == 5
+    again = [a for n in (1, 2, 3) for a in state.worker_gone(n, NEVER_READY, NEVER_TOOK, 100)]
+    assert again == [StartWorker(5), StartWorker(6)]
+    assert state.worker_ready(0, worker(0)) == [HandOver(0, batch(0))]
+    # Nor does one that was started between them.
+    assert state.worker_ready(5, worker(5)) == [HandOver(5, batch(1))]
+
+
 def test_a_limit_counts_from_the_items_start_not_from_its_hand_over() -> None:
     state = one_busy(limits=Limits(time_s=1.0))
     due_ns = state.next_look_ns()
@@ -176,6 +237,22 @@ def test_stopping_what_runs_ends_its_worker_and_moves_the_rest() -> None:
     actions = state.worker_gone(0, KILLED, board, 2_500)
     kinds = [(o.first, o.failure and o.failure.kind) for o in outcomes(actions)]
     assert kinds == [(0, "moved"), (1, "stopped"), (2, "moved")]
+
+
+@pytest.mark.parametrize("board", [BoardReading(7, 0, 1_500), BoardReading(7, 2, 1_500), BoardReading(6, 0, 900)])
+def test_stopping_what_has_not_begun_or_is_not_home_yet_stops_just_that(board: BoardReading) -> None:
+    state = one_busy(items=3)
+    assert state.stop_asked(7, 1, {0: board}, 2_000) == [EndWorker(0)]
+    actions = state.worker_gone(0, KILLED, board, 2_500)
+    kinds = [(o.first, o.failure and o.failure.kind) for o in outcomes(actions)]
+    assert kinds == [(0, "moved"), (1, "stopped"), (2, "moved")]
+
+
+def test_a_stopped_item_does_not_run_over_its_limit_as_well() -> None:
+    state = one_busy(limits=Limits(1.0))
+    board = BoardReading(7, 0, 1_500)
+    assert state.stop_asked(7, 0, {0: board}, 2_000) == [EndWorker(0)]
+    assert state.next_look_ns() is None
 
 
 def test_stopping_what_waits_touches_no_worker() -> None:
@@ -275,6 +352,7 @@ def test_every_item_that_was_sent_comes_home_exactly_once_whatever_dies_when(dat
         (KILLED, "was ended by SIGKILL"),
         (Exit("", 3), "ended by itself with exit code 3"),
         (Exit("", None), "ended"),
+        (Exit("", None, "OSError: no memory"), "could not be started: OSError: no memory"),
     ],
 )
 def test_how_a_worker_ended_reads_as_a_sentence(how: Exit, text: str) -> None:

@@ -23,14 +23,21 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
-from distributed import Client, KilledWorker, Scheduler, Security, SpecCluster, Worker, wait
-from distributed.client import FuturesCancelledError
-from distributed.comm import connect
-from distributed.protocol import to_serialize
-
 from coeval.clocks import Clock
+from coeval.engines._dask._library import (
+    Client,
+    KilledWorker,
+    Scheduler,
+    Security,
+    SpecCluster,
+    TasksCancelled,
+    Worker,
+    connect,
+    to_serialize,
+    wait,
+)
 from coeval.engines._dask._office import PostOffice
-from coeval.engines._dask._outpost import carry, stop
+from coeval.engines._dask._outpost import stop
 from coeval.engines._dask._url import Place
 from coeval.engines._dask._versions import Versions, mismatches, versions_here
 from coeval.errors import EngineError
@@ -46,6 +53,10 @@ CLOSE_S_MAX = 10.0
 
 # Functions whose bodies the scheduler keeps for workers that have not seen them.
 BODIES_KEPT_MAX = 256
+
+# The task: it names nothing of coeval until it runs. A Dask worker that cannot unpickle a task closes itself, and one
+# without coeval, which somebody added later, is not ours to close.
+TASK = "__import__('importlib').import_module('coeval.engines._dask._outpost').carry(*arguments)"
 
 T = TypeVar("T")
 
@@ -93,7 +104,7 @@ class Link:
 
     def open(self) -> None:
         """
-        Connect, compare versions and open the post office.
+        Connect, compare versions and open the post office, which tells about the cluster first.
 
         Raises:
             EngineError: the scheduler does not answer, or somebody there does not fit.
@@ -164,7 +175,7 @@ class Link:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _connect(self, stack: contextlib.AsyncExitStack) -> Client:
+    async def _connect(self, stack: contextlib.AsyncExitStack) -> Any:
         scheduler: Any = self._place.address
         if scheduler is None:
             scheduler = await stack.enter_async_context(_own_cluster(self._place.workers))
@@ -225,21 +236,22 @@ class Link:
 
     def _submit(self, letter: Letter, caller: tuple[str, ...]) -> None:
         key = f"{letter.function[1].replace(':', '.')}-{self._office}-{letter.number}"
-        future = self._client.submit(
-            carry, self._office, letter.number, letter.function, caller, key=key, pure=False, retries=0
-        )
+        arguments = (self._office, letter.number, letter.function, caller)
+        future = self._client.submit(eval, TASK, {"arguments": arguments}, key=key, pure=False, retries=0)
         self._watched[letter.number] = asyncio.create_task(self._watch(letter.number, future))
 
     async def _watch(self, number: int, future: Any) -> None:
         """Keep a parcel's task alive until it is done, and tell if Dask gave it up. Cancelled: Dask may forget it."""
         try:
-            with contextlib.suppress(FuturesCancelledError):
+            with contextlib.suppress(TasksCancelled):
                 await wait(future)
             if future.status == "finished":
                 return
             error = await future.exception() if future.status == "error" else None
             innocent = error is None or isinstance(error, KilledWorker)
-            reason = f"{type(error).__qualname__}: {error}" if error is not None else f"its task was {future.status}"
+            reason = f"its task was {future.status}" if error is None else f"{type(error).__qualname__}: {error}"
+            if isinstance(error, ImportError):
+                reason += f". Run on every worker: pip install 'coeval[dask]=={versions_here().coeval}'"
             fate = await self._call_office("give-up", number=number)
             self._tell(("unrun", number, fate, innocent, reason))
         except (OSError, RuntimeError):
@@ -280,7 +292,7 @@ class Link:
         return bool(answers.get(worker, False))
 
 
-def _own_cluster(workers: int | None) -> SpecCluster:
+def _own_cluster(workers: int | None) -> Any:
     """
     A scheduler and a worker in this event loop.
 

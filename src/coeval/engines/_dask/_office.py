@@ -28,7 +28,7 @@ LEAVE_S_MAX = 5.0
 _log = logging.getLogger("coeval.engines.dask")
 
 
-class PostOffice(SchedulerPlugin):  # type: ignore[misc]
+class PostOffice(SchedulerPlugin):
     """
     Hands each parcel out once and takes outcomes home.
 

@@ -1,8 +1,8 @@
 """
 The outpost: what coeval has on a Dask worker. One for each engine that uses the worker; it owns a local pool.
 
-`carry` is the Dask task. It runs in the worker's event loop and holds one of Dask's places there, while the calls
-themselves run in the pool's processes. So a call that crashes, or is ended, does not touch the Dask worker.
+`carry` is the Dask task. It holds one of the worker's threads, while the calls themselves run in the pool's processes.
+So a call that crashes, or is ended, does not touch the Dask worker.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from distributed import get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
-from distributed.protocol import to_serialize
 
 from coeval.clocks import SYSTEM_CLOCK, clock_id
+from coeval.engines._dask._library import get_worker, to_serialize
 from coeval.engines._dask._office_state import NO_PARCEL
 from coeval.engines._dask._versions import Versions, mismatch, versions_here
 from coeval.engines._engine import Batch, Function, Outcome
@@ -41,9 +40,11 @@ BODIES_KEPT_MAX = 256
 _closed: deque[str] = deque(maxlen=1000)
 
 
-async def carry(office: str, number: int, function: tuple[int, str], caller: tuple[str, str, str]) -> None:
+def carry(office: str, number: int, function: tuple[int, str], caller: tuple[str, str, str]) -> None:
     """
     Fetch a parcel, have it run here and send its outcomes home. Nothing happens if the parcel is not to be had (again).
+
+    Called by a Dask task, in one of the worker's threads.
 
     Args:
         office: the post office's name.
@@ -55,16 +56,21 @@ async def carry(office: str, number: int, function: tuple[int, str], caller: tup
         EngineError: this worker and the caller do not fit together.
     """
     worker = get_worker()
+    misfit = mismatch(Versions(*caller), versions_here(), f"worker {worker.address}")
+    if misfit:
+        raise EngineError(misfit)
+    loop = worker.loop.asyncio_loop
+    asyncio.run_coroutine_threadsafe(_carry(worker, office, number, Function(*function, b"")), loop).result()
+
+
+async def _carry(worker: Any, office: str, number: int, function: Function) -> None:
     outpost = worker.plugins.get(office)
     if outpost is None:
         if office in _closed:
             return
-        misfit = mismatch(Versions(*caller), versions_here(), f"worker {worker.address}")
-        if misfit:
-            raise EngineError(misfit)
         outpost = Outpost(office)
         await worker.plugin_add(plugin=outpost, name=office, catch_errors=False)
-    if not await outpost.carry(number, Function(*function, b"")):
+    if not await outpost.carry(number, function):
         await worker.plugin_remove(name=office)
 
 
@@ -84,7 +90,7 @@ class _Box:
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Outpost(WorkerPlugin):  # type: ignore[misc]
+class Outpost(WorkerPlugin):
     """A local pool on a Dask worker, as many workers as that has threads, and what is under way in it."""
 
     def __init__(self, office: str) -> None:
@@ -121,7 +127,7 @@ class Outpost(WorkerPlugin):  # type: ignore[misc]
     # Parcels ----------------------------------------------------------------------------------------------------------
 
     async def carry(self, number: int, function: Function) -> bool:
-        """See the function `carry`; False: the post office is closed."""
+        """See the function `carry`. False: the post office is closed."""
         known = self._bodies.get(function.number)
         self._beginning[number] = []
         try:

@@ -10,6 +10,7 @@ sees the older item or the newer, both of which were true a moment ago.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import tempfile
@@ -20,6 +21,16 @@ _BYTES = mmap.PAGESIZE
 
 # The worker took the batch but has not begun an item: it loads the function. Whatever happens there belongs to item 0.
 LOADING = -1
+
+
+def above_standard_streams(fd: int) -> int:
+    """Give a descriptor another number where its own is that of a standard stream: a worker gets those anew."""
+    if fd > 2:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
 
 
 class BoardReading(NamedTuple):
@@ -53,11 +64,11 @@ class Board:
     def create(cls) -> Board:
         """Make a fresh board (the pool's side)."""
         if hasattr(os, "memfd_create"):
-            fd = os.memfd_create("coeval-board")
+            made = os.memfd_create("coeval-board")
         else:
-            file, path = tempfile.mkstemp(prefix="coeval-board-")
+            made, path = tempfile.mkstemp(prefix="coeval-board-")
             Path(path).unlink()
-            fd = file
+        fd = above_standard_streams(made)
         try:
             os.ftruncate(fd, _BYTES)
             board = cls(fd)

@@ -17,7 +17,6 @@ in `_pool_state.py`; this file does it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import inspect
 import logging
 import os
@@ -35,7 +34,7 @@ from pathlib import Path
 from coeval.clocks import SYSTEM_CLOCK, Clock, ClockId
 from coeval.engines._engine import Batch, Capabilities, Deliver, Outcome, Stamps, Worker
 from coeval.engines.local import _boot
-from coeval.engines.local._board import BLANK, Board
+from coeval.engines.local._board import BLANK, Board, above_standard_streams
 from coeval.engines.local._cores import usable_cores
 from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, frame
 from coeval.engines.local._pool_state import (
@@ -266,7 +265,15 @@ class LocalEngine:
                 process.results_closed = True
                 return
             process.reader.feed(data)
-            for message in process.reader.frames():
+            try:
+                messages = list(process.reader.frames())
+            except Exception:  # a call wrote into a pipe that is not its own
+                logging.getLogger("coeval.engines.local").warning("a worker sent what is no frame", exc_info=True)
+                self._poll.unregister(process.results)
+                process.results_closed = True
+                process.kill()
+                return
+            for message in messages:
                 self._take(number, message)
 
     def _take(self, number: int, message: tuple[object, ...]) -> None:
@@ -438,16 +445,15 @@ class _Process:
 
 
 def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
-    """A pipe whose ends are closed by these. Its numbers are none of a standard stream, which the worker gets anew."""
-    ends = os.pipe()
-    try:
-        read = fcntl.fcntl(ends[0], fcntl.F_DUPFD_CLOEXEC, 3)
+    """A pipe whose ends are closed by these."""
+    read, write = os.pipe()
+    with contextlib.ExitStack() as undo:
+        undo.callback(os.close, write)
+        read = above_standard_streams(read)
         reader.callback(os.close, read)
-        write = fcntl.fcntl(ends[1], fcntl.F_DUPFD_CLOEXEC, 3)
-        writer.callback(os.close, write)
-    finally:
-        for end in ends:
-            os.close(end)
+        undo.pop_all()
+    write = above_standard_streams(write)
+    writer.callback(os.close, write)
     return read, write
 
 

@@ -118,9 +118,8 @@ class PoolState:
     _queue: deque[Batch] = field(default_factory=deque)
     _next_number: int = 0
     _start_failures: int = 0
-    _unproven_below: int = (
-        0  # that a worker with a lower number gets ready says nothing: it was started before a failure
-    )
+    # Workers with lower numbers were started before a failure: that they get ready proves nothing.
+    _unproven_below: int = 0
 
     # Facts ------------------------------------------------------------------------------------------------------------
 
@@ -288,7 +287,7 @@ class PoolState:
         count = len(batch.items)
         if board.batch != batch.id:  # it ended before it took the batch up
             if member.ending is None:
-                lost = Failure("moved", message=f"worker {how}", signal=how.signal, exit_code=how.code)
+                lost = Failure("moved", message=str(how), signal=how.signal, exit_code=how.code)
                 return [_unrun(batch, member.delivered, count - member.delivered, lost, now_ns)]
             culprit = member.ending.item
         else:
@@ -323,8 +322,8 @@ class PoolState:
         failure = Failure(
             "engine",
             type_name="WorkersDoNotStart",
-            message=f"{START_FAILURES_MAX} workers in a row ended before they were ready; the last one {how}. "
-            f"What it wrote to stderr says why.",
+            message=f"{START_FAILURES_MAX} workers in a row ended before they were ready; the last one {how}."
+            + ("" if how.refusal else " What it wrote to stderr says why."),
             signal=how.signal,
             exit_code=how.code,
         )

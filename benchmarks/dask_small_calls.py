@@ -1,0 +1,135 @@
+"""
+Small calls on a Dask cluster: coeval's futures and Dask's own, on the same workers, in turns.
+
+    python benchmarks/dask_small_calls.py [--calls 20000] [--rounds 5]
+
+Each round sends the calls both ways, one after the other and in an order that changes from round to round, to the same
+scheduler and workers; the ratio is taken within a round, and the middle one of all rounds is printed. Empty calls show
+the price of a call. Calls of 100 ms show that gathering short calls into batches does not delay long ones: there the
+ideal is (calls x 0.1 s / workers).
+
+Rival: `distributed.Client.map` and `gather`, the fastest way that Dask offers. coeval: `Executor.submit` for each call,
+then `result()` of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import coeval
+from coeval.engines._dask._library import Client
+from coeval.executor import Executor
+
+WORKERS = 2
+START_S_MAX = 60
+
+
+def empty(_: int) -> None:
+    return None
+
+
+def long(_: int) -> None:
+    time.sleep(0.1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=20_000, help="empty calls in a round")
+    parser.add_argument("--long-calls", type=int, default=60, help="calls of 100 ms in a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    print(
+        f"coeval {coeval.__version__}, distributed {version('distributed')}, Python {platform.python_version()}, "
+        f"{WORKERS} Dask workers of one thread on {platform.system()} {platform.machine()}"
+    )
+    with (
+        cluster() as address,
+        Client(address, set_as_default=False) as client,
+        Executor(coeval_url(address)) as executor,
+    ):
+        ways: dict[str, Callable[[Callable[[int], None], int], None]] = {
+            "coeval": lambda function, count: through_coeval(executor, function, count),
+            "Dask": lambda function, count: through_dask(client, function, count),
+        }
+        compare("empty calls", ways, empty, given.calls, given.rounds)
+        compare("calls of 100 ms", ways, long, given.long_calls, given.rounds)
+
+
+def coeval_url(address: str) -> str:
+    return "dask://" + address.partition("://")[2]
+
+
+def through_coeval(executor: Executor, function: Callable[[int], None], count: int) -> None:
+    for future in [executor.submit(function, number) for number in range(count)]:
+        future.result()
+
+
+def through_dask(client: Any, function: Callable[[int], None], count: int) -> None:
+    client.gather(client.map(function, range(count), pure=False))
+
+
+def compare(
+    what: str,
+    ways: dict[str, Callable[[Callable[[int], None], int], None]],
+    function: Callable[[int], None],
+    count: int,
+    rounds: int,
+) -> None:
+    for way in ways.values():  # workers start, modules are imported
+        way(function, WORKERS)
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds):
+        for name in list(ways)[:: 1 if number % 2 == 0 else -1]:
+            start_s = time.perf_counter()
+            ways[name](function, count)
+            rates[name].append(count / (time.perf_counter() - start_s))
+    ratios = [ours / theirs for ours, theirs in zip(rates["coeval"], rates["Dask"], strict=True)]
+    print(
+        f"{count} {what}, middle of {rounds} rounds: "
+        + ", ".join(f"{name} {statistics.median(values):,.1f}/s" for name, values in rates.items())
+        + f"; coeval/Dask {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[str]:
+    """A scheduler and workers, each a process, on loopback."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.ExitStack() as stack:
+        log = stack.enter_context(open(Path(folder) / "log", "wb"))
+
+        def start(module: str, *options: str) -> None:
+            command = [sys.executable, "-m", module, "--host", "127.0.0.1", "--no-dashboard", *options]
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+
+        file = Path(folder) / "scheduler.json"
+        start("distributed.cli.dask_scheduler", "--port", "0", "--scheduler-file", str(file))
+        for number in range(WORKERS):
+            options = ("--no-nanny", "--nthreads", "1", "--name", str(number), "--local-directory", f"worker{number}")
+            start("distributed.cli.dask_worker", "--scheduler-file", str(file), *options)
+        # Without the file's name a client would wait for ever for a scheduler that did not start.
+        deadline_s = time.monotonic() + START_S_MAX
+        while not file.exists():
+            if time.monotonic() > deadline_s:
+                sys.exit(f"Dask's scheduler did not start: {(Path(folder) / 'log').read_text()}")
+            time.sleep(0.05)
+        with Client(scheduler_file=str(file), set_as_default=False) as client:
+            client.wait_for_workers(WORKERS, timeout=START_S_MAX)
+            address: str = client.scheduler.address
+        yield address
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from coeval.engines._dask._office_state import NO_PARCEL, OfficeState, Parcel
+
+
+def office(*numbers: int) -> OfficeState:
+    state = OfficeState()
+    for number in numbers:
+        state.arrived(number, 1, f"content {number}", "body" if number == numbers[0] else None, ())
+    return state
+
+
+def test_parcel_is_handed_out_once() -> None:
+    state = office(0)
+    assert state.begin(0, "a") == Parcel("content 0", "body")
+    assert state.begin(0, "b") is None
+    assert state.where(0) == "a"
+
+
+def test_parcel_of_a_lost_worker_is_told_of_and_not_handed_out_again() -> None:
+    state = office(0, 1, 2)
+    state.begin(0, "a")
+    state.begin(1, "b")
+    state.begin(2, "a")
+    assert state.worker_gone("a") == [0, 2]
+    assert state.begin(0, "b") is None
+    assert state.worker_gone("a") == []
+
+
+def test_outcomes_of_a_worker_that_was_given_up_are_not_wanted() -> None:
+    state = office(0)
+    state.begin(0, "a")
+    assert state.brought(0, "a", last=False)
+    state.worker_gone("a")
+    assert not state.brought(0, "a", last=True)
+
+
+def test_nothing_is_wanted_after_the_last_outcomes() -> None:
+    state = office(0)
+    state.begin(0, "a")
+    assert state.brought(0, "a", last=True)
+    assert not state.brought(0, "a", last=True)
+    assert state.where(0) == ""
+
+
+def test_introduction_is_wanted_of_a_worker_that_asked_before() -> None:
+    state = office(0)
+    assert not state.brought(NO_PARCEL, "a", last=False)
+    state.begin(0, "a")
+    assert state.brought(NO_PARCEL, "a", last=False)
+
+
+def test_waiting_parcel_can_be_withdrawn_and_one_that_was_handed_out_cannot() -> None:
+    state = office(0, 1)
+    state.begin(1, "a")
+    assert state.withdraw(0)
+    assert not state.withdraw(1)
+    assert state.begin(0, "a") is None
+
+
+def test_giving_up_tells_whether_it_was_handed_out() -> None:
+    state = office(0)
+    assert not state.give_up(0)
+    state.begin(0, "a")
+    assert state.give_up(0)
+    assert not state.give_up(0)
+
+
+def test_body_of_a_function_stays_with_parcels_that_wait_when_it_is_forgotten() -> None:
+    state = office(0)
+    state.arrived(1, 2, "other", "other body", [1])
+    assert state.begin(0, "a") == Parcel("content 0", "body")
+    assert state.begin(1, "a") == Parcel("other", "other body")
+
+
+def test_cleared_office_hands_out_nothing() -> None:
+    state = office(0, 1)
+    state.begin(1, "a")
+    state.clear()
+    assert state.begin(0, "a") is None
+    assert not state.brought(1, "a", last=True)

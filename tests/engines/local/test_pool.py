@@ -1,0 +1,253 @@
+"""The local pool as a shell: descriptors, threads and processes, and what becomes of them where something is short."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import zipapp
+from collections.abc import Callable
+from pathlib import Path
+
+import coeval
+from coeval.engines import Batch, Function, Outcome
+from coeval.engines._payload import dump, load
+from coeval.engines.local import LocalEngine
+from coeval.engines.local._pool_state import Action
+
+
+def run(*command: str) -> str:
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=100, check=True).stdout
+
+
+def script(text: str) -> str:
+    """What a program of its own prints."""
+    return run("-c", textwrap.dedent(text))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def call(number: int, function: Callable[..., object], *arguments: object) -> Batch:
+    return Batch(number, 1, Function(0, function.__name__, dump(function)), [dump((arguments, {}))], [number])
+
+
+def test_workers_that_never_start_end_all_waiting_calls_also_where_several_are_wanted() -> None:
+    printed = script(
+        """
+        import os
+        os.environ["PYTHONHOME"] = "/nowhere"  # for workers; this process has started
+        from coeval.executor import Executor
+        with Executor("local:4") as ex:
+            futures = [ex.submit(abs, -n) for n in range(4)]
+            print({type(future.exception(60)).__name__ for future in futures})
+        """
+    )
+    assert printed == "{'WorkersDoNotStart'}\n"
+
+
+FILLED = """
+    import os, resource
+    from coeval.executor import Executor
+
+    def fill(left):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        held = []
+        try:
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            for fd in held[len(held) - left:]:
+                os.close(fd)
+        return held[: len(held) - left]
+"""
+
+
+def test_without_descriptors_no_worker_starts_and_none_leaks() -> None:
+    """However far a start gets, it gives everything back, and the next call works when there are some again."""
+    printed = script(
+        FILLED
+        + """
+    for left in range(2, 20):
+        ex = Executor("local:1")
+        held = fill(left)
+        before = len(held)
+        error = ex.submit(abs, -1).exception(60)
+        for fd in held:
+            os.close(fd)
+        if error is None:
+            break
+        print(str(error)[-60:])
+        assert len(os.listdir("/proc/self/fd")) < 30
+        ex.submit(abs, -1).result(60)
+        ex.shutdown()
+    ex.shutdown()
+    """
+    )
+    assert printed
+    assert all("Too many open files" in line for line in printed.splitlines())
+
+
+def test_without_descriptors_the_workers_that_are_there_do_the_work() -> None:
+    printed = script(
+        FILLED
+        + """
+    with Executor("local:2") as ex:
+        ex.submit(abs, -1).result(60)
+        fill(0)
+        futures = [ex.submit(abs, -n) for n in range(20)]
+        print(sum(future.result(60) for future in futures))
+    """
+    )
+    assert printed == "190\n"
+
+
+def test_a_thread_that_cannot_start_is_started_by_the_next_call() -> None:
+    printed = script(
+        """
+        import threading
+        from coeval.executor import Executor
+        with Executor("local:1") as ex:
+            threading.stack_size(1 << 46)
+            print(type(ex.submit(abs, -1).exception(60)).__name__)
+            threading.stack_size(0)
+            print(ex.submit(abs, -1).result(60))
+        """
+    )
+    assert printed.split() == ["EngineError", "1"]
+
+
+def test_closing_again_writes_into_nobodys_file(tmp_path: Path) -> None:
+    engine, home = LocalEngine(1), threading.Event()
+    engine.start(lambda outcome: home.set() if outcome.batch == 0 else None)
+    engine.send(call(0, abs, -1))
+    assert home.wait(30)
+    engine.close()
+    others = [os.open(tmp_path / str(number), os.O_RDWR | os.O_CREAT) for number in range(20)]
+    engine.close()
+    assert {os.fstat(fd).st_size for fd in others} == {0}
+    for fd in others:
+        os.close(fd)
+
+
+def test_stop_has_an_answer_also_while_the_pool_closes() -> None:
+    engine = LocalEngine(1)
+    engine.start(lambda _: None)
+    engine.send(call(0, signal.pause))
+    is_held, may_go = threading.Event(), threading.Event()
+
+    def close_when_somebody_asked() -> list[Action]:
+        is_held.set()
+        may_go.wait()
+        engine._closing = True  # as `close` does, and at this very moment
+        return []
+
+    engine._ask(close_when_somebody_asked)
+    assert is_held.wait(30)
+    # The pool's thread looks at the inbox next, so this waits behind the closing.
+    answers: list[bool] = []
+    asking = threading.Thread(target=lambda: answers.append(engine.stop(0, 0)), daemon=True)
+    asking.start()
+    wait_for(lambda: len(engine._inbox) > 0)
+    may_go.set()
+    asking.join(30)
+    assert not asking.is_alive()
+    engine.close()
+    assert engine.stop(0, 0) is False
+
+
+def test_a_call_that_writes_into_the_pools_pipe_fails_alone() -> None:
+    printed = script(
+        """
+        from coeval.executor import Executor
+
+        def scribble():
+            import os, signal, stat
+            for fd in range(3, 20):
+                try:
+                    if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                        os.write(fd, (8).to_bytes(8, "little") + b"no frame")
+                except OSError:
+                    pass
+            signal.pause()
+
+        with Executor("local:1") as ex:
+            print(type(ex.submit(scribble).exception(60)).__name__, ex.submit(abs, -1).result(60))
+        """
+    )
+    assert printed == "WorkerDied 1\n"
+
+
+def test_a_worker_that_somebody_else_reaped_ended_nobody_knows_how() -> None:
+    printed = script(
+        """
+        import signal
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        from coeval.executor import Executor
+        with Executor("local:1") as ex:
+            died = ex.submit(signal.raise_signal, signal.SIGKILL).exception(60)
+            print(repr(died.signal), died.exit_code, ex.submit(abs, -1).result(60))
+        """
+    )
+    assert printed == "'' None 1\n"
+
+
+def test_a_worker_gets_its_pipes_where_standard_input_was_closed() -> None:
+    printed = script(
+        """
+        import os
+        from coeval.executor import Executor
+        with Executor("local:1") as first, Executor("local:1") as second:
+            first.submit(abs, -1).result(60)
+            second._dispatch.engine._ask(list)  # it has its thread, and no worker yet
+            os.close(0)
+            print(second.submit(abs, -2).result(60))
+        """
+    )
+    assert printed == "2\n"
+
+
+def test_workers_of_a_zipped_application_start(tmp_path: Path) -> None:
+    application = tmp_path / "with blank, ü"
+    package = application / "coeval"
+    for source in Path(coeval.__file__).parent.rglob("*.py"):
+        copy = package / source.relative_to(Path(coeval.__file__).parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(source.read_bytes())
+    (application / "__main__.py").write_text(
+        "from coeval.executor import Executor\nwith Executor('local:1') as ex: print(ex.submit(abs, -3).result(60))\n"
+    )
+    zipapp.create_archive(application, tmp_path / "with blank, ü.pyz")
+    assert run(str(tmp_path / "with blank, ü.pyz")) == "3\n"
+
+
+def test_an_idle_worker_keeps_nothing_of_what_it_was_sent() -> None:
+    def resident_bytes(_: bytes) -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    home: dict[int, Outcome] = {}
+    arrived = threading.Semaphore(0)
+
+    def deliver(outcome: Outcome) -> None:
+        if outcome.batch >= 0:
+            home[outcome.batch] = outcome
+            arrived.release()
+
+    engine = LocalEngine(1)
+    engine.start(deliver)
+    try:
+        for number, argument in enumerate((b"", bytes(1 << 28), b"")):
+            engine.send(call(number, resident_bytes, argument))
+            assert arrived.acquire(timeout=60)
+    finally:
+        engine.close()
+    before, after = load(home[0].values[0]), load(home[2].values[0])
+    assert after - before < 1 << 27
