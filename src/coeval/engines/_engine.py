@@ -165,7 +165,8 @@ class Outcome(NamedTuple):
     """
     What became of items [first, first + item_count) of a batch; a batch comes home in one or more of these.
 
-    A worker that became ready introduces itself by an outcome of no items with batch -1.
+    An outcome of no items, with batch -1, brings no call home: a worker that became ready introduces itself, or the
+    engine measured its clock (then the four stamps are those of two messages, there and back; 0: not measured).
 
     Exactly one outcome covers each item of a batch that was sent. Either all its items gave values, or it covers one
     failed item (or, for kinds "moved", "stopped", "engine" and "function", a run of them).

@@ -35,7 +35,7 @@ from coeval.executor._failures import exception_of, unreadable_result
 from coeval.executor._logs import hand_to_logging
 from coeval.executor._statistics import Statistics
 from coeval.recording import Recorder
-from coeval.recording._rows import EventRow, FailureRow, ItemRow, OutcomeRow, SentRow
+from coeval.recording._rows import EventRow, ExchangeRow, FailureRow, ItemRow, OutcomeRow, SentRow
 
 # A call whose workers end so often while they take it up fails: its arguments may be too much for any of them.
 # Fewer: somebody who kills idle workers fails calls. More: each try costs a worker's start.
@@ -254,7 +254,10 @@ class Dispatch:
     def _deliver(self, outcome: Outcome) -> None:
         """Take what the engine brings (see `engines.Deliver`)."""
         if outcome.batch < 0:
-            self._record_events(outcome, self._process_of(outcome.worker))
+            process = self._process_of(outcome.worker)
+            self._record_events(outcome, process)
+            if process >= 0:
+                self.recorder.append(ExchangeRow(self.recorder.executor, process, *outcome.stamps))
             return
         this_thread = threading.get_ident()
         with self._lock:

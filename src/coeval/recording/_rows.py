@@ -113,6 +113,21 @@ class OutcomeRow(NamedTuple):
     seen_ns: int
 
 
+class ExchangeRow(NamedTuple):
+    """
+    A message from the driver to a process, and one back, that carried no call: the engine measured the two clocks.
+
+    `sent_ns` and `seen_ns` are the driver's, the others the process's. A message with a reading of 0 was not sent.
+    """
+
+    executor: int
+    process: int
+    sent_ns: int
+    arrived_ns: int
+    replied_ns: int
+    seen_ns: int
+
+
 class ItemRow(NamedTuple):
     """Start and end of one item that ran long, on its worker's clock."""
 
@@ -195,6 +210,7 @@ Row: TypeAlias = (
     | FunctionRow
     | SentRow
     | OutcomeRow
+    | ExchangeRow
     | ItemRow
     | FailureRow
     | EventRow
@@ -212,6 +228,7 @@ KINDS: Mapping[str, type[Row]] = {
     "function": FunctionRow,
     "sent": SentRow,
     "outcome": OutcomeRow,
+    "exchange": ExchangeRow,
     "item": ItemRow,
     "failure": FailureRow,
     "event": EventRow,

@@ -27,6 +27,7 @@ from coeval.recording._rows import (
     ClockRow,
     EndRow,
     EventRow,
+    ExchangeRow,
     ExecutorRow,
     FailureRow,
     FunctionRow,
@@ -142,6 +143,11 @@ class Recording:
     def hosts(self) -> Sequence[HostRow]:
         """What hosts said of their wall clocks."""
         return self._of(HostRow)
+
+    @property
+    def exchanges(self) -> Sequence[ExchangeRow]:
+        """Messages between clocks that carried no call."""
+        return self._of(ExchangeRow)
 
     @property
     def clocks(self) -> Sequence[ClockRow]:

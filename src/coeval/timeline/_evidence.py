@@ -31,8 +31,20 @@ from coeval.alignment import (
 )
 from coeval.clocks import Anchor, ClockId, Snapshot
 from coeval.recording import Recording
-from coeval.recording._rows import HostRow, ProcessRow
-from coeval.timeline._attempts import FINISHED, HANDED_OVER, NOBODY, SEEN, STARTED, Attempts, BoolArray, Int64Array
+from coeval.recording._rows import ExchangeRow, HostRow, ProcessRow
+from coeval.timeline._attempts import (
+    FINISHED,
+    HANDED_OVER,
+    NOBODY,
+    SEEN,
+    STARTED,
+    Attempts,
+    BoolArray,
+    Int64Array,
+    ProcessIndex,
+    columns,
+    drivers_by_executor,
+)
 
 NO_CLOCK = ClockId("no clock")
 """Stands for the reference of a recording in which no process introduced itself."""
@@ -69,7 +81,7 @@ def evidence_of(recording: Recording, attempts: Attempts) -> Evidence:
     processes = recording.processes
     names = process_names(processes)
     driver = next((index for index, row in enumerate(processes) if row.role == "driver"), NOBODY)
-    messages = _messages(attempts, names)
+    messages = Messages.concatenated([_messages(attempts, names), _exchanged(recording, names)])
     identities = check_identities(
         messages,
         {name: ClockId(row.clock) for name, row in zip(names, processes, strict=True)},
@@ -125,6 +137,31 @@ def _messages(attempts: Attempts, names: Sequence[str]) -> Messages:
         zero,
         zero,
         np.ones(count, dtype=np.bool_),
+    )
+
+
+def _exchanged(recording: Recording, names: Sequence[str]) -> Messages:
+    """The messages that carried no call."""
+    executor, process, sent, arrived, replied, seen = columns(
+        recording.exchanges, ExchangeRow, "executor process sent_ns arrived_ns replied_ns seen_ns"
+    )
+    worker = ProcessIndex(recording).find(process)
+    drivers = drivers_by_executor(recording)
+    driver = np.array([drivers.get(number, NOBODY) for number in executor.tolist()], dtype=np.int64)
+    known = (worker >= 0) & (driver >= 0)
+    there = np.flatnonzero(known & (sent != 0) & (arrived != 0))
+    back = np.flatnonzero(known & (replied != 0) & (seen != 0))
+    zero = np.zeros(len(there) + len(back), dtype=np.int64)
+    return Messages(
+        tuple(map(ClockId, names)),
+        np.concatenate((driver[there], worker[back])).astype(np.int32),
+        np.concatenate((worker[there], driver[back])).astype(np.int32),
+        np.concatenate((sent[there], replied[back])),
+        np.concatenate((arrived[there], seen[back])),
+        zero,
+        zero,
+        zero,
+        np.ones(len(zero), dtype=np.bool_),
     )
 
 

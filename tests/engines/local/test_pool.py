@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import coeval
-from coeval.engines import Batch, Function, Outcome
-from coeval.engines._payload import dump, load
+from coeval.engines import Batch, Function
+from coeval.engines._payload import dump
 from coeval.engines.local import LocalEngine
 from coeval.engines.local._pool_state import Action
 
@@ -230,24 +230,11 @@ def test_workers_of_a_zipped_application_start(tmp_path: Path) -> None:
 
 
 def test_an_idle_worker_keeps_nothing_of_what_it_was_sent() -> None:
-    def resident_bytes(_: bytes) -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    home: dict[int, Outcome] = {}
-    arrived = threading.Semaphore(0)
-
-    def deliver(outcome: Outcome) -> None:
-        if outcome.batch >= 0:
-            home[outcome.batch] = outcome
-            arrived.release()
-
-    engine = LocalEngine(1)
-    engine.start(deliver)
-    try:
-        for number, argument in enumerate((b"", bytes(1 << 28), b"")):
-            engine.send(call(number, resident_bytes, argument))
-            assert arrived.acquire(timeout=60)
-    finally:
-        engine.close()
-    before, after = load(home[0].values[0]), load(home[2].values[0])
-    assert after - before < 1 << 27
+    engine, is_home = LocalEngine(1), threading.Event()
+    engine.start(lambda outcome: is_home.set() if outcome.batch == 0 else None)
+    engine.send(call(0, len, bytes(1 << 28)))
+    assert is_home.wait(60)
+    [worker] = engine.workers()
+    memory = Path(f"/proc/{worker.pid}/statm")
+    wait_for(lambda: int(memory.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") < 1 << 27)
+    engine.close()

@@ -282,8 +282,10 @@ class LocalEngine:
                 self._do(self._state.piece_arrived(number, batch, piece, self._clock.raw_ns()))  # type: ignore[arg-type]
             case ("ready", str(host), int(pid), str(clock), str(python), Event() as snapshot):
                 worker = Worker(number, host, pid, ClockId(clock), python)
-                # No item belongs to it: a batch id of -1 says so.
-                self._deliver(Outcome(-1, 0, 0, (), None, Stamps(0, 0, 0, self._clock.raw_ns()), worker, (snapshot,)))
+                # No item belongs to it: a batch id of -1 says so. Its snapshot was taken before it was sent, so the two
+                # are a message between our clocks.
+                stamps = Stamps(0, 0, snapshot.end_ns or 0, self._clock.raw_ns())
+                self._deliver(Outcome(-1, 0, 0, (), None, stamps, worker, (snapshot,)))
                 self._do(self._state.worker_ready(number, worker))
             case _:
                 raise AssertionError(f"a worker sent {message!r}")
