@@ -168,7 +168,7 @@ class UnknownEngine(EngineError, ValueError):
 
 
 class WorkersDoNotStart(EngineError):
-    """Worker after worker ended before it was ready; the message carries what the last one wrote."""
+    """Worker after worker ended before it was ready; the message says how the last one ended."""
 
 
 class UnsupportedByEngine(CoevalError):

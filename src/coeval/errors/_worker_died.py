@@ -17,12 +17,10 @@ class WorkerDied(CallFailed, BrokenProcessPool):
         signal: name of the signal that ended the worker, such as "SIGKILL"; "" if it exited by itself or the engine
             cannot tell.
         exit_code: what the process exited with; None if a signal ended it or the engine cannot tell.
-        last_logs: the last log lines of the call that reached us, oldest first.
     """
 
     signal: str = ""
     exit_code: int | None = None
-    last_logs: tuple[str, ...] = ()
 
 
 WorkerDied.__module__ = "coeval.errors"

@@ -110,7 +110,8 @@ class Executor(StandardExecutor):
         Yield `fn(*items)` for the items of the iterables, in their order; the shortest one ends it.
 
         Lazy and bounded: items are read, and calls submitted, a bounded number ahead of the result that is waited for,
-        so an endless iterable is fine. Closing the iterator cancels what has not started.
+        so an endless iterable is fine. Closing the iterator cancels what has not started. Take the results before the
+        executor is shut down: what was not submitted by then never is, and asking for it raises `RuntimeError`.
 
         Args:
             timeout: seconds from now; a result that is not there by then raises `TimeoutError`.
