@@ -229,7 +229,7 @@ class TestCluster:
         with Executor(cluster.url) as executor:
             futures = [executor.submit(calls.pass_gate, gate, number) for number in range(6)]
             assert len(gate.wait_for_arrivals(3)) == 3
-            assert executor.statistics().workers == 3
+            assert wait_until(lambda: executor.statistics().workers == 3, PATIENCE_S)
             gate.open()
             assert [future.result(PATIENCE_S) for future in futures] == list(range(6))
 
@@ -375,7 +375,8 @@ class TestOwnCluster:
     """`dask:` alone."""
 
     def test_cluster_of_its_own_runs_calls_and_is_gone_with_its_executor(self) -> None:
-        Executor("dask:1").shutdown()  # Dask keeps a thread from its first use on
+        with Executor("dask:1") as warm:  # Dask keeps a thread from its first task on
+            warm.submit(calls.square, 1).result(PATIENCE_S)
         with leaks(), Executor("dask:2") as executor:
             assert executor.capabilities.same_host
             assert list(executor.map(calls.square, range(100))) == [n * n for n in range(100)]

@@ -125,6 +125,8 @@ def map_command(
     order = LineOrder(by_index=not unordered)
     work = MapWork(called, read_inputs(inputs), output, order, report, progress, interrupts, kept=kept)
     ended_by = _carry_out(work, executor)
+    if kept is not None:
+        kept.close()
     progress.clear()
     code = 1 if report.failed else 0
     try:

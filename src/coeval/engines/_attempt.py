@@ -151,7 +151,9 @@ def _describe(kind: Any, error: BaseException) -> Failure:
     pickled = None
     if kind == "raised":
         try:
-            pickled = dump(error)
+            # Its traceback travels as text. Left on it, it would be pickled too where somebody has taught pickle to
+            # (Dask does): slowly, and not at all when it is a thousand frames deep.
+            pickled = dump(error.with_traceback(None))
         except Exception:
             pickled = None  # it goes home as text: RemoteError
     code = error.code if isinstance(error, SystemExit) else None

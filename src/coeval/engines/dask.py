@@ -86,6 +86,7 @@ class DaskEngine:
         self._threads = 0
         self._size_known = False
         self._workers: dict[_Key, Worker] = {}
+        self._sendings: dict[str, int] = {}  # of each outpost, the newest that came
         self._numbers = 0
         self._broken = ""
         self._events: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
@@ -197,7 +198,10 @@ class DaskEngine:
         now_ns = self._clock.raw_ns()
         match event:
             case ("came", number, address, content, alive, seen_ns):
-                self._came(address, pickle.loads(content), set(alive), seen_ns)
+                self._came(address, pickle.loads(content), seen_ns)
+                self._bury(address, *alive)
+            case ("measured", address, me, *stamps):
+                self._deliver(Outcome(-1, 0, 0, (), None, Stamps(*stamps), self._worker((address, -1), *me)))
             case ("begun", number, address, me):
                 with self._lock:
                     self._flights.begun(number, self._worker((address, -1), *me))
@@ -219,7 +223,7 @@ class DaskEngine:
             case _:
                 raise AssertionError(f"unknown event {event!r}")
 
-    def _came(self, address: str, outcomes: Sequence[Outcome], alive: set[int], seen_ns: int) -> None:
+    def _came(self, address: str, outcomes: Sequence[Outcome], seen_ns: int) -> None:
         for outcome in outcomes:
             worker = outcome.worker
             if worker is not None:
@@ -227,15 +231,19 @@ class DaskEngine:
                 worker = self._worker((address, worker.number), host, pid, clock, python)
             outcome = outcome._replace(worker=worker)
             if outcome.batch < 0:
-                self._deliver(outcome._replace(stamps=Stamps(0, 0, 0, seen_ns)))
+                self._deliver(outcome._replace(stamps=Stamps(0, 0, outcome.stamps.finished_ns, seen_ns)))
                 continue
             with self._lock:
                 home = self._flights.came(outcome, seen_ns)
             if home is not None:
                 self._deliver(home)
-        for key in list(self._workers):
-            if key[0] == address and key[1] >= 0 and key[1] not in alive:
-                del self._workers[key]
+
+    def _bury(self, address: str, sending: int, *alive: int) -> None:
+        if sending > self._sendings.get(address, 0):
+            self._sendings[address] = sending
+            for key in list(self._workers):
+                if key[0] == address and key[1] >= 0 and key[1] not in alive:
+                    del self._workers[key]
 
     def _lost(self, numbers: Sequence[int], address: str, expected: bool, known: str, now_ns: int) -> None:
         message = f"Dask's scheduler lost worker {address}"
@@ -243,6 +251,7 @@ class DaskEngine:
             message += f": {known}"
         for number in numbers:
             self._home(partial(self._flights.lost, number, message, expected=expected, now_ns=now_ns))
+        self._sendings.pop(address, None)
         for key in list(self._workers):
             if key[0] == address:
                 del self._workers[key]

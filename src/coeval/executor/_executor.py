@@ -287,15 +287,15 @@ class Executor(StandardExecutor):
         folder = begin_or_resume(run, _command_line(), resume=resume)
         kept = self.keeping(fn, folder, trust_changes=trust_changes)
         count = itertools.count()
-        results = bounded_map(
+        return bounded_map(
             lambda chunk: [kept.submit(next(count), args) for args in chunk],
             items,
             chunksize=1,  # so that at most what is in flight runs twice
             ahead=ahead,
             timeout_s=timeout,
             clock=self._clock,
+            on_end=kept.close,
         )
-        return kept.closing(results)
 
 
 def _checked(

@@ -33,11 +33,13 @@ def bounded_map(
     ahead: int,
     timeout_s: float | None,
     clock: Clock,
+    on_end: Callable[[], object] = lambda: None,
 ) -> Iterator[Any]:
     """
     Yield results in order, with at most `ahead` items submitted and not yet yielded.
 
-    The first items are submitted now, not at the first `next`, as `Executor.map` does.
+    The first items are submitted now, not at the first `next`, as `Executor.map` does. However the iterator ends, what
+    has not started is cancelled and `on_end` called.
     """
     deadline_ns = None if timeout_s is None else clock.raw_ns() + round(timeout_s * 1e9)
     pending: deque[Future[Any]] = deque()
@@ -54,6 +56,7 @@ def bounded_map(
 
     def results() -> Generator[Any, None, None]:
         try:
+            top_up()
             yield None  # asked for below: a generator that never began runs no `finally` when it is closed
             while pending:
                 # Not kept in a variable: the caller may drop the result before the next one is made.
@@ -62,8 +65,8 @@ def bounded_map(
         finally:
             for future in pending:
                 future.cancel()
+            on_end()
 
-    top_up()
     begun = results()
     next(begun)
     return begun

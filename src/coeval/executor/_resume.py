@@ -8,7 +8,7 @@ resumed one finds it there. Items are matched by function, its source, index and
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from hashlib import sha256
@@ -84,13 +84,6 @@ class KeptCalls:
     def close(self) -> None:
         """Write the ledger through to the disk."""
         self._ledger.close()
-
-    def closing(self, results: Iterator[Any]) -> Generator[Any, None, None]:
-        """The same results; the ledger is closed when they end or are given up."""
-        try:
-            yield from results
-        finally:
-            self.close()
 
 
 def source_digest(function: Callable[..., Any]) -> str:

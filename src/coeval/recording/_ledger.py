@@ -18,8 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from coeval.errors import CannotResume
-from coeval.recording._rows import ResultRow, WorkRow
+from coeval.errors import CannotResume, NewerFormat
+from coeval.recording._rows import FORMAT, ResultRow, WorkRow
 from coeval.recording._spool import FRAME_BYTES_MAX, SpoolWriter, decode_spool
 
 LEDGER_SUFFIX = ".ledger"
@@ -57,6 +57,7 @@ class Ledger:
     def __init__(self, folder: Path, work: Work, *, trust_changes: bool = False) -> None:
         self._trust_changes = trust_changes
         self._results: dict[int, tuple[str, str]] = {}
+        self._is_closed = False
         for file in sorted(folder.glob(f"*{LEDGER_SUFFIX}")):
             self._read(file, work)
         self.kept_before = len(self._results)
@@ -96,15 +97,25 @@ class Ledger:
         if len(result) > RESULT_BYTES_MAX:
             return False
         self._spool.append(ResultRow(item, _digest(given), base64.b64encode(result).decode()))
-        self._spool.flush()
+        if self._is_closed:  # a call that was still running then
+            self._spool.rest()
+        else:
+            self._spool.flush()
         return True
 
     def close(self) -> None:
-        """Write everything through to the disk. Safe to call twice."""
+        """Write everything through to the disk, and hold neither thread nor file. Safe to call twice."""
+        self._is_closed = True
         self._spool.rest(sync=True)
 
     def _read(self, file: Path, work: Work) -> None:
-        for row in decode_spool(file.read_bytes()).rows:
+        contents = decode_spool(file.read_bytes())
+        if contents.format > FORMAT:
+            raise NewerFormat(
+                f"{file} was written in format {contents.format}; this coeval reads formats up to {FORMAT}. "
+                f"Upgrade coeval to resume it."
+            )
+        for row in contents.rows:  # what is damaged is not here, and so runs again
             match row:
                 case ["work", str(function), str(source)]:
                     self._check(file, Work(function, source), work)

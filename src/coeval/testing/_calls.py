@@ -94,10 +94,15 @@ class Scale:
 
 
 class TwoArguments(Exception):
-    """Pickle calls it with its one `args`, so it cannot be rebuilt."""
+    """
+    Pickle calls it with its one `args`, so it cannot be rebuilt.
+
+    Not even where somebody has taught pickle to do without that call, as Dask does in its processes.
+    """
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__(f"{first} and {second}")
+        self.part = BreaksWhenRebuilt()
 
 
 class Fatal(BaseException):

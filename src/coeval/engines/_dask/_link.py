@@ -5,10 +5,11 @@ post office, and the tasks.
 What comes is told to the engine as tuples, through a function that never waits:
 
     ("begun", parcel, worker address, (host, pid, clock, python))
-    ("came", parcel, worker address, pickled outcomes, numbers of the workers alive there, seen_ns)
+    ("came", parcel, worker address, pickled outcomes, [which sending this is, *workers alive there], seen_ns)
     ("lost", parcels, worker address, expected, what is known about it)
     ("unrun", parcel, fate, innocent, reason): Dask will not run its task; the fate is the post office's answer
     ("cluster", workers, threads)
+    ("measured", worker address, (host, pid, clock, python), sent_ns, arrived_ns, replied_ns, seen_ns)
     ("broken", reason): nothing more will come
 """
 
@@ -37,7 +38,7 @@ from coeval.engines._dask._library import (
     wait,
 )
 from coeval.engines._dask._office import PostOffice
-from coeval.engines._dask._outpost import stop
+from coeval.engines._dask._outpost import read_clock, stop
 from coeval.engines._dask._url import Place
 from coeval.engines._dask._versions import Versions, mismatches, versions_here
 from coeval.errors import EngineError
@@ -50,6 +51,13 @@ ANSWER_S_MAX = 30.0
 
 # How long the cluster has for ending what is ours. The scheduler does that also if nobody waits for it.
 CLOSE_S_MAX = 10.0
+
+# A worker's clock is measured so often when it is first heard of; the quickest of the round trips bounds it.
+MEASUREMENTS_FIRST = 5
+
+# And again so often while work is out. Longer: bounds grow with what two clocks may drift apart, 200 ppm: 1 ms in 5 s.
+# Calls alone would not do: one that waited in queues proves only that its start is somewhere in that time.
+MEASURE_EVERY_S = 5.0
 
 # Functions whose bodies the scheduler keeps for workers that have not seen them.
 BODIES_KEPT_MAX = 256
@@ -99,6 +107,7 @@ class Link:
         self._trouble: BaseException | None = None
         self._watched: dict[int, asyncio.Task[None]] = {}
         self._bodies: OrderedDict[int, None] = OrderedDict()
+        self._measured: set[str] = set()
 
     # From any thread --------------------------------------------------------------------------------------------------
 
@@ -160,8 +169,11 @@ class Link:
             channel = await connect(self._client.scheduler.address, CONNECT_S_MAX, **self._client.connection_args)
             stack.callback(channel.abort)
             await channel.write({"op": f"{self._office}-channel", "reply": False})
+            self._workers_changed = asyncio.Event()
+            self._workers_changed.set()
             self._started.set()
             reader, writer = asyncio.create_task(self._read(channel)), asyncio.create_task(self._write(channel))
+            measurer = asyncio.create_task(self._measure_clocks())
             try:
                 await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
                 if writer.done():  # closed by us
@@ -170,7 +182,7 @@ class Link:
             except (OSError, TimeoutError) as error:
                 self._tell(("broken", f"the connection to Dask's scheduler at {self._address} was lost: {error}"))
             finally:
-                tasks = [reader, writer, *self._watched.values()]
+                tasks = [reader, writer, measurer, *self._watched.values()]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -275,6 +287,9 @@ class Link:
                         for number in lost:
                             self._release(number)
                         self._tell(("lost", lost, *rest))
+                    case ("cluster", *_):
+                        self._workers_changed.set()
+                        self._tell(tuple(message))
                     case _:
                         self._tell(tuple(message))
 
@@ -283,6 +298,38 @@ class Link:
         watcher = self._watched.get(number)
         if watcher is not None:
             watcher.cancel()
+
+    # Clocks -----------------------------------------------------------------------------------------------------------
+
+    async def _measure_clocks(self) -> None:
+        """
+        Measure each worker's clock when it is new, and again while work is out. While nothing is, nothing happens.
+        """
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._workers_changed.wait(), MEASURE_EVERY_S if self._watched else None)
+            is_news = self._workers_changed.is_set()
+            self._workers_changed.clear()
+            try:
+                identity = await self._client.scheduler.identity(n_workers=-1)
+                known = set(identity["workers"])
+                new = known - self._measured
+                self._measured &= known
+                for _ in range(MEASUREMENTS_FIRST if new else 0):
+                    await asyncio.gather(*map(self._measure, new))
+                if not is_news:
+                    await asyncio.gather(*map(self._measure, known - new))
+            except (OSError, RuntimeError):
+                return  # the connection is lost, which the channel's reader tells
+
+    async def _measure(self, address: str) -> None:
+        sent_ns = self._clock.raw_ns()
+        answers = await self._client.run(read_clock, workers=[address], on_error="ignore")
+        seen_ns = self._clock.raw_ns()
+        if address in answers:  # else it has gone meanwhile, or has no coeval
+            self._measured.add(address)
+            me, arrived_ns, replied_ns = answers[address]
+            self._tell(("measured", address, me, sent_ns, arrived_ns, replied_ns, seen_ns))
 
     async def _call_office(self, what: str, **message: Any) -> Any:
         return await getattr(self._client.scheduler, f"{self._office}-{what}")(**message)

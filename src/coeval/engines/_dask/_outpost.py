@@ -80,6 +80,16 @@ def stop(office: str, number: int, item: int, dask_worker: Any) -> bool:
     return outpost is not None and outpost.stop(number, item)
 
 
+def read_clock() -> tuple[tuple[str, int, str, str], int, int]:
+    """Who this is, and its raw clock twice: when the question was here, and before the answer goes. By `Client.run`."""
+    arrived_ns = SYSTEM_CLOCK.raw_ns()
+    return _who_this_is(), arrived_ns, SYSTEM_CLOCK.raw_ns()
+
+
+def _who_this_is() -> tuple[str, int, str, str]:
+    return socket.gethostname(), os.getpid(), clock_id(SYSTEM_CLOCK), platform.python_version()
+
+
 @dataclass(slots=True)
 class _Box:
     """What came of one parcel and has not been sent yet."""
@@ -103,10 +113,11 @@ class Outpost(WorkerPlugin):
         self._worker = worker
         self._loop = asyncio.get_running_loop()
         self._boxes: dict[int, _Box] = {}
+        self._sendings = 0
         self._introductions: set[asyncio.Task[bool]] = set()  # the loop itself holds tasks weakly
         self._bodies: OrderedDict[int, bytes] = OrderedDict()
         self._beginning: dict[int, list[int]] = {}  # parcels that are being fetched, and their items to stop
-        self._me = (socket.gethostname(), os.getpid(), clock_id(SYSTEM_CLOCK), platform.python_version())
+        self._me = _who_this_is()
         self._pool = LocalEngine(worker.state.nthreads)
         self._pool.start(self._deliver)
 
@@ -169,7 +180,9 @@ class Outpost(WorkerPlugin):
                 return
 
     async def _send(self, number: int, outcomes: list[Outcome], *, last: bool) -> bool:
-        alive = [worker.number for worker in self._pool.workers()]
+        # What is sent at the same time may arrive in any order, and only the newest list of the living is true.
+        self._sendings += 1
+        alive = [self._sendings, *(worker.number for worker in self._pool.workers())]
         content = to_serialize(pickle.dumps(outcomes, 5))
         with contextlib.suppress(OSError):  # the scheduler is gone, and with it everybody who waits
             return bool(await self._ask("bring", number=number, outcomes=content, alive=alive, last=last))
