@@ -69,6 +69,11 @@ class Call:
     def __str__(self) -> str:
         return f"{self.function.name}{self.arguments(values=True)}"
 
+    def travels_with(self, other: Call) -> bool:
+        """May both be in one batch? Each keeps its own name."""
+        mine, theirs = self.options, other.options
+        return self.function is other.function and (mine.retry, mine.limits) == (theirs.retry, theirs.limits)
+
     def arguments(self, *, values: bool) -> str:
         """Its arguments in a few words."""
         return summarize(self.args, self.kwargs, values=values)

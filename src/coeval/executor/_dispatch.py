@@ -191,7 +191,7 @@ class Dispatch:
         wanted = self._pace.items(first.function.number, self._counts.waiting, self.engine.window())
         while self._waiting and len(calls) + len(self._waiting[0]) <= wanted:
             other = self._waiting[0][0]
-            if other.function is not first.function or other.options is not first.options or other.attempt > 0:
+            if other.attempt > 0 or not other.travels_with(first):
                 break
             calls += self._waiting.popleft()
         return calls
@@ -223,7 +223,7 @@ class Dispatch:
         )
         self._counts.running += len(sent)
         flight = self._in_flight[number] = _Flight(batch, sent, [len(sent)])
-        labels = [call.options.name for call in sent] if first.options.name else ()
+        labels = [call.options.name for call in sent] if any(call.options.name for call in sent) else ()
         self.recorder.append(
             SentRow(
                 self.recorder.executor,
