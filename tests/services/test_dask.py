@@ -300,7 +300,7 @@ futures[0].result()
             assert wait_until(lambda: any(outcome.batch == 5 for outcome in outcomes), PATIENCE_S)
         finally:
             engine.close()
-        ready = [outcome for outcome in outcomes if outcome.batch < 0 and outcome.worker is not None]
+        ready = [outcome for outcome in outcomes if outcome.batch < 0 and outcome.events]
         (done,) = [outcome for outcome in outcomes if outcome.batch == 5]
         assert [event.kind for event in ready[0].events] == ["clock"]
         assert done.worker is not None
