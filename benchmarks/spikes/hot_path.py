@@ -53,7 +53,7 @@ class PumpedEngine:
         self._raw_ns = SYSTEM_CLOCK.raw_ns
         self._pipes: list[tuple[int, int, Worker]] = []
         self._load: list[int] = []
-        self._handed_over: dict[int, int] = {}
+        self._out: dict[int, tuple[int, int]] = {}  # when a batch was handed over, and its size
         self._buffers: list[bytes] = []
         self._pids: list[int] = []
         self._known: list[set[int]] = []
@@ -87,7 +87,7 @@ class PumpedEngine:
         body = None if batch.function.number in self._known[number] else batch.function.body
         self._known[number].add(batch.function.number)
         data = pickle.dumps((batch.id, batch.attempt, batch.function.number, body, batch.items, batch.calls), 5)
-        self._handed_over[batch.id] = self._raw_ns()
+        self._out[batch.id] = (self._raw_ns(), len(batch.items))
         write(self._pipes[number][0], data)
 
     def pump(self, timeout_s: float | None) -> None:
@@ -101,9 +101,12 @@ class PumpedEngine:
                 seen_ns = self._raw_ns()
                 batch, piece = pickle.loads(data[PICKLE_LENGTH_BYTES:end])
                 data = data[end:]
-                self._load[number] -= 1
                 first, count, values, failure, started_ns, finished_ns, events, item_stamps = piece
-                stamps = Stamps(self._handed_over.pop(batch), started_ns, finished_ns, seen_ns)
+                handed_over_ns, size = self._out[batch]
+                if first + count == size:
+                    self._load[number] -= 1
+                    del self._out[batch]
+                stamps = Stamps(handed_over_ns, started_ns, finished_ns, seen_ns)
                 worker = self._pipes[number][2]
                 self._deliver(Outcome(batch, first, count, values, failure, stamps, worker, events, item_stamps))
             self._buffers[number] = data
@@ -220,14 +223,17 @@ class SpikeExecutor:
             self._engine.send(Batch(number, 1, self._function, payloads, calls))
 
     def _deliver(self, outcome: Outcome) -> None:
-        futures = self._flights.pop(outcome.batch)
-        self._feed()
+        end = outcome.first + outcome.item_count
+        futures = self._flights[outcome.batch]
+        if end == len(futures):
+            del self._flights[outcome.batch]
+            self._feed()
         self._recorder.append(
             OutcomeRow(
                 self._recorder.executor, outcome.batch, outcome.first, outcome.item_count, "ok", 1, *outcome.stamps
             )
         )
-        for future, value in zip(futures, outcome.values, strict=True):
+        for future, value in zip(futures[outcome.first : end], outcome.values, strict=True):
             future.finish(load(value))
 
     def pump(self) -> None:

@@ -52,6 +52,9 @@ ANSWER_S_MAX = 30.0
 # How long the cluster has for ending what is ours. The scheduler does that also if nobody waits for it.
 CLOSE_S_MAX = 10.0
 
+# A measurement that is under way when we close has so long to end.
+QUESTION_S_MAX = 1.0
+
 # A worker's clock is measured so often when it is first heard of; the quickest of the round trips bounds it.
 MEASUREMENTS_FIRST = 5
 
@@ -171,6 +174,7 @@ class Link:
             await channel.write({"op": f"{self._office}-channel", "reply": False})
             self._workers_changed = asyncio.Event()
             self._workers_changed.set()
+            self._closing = False
             self._started.set()
             reader, writer = asyncio.create_task(self._read(channel)), asyncio.create_task(self._write(channel))
             measurer = asyncio.create_task(self._measure_clocks())
@@ -182,6 +186,10 @@ class Link:
             except (OSError, TimeoutError) as error:
                 self._tell(("broken", f"the connection to Dask's scheduler at {self._address} was lost: {error}"))
             finally:
+                # A question that is cut off would leave its socket to the garbage collector.
+                self._closing = True
+                self._workers_changed.set()
+                await asyncio.wait({measurer}, timeout=QUESTION_S_MAX)
                 tasks = [reader, writer, measurer, *self._watched.values()]
                 for task in tasks:
                     task.cancel()
@@ -305,18 +313,21 @@ class Link:
         """
         Measure each worker's clock when it is new, and again while work is out. While nothing is, nothing happens.
         """
-        while True:
+        while not self._closing:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._workers_changed.wait(), MEASURE_EVERY_S if self._watched else None)
+                await asyncio.wait_for(self._workers_changed.wait(), MEASURE_EVERY_S)
             is_news = self._workers_changed.is_set()
             self._workers_changed.clear()
+            if self._closing or not (is_news or self._watched):
+                continue
             try:
                 identity = await self._client.scheduler.identity(n_workers=-1)
                 known = set(identity["workers"])
                 new = known - self._measured
                 self._measured &= known
                 for _ in range(MEASUREMENTS_FIRST if new else 0):
-                    await asyncio.gather(*map(self._measure, new))
+                    if not self._closing:
+                        await asyncio.gather(*map(self._measure, new))
                 if not is_news:
                     await asyncio.gather(*map(self._measure, known - new))
             except (OSError, RuntimeError):

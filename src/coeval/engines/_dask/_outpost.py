@@ -114,6 +114,7 @@ class Outpost(WorkerPlugin):
         self._loop = asyncio.get_running_loop()
         self._boxes: dict[int, _Box] = {}
         self._sendings = 0
+        self._newcomers: set[int] = set()  # a worker introduces itself a moment before the pool counts it
         self._introductions: set[asyncio.Task[bool]] = set()  # the loop itself holds tasks weakly
         self._bodies: OrderedDict[int, bytes] = OrderedDict()
         self._beginning: dict[int, list[int]] = {}  # parcels that are being fetched, and their items to stop
@@ -182,7 +183,9 @@ class Outpost(WorkerPlugin):
     async def _send(self, number: int, outcomes: list[Outcome], *, last: bool) -> bool:
         # What is sent at the same time may arrive in any order, and only the newest list of the living is true.
         self._sendings += 1
-        alive = [self._sendings, *(worker.number for worker in self._pool.workers())]
+        alive = [self._sendings, *({worker.number for worker in self._pool.workers()} | self._newcomers)]
+        if number != NO_PARCEL:
+            self._newcomers.clear()
         content = to_serialize(pickle.dumps(outcomes, 5))
         with contextlib.suppress(OSError):  # the scheduler is gone, and with it everybody who waits
             return bool(await self._ask("bring", number=number, outcomes=content, alive=alive, last=last))
@@ -206,6 +209,8 @@ class Outpost(WorkerPlugin):
 
     def _take(self, outcome: Outcome) -> None:
         if outcome.batch < 0:
+            if outcome.worker is not None:
+                self._newcomers.add(outcome.worker.number)
             task = self._loop.create_task(self._send(NO_PARCEL, [outcome], last=False))
             self._introductions.add(task)
             task.add_done_callback(self._introductions.discard)
