@@ -17,7 +17,9 @@ from coeval.errors import ClocksNotRelated
 from tests.strategies import FAR, NEAR, YEAR_NS, Pair, Traffic, traffic
 
 GRADES: tuple[Grade, ...] = ("declared", "assumed")
-ROUNDING_NS = 3
+# One outward for each of: a minimum delay taken by the far clock's slowest rate, the drift until the reading, the axis,
+# and the sum.
+ROUNDING_NS = 4
 SLOPE_LIMIT = Fraction(200_010, 10**9)
 """The default of two clocks: 100 ppm each, their sum and product."""
 
