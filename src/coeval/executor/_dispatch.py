@@ -256,8 +256,9 @@ class Dispatch:
         if outcome.batch < 0:
             process = self._process_of(outcome.worker)
             self._record_events(outcome, process)
-            if process >= 0:
+            if process >= 0 and any(outcome.stamps[:3]):
                 self.recorder.append(ExchangeRow(self.recorder.executor, process, *outcome.stamps))
+            self._feed()  # a worker more may be room for a batch more
             return
         this_thread = threading.get_ident()
         with self._lock:

@@ -163,4 +163,5 @@ def _how_it_died(failure: Failure) -> str:
         )
     if failure.exit_code is not None:
         return f"ended by itself with exit code {failure.exit_code}; something called os._exit, or the like. {others}"
-    return f"ended, the engine cannot tell how. {others}"
+    known = f": {failure.message}" if failure.message else ""
+    return f"ended, the engine cannot tell how{known}. {others}"

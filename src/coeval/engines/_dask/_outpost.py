@@ -115,7 +115,7 @@ class Outpost(WorkerPlugin):
         self._boxes: dict[int, _Box] = {}
         self._sendings = 0
         self._newcomers: set[int] = set()  # a worker introduces itself a moment before the pool counts it
-        self._introductions: set[asyncio.Task[bool]] = set()  # the loop itself holds tasks weakly
+        self._under_way: set[asyncio.Task[bool]] = set()  # the loop itself holds tasks weakly
         self._bodies: OrderedDict[int, bytes] = OrderedDict()
         self._beginning: dict[int, list[int]] = {}  # parcels that are being fetched, and their items to stop
         self._me = _who_this_is()
@@ -177,8 +177,15 @@ class Outpost(WorkerPlugin):
             box.some.clear()
             if not outcomes:
                 return  # torn down
-            if not await self._send(number, outcomes, last=last):
+            if last:  # the thread is free for the next task while this is under way
+                self._send_in_background(number, outcomes, last=True)
+            elif not await self._send(number, outcomes, last=False):
                 return
+
+    def _send_in_background(self, number: int, outcomes: list[Outcome], *, last: bool) -> None:
+        task = self._loop.create_task(self._send(number, outcomes, last=last))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     async def _send(self, number: int, outcomes: list[Outcome], *, last: bool) -> bool:
         # What is sent at the same time may arrive in any order, and only the newest list of the living is true.
@@ -211,9 +218,7 @@ class Outpost(WorkerPlugin):
         if outcome.batch < 0:
             if outcome.worker is not None:
                 self._newcomers.add(outcome.worker.number)
-            task = self._loop.create_task(self._send(NO_PARCEL, [outcome], last=False))
-            self._introductions.add(task)
-            task.add_done_callback(self._introductions.discard)
+            self._send_in_background(NO_PARCEL, [outcome], last=False)
             return
         box = self._boxes.get(outcome.batch)
         if box is None:
