@@ -17,9 +17,10 @@ from coeval.errors import ClocksNotRelated
 from tests.strategies import FAR, NEAR, YEAR_NS, Pair, Traffic, traffic
 
 GRADES: tuple[Grade, ...] = ("declared", "assumed")
-# One outward for each of: a minimum delay taken by the far clock's slowest rate, the drift until the reading, the axis,
-# and the sum.
-ROUNDING_NS = 4
+# One outward for each of: the drift until the reading, the axis, and the sum.
+ROUNDING_NS = 3
+# And one more where a message has a minimum delay, which is taken by the slowest that the reference may count.
+DELAY_ROUNDING_NS = 1
 SLOPE_LIMIT = Fraction(200_010, 10**9)
 """The default of two clocks: 100 ppm each, their sum and product."""
 
@@ -73,15 +74,17 @@ def test_assumed_bounds_are_never_wider_than_declared_ones(case: Traffic) -> Non
 @given(traffic())
 def test_declared_bounds_are_the_tightest_there_are(case: Traffic) -> None:
     instants = placed(aligned(case.messages), case.readings)
+    has_delay = any(message.delay_ns_min for message in case.messages)
+    rounding_ns = ROUNDING_NS + (DELAY_ROUNDING_NS if has_delay else 0)
     for row, reading in enumerate(case.readings):
         earliest, latest = exact_bounds(case.messages, reading)
         found = instants[row]
         assert (found.earliest_ns is None) == (earliest is None)
         assert (found.latest_ns is None) == (latest is None)
         if earliest is not None and found.earliest_ns is not None:
-            assert earliest - ROUNDING_NS - abs(earliest) / 2**60 <= found.earliest_ns
+            assert earliest - rounding_ns - abs(earliest) / 2**60 <= found.earliest_ns
         if latest is not None and found.latest_ns is not None:
-            assert found.latest_ns <= latest + ROUNDING_NS + abs(latest) / 2**60
+            assert found.latest_ns <= latest + rounding_ns + abs(latest) / 2**60
 
 
 def exact_bounds(messages: Sequence[Message], reading: int) -> tuple[Fraction | None, Fraction | None]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coeval.errors import CannotResume, RunExists
+from coeval.errors import CannotResume, ResultNotSendable, RunExists
 from coeval.executor import Executor
 
 PROGRAM = """
@@ -130,6 +130,35 @@ def test_a_changed_input_is_refused(tmp_path: Path) -> None:
         list(ex.map(abs, [-1, -2], run=tmp_path / "run"))
         with pytest.raises(CannotResume, match="input 1 is not what it was"):
             list(ex.map(abs, [-1, -3], run=tmp_path / "run", resume=True))
+
+
+class Fragile:
+    """Its pickle can be rebuilt as long as nothing has changed."""
+
+    has_changed = False
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return rebuild_fragile, ()
+
+
+def rebuild_fragile() -> Fragile:
+    if Fragile.has_changed:
+        raise TypeError("not as it was")
+    return Fragile()
+
+
+def make_fragile(_: int) -> Fragile:
+    return Fragile()
+
+
+def test_a_result_that_cannot_be_rebuilt_any_more_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Executor("inline:") as ex:
+        list(ex.map(make_fragile, [0], run=tmp_path / "run"))
+        monkeypatch.setattr(Fragile, "has_changed", True)
+        # It is asked for again, and what comes now is this run's own failure, not a crash of the resuming.
+        results = ex.map(make_fragile, [0], run=tmp_path / "run", resume=True)
+        with pytest.raises(ResultNotSendable, match="not as it was"):
+            next(results)
 
 
 def test_resuming_without_a_folder_is_refused() -> None:

@@ -36,7 +36,10 @@ def map_command(
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
     unordered: Annotated[bool, typer.Option("--unordered", help="Write results as they come.")] = False,
     engine: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where to run: local, local:4, inline: [COEVAL_ENGINE, or local]")
+        str | None,
+        typer.Option(
+            metavar="URL", help="Where to run: local, local:4, inline:, dask://HOST:PORT [COEVAL_ENGINE, or local]"
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many workers.")] = None,
     retries: Annotated[int, typer.Option(metavar="N", min=0, help="Try a failed input so often again.")] = 0,

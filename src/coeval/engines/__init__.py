@@ -4,6 +4,7 @@ Engines carry calls to workers. `open_engine` finds one by its URL; the contract
     local        processes of this machine, one for each usable core
     local:4      four of them
     inline:      the caller's own thread, for pdb and coverage
+    dask://h:p   a Dask cluster; dask: alone starts one here
 
 Other packages add engines by an entry point in the group `coeval.engines`: its name is the URL's scheme, its object
 takes `(url, max_workers)` and returns an `Engine`.

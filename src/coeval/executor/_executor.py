@@ -38,8 +38,8 @@ class Executor(StandardExecutor):
     cancelled and what runs is ended.
 
     Args:
-        engine: where calls run, as a URL ("local", "local:4", "inline:") or an `Engine`. None: `COEVAL_ENGINE`, or else
-            "local", one process for each usable core.
+        engine: where calls run, as a URL ("local", "local:4", "inline:", "dask://host:8786") or an `Engine`. None:
+            `COEVAL_ENGINE`, or else "local", one process for each usable core.
         max_workers: at most so many workers.
         run: a new or empty folder to record into; what is in memory is bounded, what is there is all. A `RunFolder` is
             recorded into as it is. None: the run that `coeval run` opened, if any.

@@ -51,7 +51,6 @@ class KeptCalls:
         self._options = options
         work = Work(function_name(function), source_digest(function))
         self._ledger = Ledger(folder, work, trust_changes=trust_changes)
-        self.kept_before = self._ledger.kept_before
 
     def submit(self, index: int, args: tuple[Any, ...], *, name: str = "") -> Future[Any]:
         """
@@ -71,10 +70,7 @@ class KeptCalls:
         except Exception:  # it cannot be sent either, and nothing of it can have been kept
             return self._submission.submit(self._prepared, [(args, {})], options)[0]
         kept = self._ledger.find(index, given)
-        if kept is not None:
-            done = CallFuture()
-            done.set_running_or_notify_cancel()
-            done.set_result(load(kept))
+        if kept is not None and (done := _done(kept)) is not None:
             return done
         [future] = self._submission.submit(
             self._prepared, [(args, {})], options, keep=lambda result: self._ledger.keep(index, given, result)
@@ -84,6 +80,18 @@ class KeptCalls:
     def close(self) -> None:
         """Write the ledger through to the disk."""
         self._ledger.close()
+
+
+def _done(kept: bytes) -> Future[Any] | None:
+    """A result of before; None if it cannot be rebuilt any more (its class changed), so that its item runs again."""
+    try:
+        value = load(kept)
+    except Exception:
+        return None
+    done = CallFuture()
+    done.set_running_or_notify_cancel()
+    done.set_result(value)
+    return done
 
 
 def source_digest(function: Callable[..., Any]) -> str:

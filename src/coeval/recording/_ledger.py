@@ -60,7 +60,6 @@ class Ledger:
         self._is_closed = False
         for file in sorted(folder.glob(f"*{LEDGER_SUFFIX}")):
             self._read(file, work)
-        self.kept_before = len(self._results)
         self._spool = _open_new(folder)
         self._spool.append(WorkRow(*work))
         self._spool.flush()
