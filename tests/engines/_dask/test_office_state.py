@@ -12,9 +12,20 @@ def office(*numbers: int) -> OfficeState:
 
 def test_parcel_is_handed_out_once() -> None:
     state = office(0)
-    assert state.begin(0, "a") == Parcel("content 0", "body")
+    assert state.begin(0, "a") == Parcel(1, "content 0", "body")
     assert state.begin(0, "b") is None
     assert state.where(0) == "a"
+
+
+def test_worker_that_is_free_takes_the_next_parcel_if_it_is_of_the_same_function() -> None:
+    state = office(0, 1)
+    state.arrived(2, 7, "content 2", "other body", ())
+    state.begin(0, "a")
+    assert state.begin_next(1, "a") == (1, Parcel(1, "content 1", "body"))
+    assert state.where(1) == "a"
+    assert state.begin_next(1, "a") is None
+    assert state.begin_next(7, "a") == (2, Parcel(7, "content 2", "other body"))
+    assert state.begin_next(7, "a") is None
 
 
 def test_parcel_of_a_lost_worker_is_told_of_and_not_handed_out_again() -> None:
@@ -69,8 +80,8 @@ def test_giving_up_tells_whether_it_was_handed_out() -> None:
 def test_body_of_a_function_stays_with_parcels_that_wait_when_it_is_forgotten() -> None:
     state = office(0)
     state.arrived(1, 2, "other", "other body", [1])
-    assert state.begin(0, "a") == Parcel("content 0", "body")
-    assert state.begin(1, "a") == Parcel("other", "other body")
+    assert state.begin(0, "a") == Parcel(1, "content 0", "body")
+    assert state.begin(1, "a") == Parcel(2, "other", "other body")
 
 
 def test_cleared_office_hands_out_nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import distributed
-from distributed import comm, protocol
+from distributed import comm, core, protocol
 from distributed.client import FuturesCancelledError
 
 Client: Any = distributed.Client
@@ -16,6 +16,7 @@ Worker: Any = distributed.Worker
 
 get_worker: Any = distributed.get_worker
 wait: Any = distributed.wait
+Status: Any = core.Status
 connect: Any = comm.connect  # type: ignore[attr-defined]
 to_serialize: Any = protocol.to_serialize  # type: ignore[attr-defined]
 

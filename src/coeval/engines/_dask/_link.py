@@ -291,6 +291,8 @@ class Link:
                         return
                     case ("came", *rest):
                         self._tell(("came", *rest, seen_ns))
+                    case ("taskless", number):  # it began without its task, which would find nothing to do
+                        self._release(number)
                     case ("lost", lost, *rest):
                         for number in lost:
                             self._release(number)

@@ -148,11 +148,27 @@ class PostOffice(SchedulerPlugin):
         self._outgoing.put_nowait(["begun", number, worker, me])
         return {"content": parcel.content, "body": None if knows else parcel.body}
 
-    async def _bring(self, number: int, worker: str, outcomes: Any, alive: Sequence[int], last: bool) -> bool:
+    async def _bring(
+        self,
+        number: int,
+        worker: str,
+        me: tuple[Any, ...],
+        outcomes: Any,
+        alive: Sequence[int],
+        last: bool,
+        next_of: int | None,
+    ) -> dict[str, Any]:
+        """Outcomes of a parcel; `next_of`: and now the worker would take a parcel of this function, as it is free."""
         if not self._state.brought(number, worker, last=last):
-            return False
+            return {"wanted": False}
         self._outgoing.put_nowait(["came", number, worker, outcomes, alive])
-        return True
+        taken = None if next_of is None else self._state.begin_next(next_of, worker)
+        if taken is None:
+            return {"wanted": True}
+        number, parcel = taken
+        self._outgoing.put_nowait(["begun", number, worker, me])
+        self._outgoing.put_nowait(["taskless", number])
+        return {"wanted": True, "number": number, "content": parcel.content}
 
     # Dask -------------------------------------------------------------------------------------------------------------
 

@@ -20,10 +20,12 @@ class Parcel(NamedTuple):
     What waits for a worker.
 
     Attributes:
+        function: its function's number.
         content: the pickled batch, without its function's body, as Dask wraps bytes.
         body: its function's body, likewise.
     """
 
+    function: int
     content: Any
     body: Any
 
@@ -52,7 +54,7 @@ class OfficeState:
         """
         if body is not None:
             self._bodies[function] = body
-        self._waiting[number] = Parcel(content, self._bodies[function])
+        self._waiting[number] = Parcel(function, content, self._bodies[function])
         for old in forget:
             self._bodies.pop(old, None)
         self.latest = number
@@ -64,6 +66,15 @@ class OfficeState:
         if parcel is not None:
             self._begun[number] = worker
         return parcel
+
+    def begin_next(self, function: int, worker: str) -> tuple[int, Parcel] | None:
+        """A worker that just ran a parcel asks for one more; None: the next one that waits is of another function."""
+        number = next(iter(self._waiting), None)
+        if number is None or self._waiting[number].function != function:
+            return None
+        parcel = self.begin(number, worker)
+        assert parcel is not None
+        return number, parcel
 
     def brought(self, number: int, worker: str, *, last: bool) -> bool:
         """A worker brings outcomes; False: nobody waits for them any more."""

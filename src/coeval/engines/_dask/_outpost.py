@@ -20,7 +20,7 @@ from typing import Any
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from coeval.clocks import SYSTEM_CLOCK, clock_id
-from coeval.engines._dask._library import get_worker, to_serialize
+from coeval.engines._dask._library import Status, get_worker, to_serialize
 from coeval.engines._dask._office_state import NO_PARCEL
 from coeval.engines._dask._versions import Versions, mismatch, versions_here
 from coeval.engines._engine import Batch, Function, Outcome
@@ -31,6 +31,13 @@ from coeval.errors import EngineError
 # Shorter: a scheduler of a thousand threads hears too much. Longer: a lost worker costs more repeated work.
 # QUIET_NS (`_flights.py`) is a multiple of it.
 HOLD_S = 0.5
+
+# A task that has the thread takes one parcel after the other, without Dask in between, for at most so long.
+# Shorter: the way through Dask, some milliseconds, counts. Longer: others' tasks wait for the thread.
+TURN_NS = 3_000_000_000
+
+# Larger outcomes go home while the thread already does something else.
+OUTCOME_BYTES_MAX = 1 << 20
 
 # Function bodies that an outpost keeps, so that each travels to a worker once.
 BODIES_KEPT_MAX = 256
@@ -74,10 +81,10 @@ async def _carry(worker: Any, office: str, number: int, function: Function) -> N
         await worker.plugin_remove(name=office)
 
 
-def stop(office: str, number: int, item: int, dask_worker: Any) -> bool:
+async def stop(office: str, number: int, item: int, dask_worker: Any) -> bool:
     """Stop one item of a parcel on this worker; False if it is not here any more. Run by `Client.run`."""
     outpost = dask_worker.plugins.get(office)
-    return outpost is not None and outpost.stop(number, item)
+    return outpost is not None and await outpost.stop(number, item)
 
 
 def read_clock() -> tuple[tuple[str, int, str, str], int, int]:
@@ -115,9 +122,9 @@ class Outpost(WorkerPlugin):
         self._boxes: dict[int, _Box] = {}
         self._sendings = 0
         self._newcomers: set[int] = set()  # a worker introduces itself a moment before the pool counts it
-        self._under_way: set[asyncio.Task[bool]] = set()  # the loop itself holds tasks weakly
+        self._under_way: set[asyncio.Task[dict[str, Any]]] = set()  # the loop itself holds tasks weakly
         self._bodies: OrderedDict[int, bytes] = OrderedDict()
-        self._beginning: dict[int, list[int]] = {}  # parcels that are being fetched, and their items to stop
+        self._fetching: dict[int, asyncio.Future[None]] = {}  # by parcel; for one more of its function, by the last one
         self._me = _who_this_is()
         self._pool = LocalEngine(worker.state.nthreads)
         self._pool.start(self._deliver)
@@ -141,33 +148,32 @@ class Outpost(WorkerPlugin):
     async def carry(self, number: int, function: Function) -> bool:
         """See the function `carry`. False: the post office is closed."""
         known = self._bodies.get(function.number)
-        self._beginning[number] = []
-        try:
-            parcel = await self._ask("begin", number=number, me=self._me, knows=known is not None)
-        finally:
-            stops = self._beginning.pop(number)
+        parcel = await self._fetch("begin", number, me=self._me, knows=known is not None)
         if not parcel:
             return parcel is not None
         if known is None:
             self._bodies[function.number] = parcel["body"]
             if len(self._bodies) > BODIES_KEPT_MAX:
                 self._bodies.popitem(last=False)
-        body = parcel["body"] if known is None else known
-        batch: Batch = pickle.loads(parcel["content"])
-        batch = batch._replace(function=function._replace(body=body))
-        box = self._boxes[number] = _Box(len(batch.items))
-        try:
-            self._pool.send(batch)
-            for item in stops:
-                self._pool.stop(number, item)
-            await self._bring(number, box)
-        finally:
-            self._boxes.pop(number, None)
+        function = function._replace(body=parcel["body"] if known is None else known)
+        turn_ends_ns = SYSTEM_CLOCK.raw_ns() + TURN_NS
+        while parcel:
+            parcel = await self._run(number, function, parcel["content"], turn_ends_ns)
+            number = parcel.get("number", NO_PARCEL)
         return True
 
-    async def _bring(self, number: int, box: _Box) -> None:
-        last = False
-        while not last:
+    async def _run(self, number: int, function: Function, content: bytes, turn_ends_ns: int) -> dict[str, Any]:
+        """Have a parcel run and bring its outcomes home; the next one, of the same function, if there is one."""
+        batch: Batch = pickle.loads(content)
+        box = self._boxes[number] = _Box(len(batch.items))
+        try:
+            self._pool.send(batch._replace(function=function))
+            return await self._bring(number, function.number, box, turn_ends_ns)
+        finally:
+            self._boxes.pop(number, None)
+
+    async def _bring(self, number: int, function: int, box: _Box, turn_ends_ns: int) -> dict[str, Any]:
+        while True:
             await box.some.wait()
             if box.left:
                 with contextlib.suppress(TimeoutError):
@@ -176,36 +182,65 @@ class Outpost(WorkerPlugin):
             outcomes, box.outcomes = box.outcomes, []
             box.some.clear()
             if not outcomes:
-                return  # torn down
-            if last:  # the thread is free for the next task while this is under way
-                self._send_in_background(number, outcomes, last=True)
-            elif not await self._send(number, outcomes, last=False):
-                return
+                return {}  # torn down
+            content = pickle.dumps(outcomes, 5)
+            if not last:
+                if not (await self._send(number, content))["wanted"]:
+                    return {}
+                continue
+            turn_is_over = SYSTEM_CLOCK.raw_ns() >= turn_ends_ns or self._worker.status is not Status.running
+            if turn_is_over or len(content) > OUTCOME_BYTES_MAX:
+                self._send_in_background(number, content, last=True)
+                return {}
+            answer = await self._send(number, content, last=True, next_of=function)
+            return answer if "number" in answer else {}
 
-    def _send_in_background(self, number: int, outcomes: list[Outcome], *, last: bool) -> None:
-        task = self._loop.create_task(self._send(number, outcomes, last=last))
+    def _send_in_background(self, number: int, content: bytes, *, last: bool) -> None:
+        task = self._loop.create_task(self._send(number, content, last=last))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    async def _send(self, number: int, outcomes: list[Outcome], *, last: bool) -> bool:
+    async def _send(
+        self, number: int, content: bytes, *, last: bool = False, next_of: int | None = None
+    ) -> dict[str, Any]:
         # What is sent at the same time may arrive in any order, and only the newest list of the living is true.
         self._sendings += 1
         alive = [self._sendings, *({worker.number for worker in self._pool.workers()} | self._newcomers)]
         if number != NO_PARCEL:
             self._newcomers.clear()
-        content = to_serialize(pickle.dumps(outcomes, 5))
         with contextlib.suppress(OSError):  # the scheduler is gone, and with it everybody who waits
-            return bool(await self._ask("bring", number=number, outcomes=content, alive=alive, last=last))
-        return False
+            answer = await self._fetch(
+                "bring",
+                number,
+                me=self._me,
+                outcomes=to_serialize(content),
+                alive=alive,
+                last=last,
+                next_of=next_of,
+            )
+            return answer or {"wanted": False}
+        return {"wanted": False}
+
+    async def _fetch(self, what: str, number: int, **message: Any) -> dict[str, Any] | None:
+        """Ask something whose answer may hold a parcel."""
+        fetched = self._fetching[number] = self._loop.create_future()
+        try:
+            answer: dict[str, Any] | None = await self._ask(what, number=number, **message)
+            return answer
+        finally:
+            fetched.set_result(None)
+            if self._fetching.get(number) is fetched:
+                del self._fetching[number]
 
     async def _ask(self, what: str, **message: Any) -> Any:
         return await getattr(self._worker.scheduler, f"{self.name}-{what}")(worker=self._worker.address, **message)
 
-    def stop(self, number: int, item: int) -> bool:
+    async def stop(self, number: int, item: int) -> bool:
         """Stop one item of a parcel that is here, or about to be."""
-        if number in self._beginning:
-            self._beginning[number].append(item)
-            return True
+        if number not in self._boxes:
+            coming = [self._fetching[number]] if number in self._fetching else list(self._fetching.values())
+            if coming:
+                await asyncio.wait(coming)
         return number in self._boxes and self._pool.stop(number, item)
 
     # The pool ---------------------------------------------------------------------------------------------------------
@@ -218,7 +253,7 @@ class Outpost(WorkerPlugin):
         if outcome.batch < 0:
             if outcome.worker is not None:
                 self._newcomers.add(outcome.worker.number)
-            self._send_in_background(NO_PARCEL, [outcome], last=False)
+            self._send_in_background(NO_PARCEL, pickle.dumps([outcome], 5), last=False)
             return
         box = self._boxes.get(outcome.batch)
         if box is None:
