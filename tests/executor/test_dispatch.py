@@ -171,12 +171,15 @@ def test_a_frozen_exception_comes_home_as_itself() -> None:
         assert ex.submit(abs, -1).result(30) == 1
 
 
-def test_whatever_a_callback_does_the_other_calls_of_its_chunk_come_home(caplog: pytest.LogCaptureFixture) -> None:
+def test_whatever_a_callback_does_the_other_calls_of_its_batch_come_home(pipe: Path) -> None:
     """What it may not do ends the engine, but leaves nobody waiting."""
     ex = Executor("local:1")
-    submission = ex._submission
-    first, second = submission.submit(submission.prepare(abs), [((-1,), {}), ((-2,), {})], ex._options)
+    ex.submit(abs, -3).result(30)  # abs is known to be short now, so calls of it travel together
+    holding = ex.submit(pipe.read_text)
+    first, second = ex.submit(abs, -1), ex.submit(abs, -2)
     first.add_done_callback(lambda _: interrupt())
+    pipe.write_text("go on")
+    holding.result(30)
     assert first.result(30) == 1
     assert isinstance(second.exception(30), EngineError)
     ex.shutdown()
@@ -215,21 +218,15 @@ def test_arguments_of_a_cancelled_call_go_although_its_future_stays(pipe: Path) 
 def test_a_call_that_no_worker_can_take_up_fails_after_a_few_tries() -> None:
     done = script(
         """
-        import resource, subprocess, sys
+        import resource
+        from coeval.engines.local import LocalEngine
         from coeval.errors import WorkerDied
         from coeval.executor import Executor
 
-        class Small(subprocess.Popen):  # a worker inherits what its caller may use at this moment
-            def __init__(self, *arguments, **options):
-                before = resource.getrlimit(resource.RLIMIT_AS)
-                resource.setrlimit(resource.RLIMIT_AS, (1 << 28, before[1]))
-                try:
-                    super().__init__(*arguments, **options)
-                finally:
-                    resource.setrlimit(resource.RLIMIT_AS, before)
+        def use_little():
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))
 
-        subprocess.Popen = Small
-        with Executor("local:1") as ex:
+        with Executor(LocalEngine(1, initializer=use_little)) as ex:
             error = ex.submit(len, bytes(1 << 28)).exception(60)
             print(type(error).__name__, error.exit_code, ex.submit(abs, -1).result(60))
             print(ex._dispatch.engine._state._next_number)
@@ -273,7 +270,7 @@ def test_an_interrupt_while_workers_leave_is_not_waited_out() -> None:
 
         ex = Executor("local:1")
         ex.submit(abs, -1).result()
-        ex._dispatch.engine._thread.__class__ = Interrupted
+        ex._dispatch.engine._helper.thread.__class__ = Interrupted
         try:
             with ex:
                 pass
@@ -317,7 +314,7 @@ def test_an_executor_may_be_collected_in_the_middle_of_its_own_work() -> None:
     circle: dict[str, Any] = {"ex": Executor("local:1")}
     circle["itself"] = circle
     dispatch, future = circle["ex"]._dispatch, circle["ex"].submit(abs, -1)
-    with dispatch._lock:
+    with dispatch.lock:
         del circle
         gc.collect()
     assert future.result(30) == 1

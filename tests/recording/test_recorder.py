@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -61,6 +62,7 @@ def test_a_recorder_introduces_its_process_its_clocks_and_its_executor() -> None
     recording = recorder.recording()
     [process], [host], [executor] = recording.processes, recording.hosts, recording.executors
     assert (process.process, process.role, process.pid, process.clock) == (0, "driver", os.getpid(), clock_id(clock))
+    assert (process.host, process.python) == (platform.node(), platform.python_version())
     assert (host.process, host.reading_ns) == (0, 1000)
     assert executor == ExecutorRow(0, "local", 1000)
     assert recording.clocks == [ClockRow(0, 1000, 10**18 + 1000, 1005, 1001)] * 2
@@ -230,6 +232,17 @@ def test_the_drivers_clocks_are_read_when_due_and_not_before() -> None:
     readings = [row.raw_before_ns - 1000 for row in recorder.recording().clocks]
     close(recorder)
     assert readings == [0, every_ns, 2 * every_ns, 9 * every_ns]
+
+
+def test_a_reading_that_was_just_taken_tells_what_is_due_as_well() -> None:
+    clock = HandClock()
+    recorder = Recorder(engine="local", folder=None, clock=clock)
+    recorder.snapshot_if_due(1000 + CLOCK_EVERY_NS - 1)
+    clock.now_ns = 5 + CLOCK_EVERY_NS
+    recorder.snapshot_if_due(1000 + CLOCK_EVERY_NS)
+    readings = [row.raw_before_ns for row in recorder.recording().clocks]
+    close(recorder)
+    assert readings == [1000, 5 + CLOCK_EVERY_NS]
 
 
 def test_the_drivers_own_marks_and_spans_are_kept_while_it_is_open() -> None:

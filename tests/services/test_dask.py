@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ import coeval
 from coeval.engines import Batch, Function, Outcome, open_engine
 from coeval.engines._dask._library import Client
 from coeval.engines.dask import BATCHES_PER_THREAD, WINDOW_MIN
-from coeval.errors import EngineError, WorkerDied
+from coeval.errors import CallStopped, EngineError, WorkerDied
 from coeval.executor import Executor, Retry
 from coeval.testing import EngineContract, Gap, Gate, leaks
 from coeval.testing import _calls as calls
@@ -98,19 +99,108 @@ PATIENCE_S = 30
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
+def end_dask_worker() -> None:
+    """Called in a local pool's worker: kill the Dask worker, which is its parent or a parent of that."""
+    pid = os.getpid()
+    while not any(name in Path(f"/proc/{pid}/cmdline").read_bytes() for name in (b"dask_worker", b"spawn_main")):
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(pid, signal.SIGKILL)
+    threading.Event().wait(PATIENCE_S)  # this process goes with it
+
+
 def kill_dask_worker(folder: Path) -> None:
-    """Called in a local pool's worker, whose parent is the Dask worker."""
     (folder / f"ran-{uuid.uuid4().hex}").touch()
-    os.kill(os.getppid(), signal.SIGKILL)
-    Gate(folder, PATIENCE_S).wait()
+    end_dask_worker()
 
 
 def kill_dask_worker_at(number: int, at: int, folder: Path) -> int:
     (folder / f"{number}-{uuid.uuid4().hex}").touch()
     if number == at:
-        os.kill(os.getppid(), signal.SIGKILL)
-        Gate(folder / "never", PATIENCE_S).wait()
+        end_dask_worker()
     return number * number
+
+
+def run_numbered(number: int, deadly: int, folder: Path) -> int:
+    """Call 0 waits at the gate; the deadly one then kills its Dask worker."""
+    (folder / f"{number}-{uuid.uuid4().hex}").touch()
+    if number == 0:
+        Gate(folder / "gate", PATIENCE_S).wait()
+    if number == deadly:
+        end_dask_worker()
+    return number
+
+
+def bytes_of_some_work(size: int) -> bytes:
+    """Long enough that the next parcel is at hand when it is over."""
+    return bytes(size) if sum(range(1_500_000)) else b""
+
+
+class TestReservations:
+    """What is at hand behind a call that runs."""
+
+    @pytest.mark.parametrize("deadly", [0, 1], ids=["the one that runs", "the one behind it"])
+    def test_call_that_kills_its_dask_worker_fails_alone_and_the_others_run(
+        self, start_dask: Callable[..., DaskCluster], tmp_path: Path, deadly: int
+    ) -> None:
+        cluster = start_dask()
+        cluster.add_worker()
+        gate = make_gate(tmp_path)
+        with Executor(cluster.url) as executor, distributed_client(cluster) as client:
+            executor.submit(calls.square, 1).result(PATIENCE_S)
+            futures = [executor.submit(run_numbered, number, deadly, tmp_path) for number in range(4)]
+            gate.wait_for_arrivals(1)
+            assert wait_until(lambda: reserved(client), PATIENCE_S)
+            gate.open()
+            error = futures[deadly].exception(PATIENCE_S)
+            assert isinstance(error, WorkerDied)
+            cluster.add_worker()
+            results = [future.result(PATIENCE_S) for future in futures if future is not futures[deadly]]
+            assert results == [number for number in range(4) if number != deadly]
+        assert sorted(ran(tmp_path)) == [0, 1, 2, 3], "each once"
+
+    def test_no_call_waits_for_a_long_one_while_another_worker_is_free(
+        self, start_dask: Callable[..., DaskCluster], tmp_path: Path
+    ) -> None:
+        cluster = start_dask()
+        for _ in range(2):
+            cluster.add_worker()
+        gate = make_gate(tmp_path)
+        with Executor(cluster.url) as executor:
+            for _ in range(3):
+                long = executor.submit(run_numbered, 0, -1, tmp_path)
+                short = [executor.submit(run_numbered, number, -1, tmp_path) for number in range(1, 30)]
+                assert [future.result(PATIENCE_S) for future in short] == list(range(1, 30))
+                assert not long.done()
+                gate.open()
+                assert long.result(PATIENCE_S) == 0
+                (tmp_path / "gate" / "open").unlink()
+
+    def test_reserved_call_that_is_stopped_never_runs(
+        self, start_dask: Callable[..., DaskCluster], tmp_path: Path
+    ) -> None:
+        cluster = start_dask()
+        cluster.add_worker()
+        gate = make_gate(tmp_path)
+        with Executor(cluster.url) as executor, distributed_client(cluster) as client:
+            executor.submit(calls.square, 1).result(PATIENCE_S)
+            first, second, third = (executor.submit(run_numbered, number, -1, tmp_path) for number in range(3))
+            gate.wait_for_arrivals(1)
+            assert wait_until(lambda: reserved(client), PATIENCE_S)
+            assert executor.stop(second)
+            assert isinstance(second.exception(PATIENCE_S), CallStopped)
+            gate.open()
+            assert (first.result(PATIENCE_S), third.result(PATIENCE_S)) == (0, 2)
+        assert sorted(ran(tmp_path)) == [0, 2]
+
+    def test_results_of_every_size_come_home_from_calls_that_follow_each_other(
+        self, start_dask: Callable[..., DaskCluster]
+    ) -> None:
+        cluster = start_dask()
+        cluster.add_worker(threads=2)
+        sizes = [10, 100_000, 3_000_000] * 5
+        with Executor(cluster.url) as executor:
+            futures = [executor.submit(bytes_of_some_work, size) for size in sizes]
+            assert [len(future.result(PATIENCE_S)) for future in futures] == sizes
 
 
 class TestLostWorker:
@@ -410,6 +500,24 @@ class TestOwnCluster:
 
 
 # What the tests look with ---------------------------------------------------------------------------------------------
+
+
+def make_gate(folder: Path) -> Gate:
+    (folder / "gate").mkdir()
+    return Gate(folder / "gate", PATIENCE_S)
+
+
+def ran(folder: Path) -> list[int]:
+    return [int(path.name.partition("-")[0]) for path in folder.iterdir() if "-" in path.name]
+
+
+def reserved(client: Any) -> bool:
+    return bool(client.run_on_scheduler(count_reserved))
+
+
+def count_reserved(dask_scheduler: Any) -> int:
+    offices = [plugin for name, plugin in dask_scheduler.plugins.items() if name.startswith("coeval-")]
+    return sum(len(office._state._reserved) for office in offices)
 
 
 def what_is_there(dask_scheduler: Any) -> tuple[Any, ...]:

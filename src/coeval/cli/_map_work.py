@@ -188,7 +188,7 @@ class MapWork:
             return
         if isinstance(error, EngineError):
             raise error
-        attempts = future.call.attempt if isinstance(future, CallFuture) and future.call else 0
+        attempts = future.attempt if isinstance(future, CallFuture) else 0
         if error is None:
             try:
                 line = value_line(index, given, future.result())

@@ -9,15 +9,18 @@ identity share one clock: their offset is zero. That is a claim, and alignment c
 from __future__ import annotations
 
 import os
-import platform
-from functools import cache
-from pathlib import Path
-from typing import NewType
 
-from coeval.clocks._clock import Clock
+TYPE_CHECKING = False
 
-ClockId = NewType("ClockId", str)
-"""`boot-id/time-namespace/clock-name[#generation]`, or whatever `COEVAL_CLOCK_ID` says."""
+if TYPE_CHECKING:
+    from typing import NewType
+
+    from coeval.clocks._clock import Clock
+
+    ClockId = NewType("ClockId", str)
+else:
+    ClockId = str
+"""`boot-id/time-namespace/clock-name[#generation]`, or whatever `COEVAL_CLOCK_ID` says. A text at run time."""
 
 UTC = ClockId("utc")
 """The reference of instants that anchors tie to UTC. No process reads this clock."""
@@ -33,14 +36,29 @@ def clock_id(clock: Clock, *, generation: int = 0) -> ClockId:
     return ClockId(f"{host}/{clock.name}#{generation}" if generation else f"{host}/{clock.name}")
 
 
-@cache
+_host_part_read = ""
+
+
 def _host_part() -> str:
+    """The boot id and the time namespace; read once, as neither changes while a process lives."""
+    global _host_part_read
+    if not _host_part_read:
+        _host_part_read = f"{_boot_id()}/{_time_namespace()}"
+    return _host_part_read
+
+
+def _boot_id() -> str:
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
     except OSError:  # not Linux: the node name is the best there is, and the claim is checked in any case
-        boot = platform.node()
+        import platform
+
+        return platform.node()
+
+
+def _time_namespace() -> str:
     try:
-        namespace = str(Path("/proc/self/ns/time").readlink()).strip("time:[]")
+        return os.readlink("/proc/self/ns/time").strip("time:[]")  # noqa: PTH115  # pathlib is slow to import
     except OSError:
-        namespace = "0"
-    return f"{boot}/{namespace}"
+        return "0"

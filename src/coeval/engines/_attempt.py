@@ -7,13 +7,21 @@ in pieces, so that a worker that dies late loses little.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from itertools import starmap
 
-from coeval.clocks import Clock
-from coeval.engines._engine import Failure, ItemStamps
+from coeval.clocks._named_tuple import NamedTuple
+from coeval.engines._engine import Failure, ItemStamps, Packed, Payload
 from coeval.engines._payload import dump, load
-from coeval.recording import Attempt, Event, running_call
+from coeval.recording._capture import Attempt, Running, run_in_process, running_call
+from coeval.recording._capture import _running as running_context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+    from coeval.clocks import Clock
+    from coeval.recording import Event
 
 # Finished items wait at most this long for their batch to go on before they are sent home.
 # Shorter: small items pay for a frame each. Longer: a worker's death costs more repeated work.
@@ -49,12 +57,12 @@ def load_function(body: bytes) -> Callable[..., Any] | Failure:
 
 def run_batch(
     function: Callable[..., Any] | Failure,
-    items: Sequence[bytes],
+    items: Sequence[Payload] | Packed,
     calls: Sequence[int],
     attempt: int,
     *,
     clock: Clock,
-    on_start: Callable[[int, int], None] | None = None,
+    begin: Callable[[int, int], bool] | None = None,
     whole_process: bool = False,
 ) -> Iterator[Piece]:
     """
@@ -62,77 +70,214 @@ def run_batch(
 
     Args:
         function: what `load_function` gave.
-        items: pickles of `(args, kwargs)`.
+        items: pickles of `(args, kwargs)`, or items of a map.
         calls, attempt: what `coeval.attempt()` answers.
         clock: stamps starts and ends.
-        on_start: told item number and reading just before each item.
+        begin: told item number and reading just before each item; False: this item and those after it were called back,
+            they go home as "moved".
         whole_process: one call at a time in this process, so threads started by a call belong to it.
     """
     if isinstance(function, Failure):
         now_ns = clock.raw_ns()
         yield Piece(0, len(items), (), function, now_ns, now_ns, (), ())
-        return
+    elif isinstance(items, Packed):
+        yield from _run_packed(function, items, calls, attempt, clock, begin, whole_process)
+    else:
+        yield from _run_items(function, items, calls, attempt, clock, begin, whole_process)
 
+
+def _run_items(
+    function: Callable[..., Any],
+    items: Sequence[Payload],
+    calls: Sequence[int],
+    attempt: int,
+    clock: Clock,
+    begin: Callable[[int, int], bool] | None,
+    whole_process: bool,
+) -> Iterator[Piece]:
     first = 0
-    values: list[bytes] = []
-    events: list[Event] = []
+    values: list[Payload] = []
     stamps: list[ItemStamps] = []
-    piece_started_ns = 0
-    several = len(items) > 1
+    running = Running(-1, attempt, -1, [])
+    run_item = _run_item if whole_process else _run_item_in_context
+    if whole_process:
+        run_in_process(running)
+    raw_ns, last = clock.raw_ns, len(items) - 1
+    piece_started_ns = started_ns = raw_ns()
     for number, item in enumerate(items):
-        started_ns = clock.raw_ns()
-        if not values:
-            piece_started_ns = started_ns
-        if on_start:
-            on_start(number, started_ns)
-        value, failure_or_none = _run_item(
-            function, item, Attempt(calls[number], attempt), number, events, whole_process=whole_process
-        )
-        finished_ns = clock.raw_ns()
-        if several and finished_ns - started_ns >= ITEM_STAMP_NS_MIN:
+        if begin is not None and not begin(number, started_ns):
+            if values:
+                yield Piece(first, len(values), values, None, piece_started_ns, started_ns, running.events, stamps)
+            yield _called_back(number, len(items), started_ns)
+            return
+        running.call, running.item = calls[number], number
+        value, failure = run_item(function, item, running)
+        running.item = -1
+        finished_ns = raw_ns()
+        if last and finished_ns - started_ns >= ITEM_STAMP_NS_MIN:
             stamps.append(ItemStamps(number, started_ns, finished_ns))
-        if failure_or_none is not None:
+        if failure is None:
+            values.append(value)
+            if number < last and finished_ns - piece_started_ns < PIECE_NS_MAX:
+                started_ns = finished_ns
+                continue
+            yield Piece(first, len(values), values, None, piece_started_ns, finished_ns, running.events, stamps)
+        else:
             if values:
                 # `started_ns` ends the piece before: nothing of it ran later than the failing item's start.
                 yield Piece(first, len(values), values, None, piece_started_ns, started_ns, (), ())
-            yield Piece(number, 1, (), failure_or_none, started_ns, finished_ns, events, stamps)
-            first, values, events, stamps = number + 1, [], [], []
-            continue
-        values.append(value)
-        if number + 1 < len(items) and finished_ns - piece_started_ns >= PIECE_NS_MAX:
-            yield Piece(first, len(values), values, None, piece_started_ns, finished_ns, events, stamps)
-            first, values, events, stamps = number + 1, [], [], []
-    if values:
-        yield Piece(first, len(values), values, None, piece_started_ns, finished_ns, events, stamps)
+            yield Piece(number, 1, (), failure, started_ns, finished_ns, running.events, stamps)
+        first, values, running.events, stamps = number + 1, [], [], []
+        piece_started_ns = started_ns = raw_ns()
 
 
-def _run_item(
-    function: Callable[..., Any],
-    item: bytes,
-    attempt: Attempt,
-    number: int,
-    events: list[Event],
-    *,
-    whole_process: bool,
-) -> tuple[bytes, Failure | None]:
+def _run_item(function: Callable[..., Any], item: Payload, running: Running) -> tuple[Payload, Failure | None]:
     try:
         args, kwargs = load(item)
     except BaseException as error:
         return b"", _describe("argument", error)
-    with running_call(attempt, number, events, whole_process=whole_process):
-        # Caught inside: leaving the block by an exception assigns to it, which a frozen dataclass refuses.
-        try:
-            value = function(*args, **kwargs)
-        except (SystemExit, KeyboardInterrupt) as error:
-            return b"", _describe("exited", error)
-        except BaseException as error:
-            return b"", _describe("raised", error)
+    try:
+        value = function(*args, **kwargs)
+    except (SystemExit, KeyboardInterrupt) as error:
+        return b"", _describe("exited", error)
+    except BaseException as error:
+        return b"", _describe("raised", error)
     try:
         return dump(value), None
     except BaseException as error:
-        failure = _describe("result", error)
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        return b"", failure._replace(message=f"{kind}: {failure.message}")
+        return b"", _unsendable_result(value, error)
+
+
+def _run_item_in_context(
+    function: Callable[..., Any], item: Payload, running: Running
+) -> tuple[Payload, Failure | None]:
+    with running_call(Attempt(running.call, running.attempt), running.item, running.events, whole_process=False):
+        return _run_item(function, item, running)
+
+
+class _RunningInMap(Running):
+    """What runs in a map of which several items run without a line of Python between two."""
+
+    __slots__ = ("_calls", "_first", "_values")
+
+    def __init__(self, calls: Sequence[int], attempt: int) -> None:
+        self.attempt = attempt
+        self._calls = calls
+        self.begin_piece(0, [], [])
+
+    def begin_piece(self, first: int, values: list[Any], events: list[Event]) -> None:
+        self._first, self._values, self.events = first, values, events
+
+    @property
+    def item(self) -> int:  # type: ignore[override]
+        return self._first + len(self._values)  # what ran is there
+
+    @property
+    def call(self) -> int:  # type: ignore[override]
+        return self._calls[self.item]
+
+
+def _run_packed(
+    function: Callable[..., Any],
+    packed: Packed,
+    calls: Sequence[int],
+    attempt: int,
+    clock: Clock,
+    begin: Callable[[int, int], bool] | None,
+    whole_process: bool,
+) -> Iterator[Piece]:
+    raw_ns = clock.raw_ns
+    count, stride, run = packed.count, packed.stride, starmap if packed.spread else map
+    now_ns = started_ns = raw_ns()
+    try:
+        items = load(packed.content)
+    except BaseException as error:
+        yield Piece(0, 1, (), _describe("argument", error), now_ns, now_ns, (), ())
+        if count > 1:
+            yield Piece(
+                1, count - 1, (), Failure("stopped", message="an item before it failed"), now_ns, now_ns, (), ()
+            )
+        return
+    first = number = 0
+    values: list[Any] = []
+    running = _RunningInMap(calls, attempt)
+    running.begin_piece(first, values, [])
+    if whole_process:
+        run_in_process(running)
+    while number < count:
+        if begin is not None and not begin(number, now_ns):
+            yield from _packed_pieces(first, values, started_ns, now_ns, running.events)
+            yield _called_back(number, count, now_ns)
+            return
+        failure = None
+        token = running_context.set(running)
+        try:
+            values.extend(run(function, items[number : number + stride]))  # keeps what ran before one of them fails
+        except (SystemExit, KeyboardInterrupt) as error:
+            failure = _describe("exited", error)
+        except BaseException as error:
+            failure = _describe("raised", error)
+        finally:
+            running_context.reset(token)
+        number = first + len(values)
+        now_ns = raw_ns()
+        if failure is None and number < count and now_ns - started_ns < PIECE_NS_MAX:
+            continue
+        yield from _packed_pieces(first, values, started_ns, now_ns, running.events if failure is None else ())
+        if failure is not None:
+            yield Piece(number, 1, (), failure, now_ns, now_ns, running.events, ())
+            number += 1
+        first, values = number, []
+        running.begin_piece(first, values, [])
+        started_ns = now_ns = raw_ns()
+
+
+def _packed_pieces(
+    first: int, values: list[Any], started_ns: int, finished_ns: int, events: Sequence[Event]
+) -> list[Piece]:
+    if not values:
+        return []
+    try:
+        return [Piece(first, len(values), (dump(values),), None, started_ns, finished_ns, events, ())]
+    except BaseException:
+        pass  # one of them, or several
+    whole = values.copy()
+    for position, value in enumerate(values):
+        try:
+            dump(value)
+        except BaseException as error:
+            del whole[position:]
+            failure, rest = _unsendable_result(value, error), len(values) - position - 1
+            break
+    else:  # each by itself, but not together
+        return [
+            Piece(
+                first,
+                1,
+                (),
+                Failure("result", message="they cannot be pickled together"),
+                started_ns,
+                finished_ns,
+                events,
+                (),
+            )
+        ]
+    pieces = _packed_pieces(first, whole, started_ns, finished_ns, ())
+    pieces.append(Piece(first + position, 1, (), failure, started_ns, finished_ns, events, ()))
+    if rest:
+        unwanted = Failure("stopped", message="an item before it failed")
+        pieces.append(Piece(first + position + 1, rest, (), unwanted, started_ns, finished_ns, (), ()))
+    return pieces
+
+
+def _called_back(first: int, count: int, now_ns: int) -> Piece:
+    return Piece(first, count - first, (), Failure("moved"), now_ns, now_ns, (), ())
+
+
+def _unsendable_result(value: object, error: BaseException) -> Failure:
+    failure = _describe("result", error)
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    return failure._replace(message=f"{kind}: {failure.message}")
 
 
 def _describe(kind: Any, error: BaseException) -> Failure:

@@ -3,29 +3,57 @@ Functions, arguments and results as bytes.
 
 Everything goes by the C pickler first, which names functions and classes instead of copying them. What cannot be named
 on the other side (lambdas, closures, anything defined in `__main__` or a notebook) goes by value through cloudpickle,
-which
-is imported only then: it costs 20 ms, and a worker that needs none should not pay it.
+which is imported only then: it costs 20 ms, and a worker that needs none should not pay it.
+
+Between processes of one host what is large goes beside the pickle, in shared memory (`_segments.py`).
 """
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
-from collections.abc import Callable
-from typing import Any
+
+from coeval.engines._segments import Heavy, Segments, drop_received, receive
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 PROTOCOL = 5
 
+# A value whose parts are this large together travels in a segment, and so does each buffer of this size by itself.
+# Smaller: opening and mapping takes longer than the pipe. Larger: the pipe does, 1.7 us for each KB where both cores are
+# busy (benchmarks/spikes/payload.py).
+HEAVY_BYTES_MIN = 1 << 17
 
-def dump(value: object) -> bytes:
+# The pickler hands over what is longer than its frames as it is, without a copy. No name is in such a piece.
+_NAMES_BYTES_MAX = 1 << 18
+
+# Pickled into one piece, their bytes would be copied twice more than need be.
+_LONG_KINDS = frozenset({bytes, bytearray, str})
+
+
+def dump(value: object, segments: Segments | None = None) -> bytes | Heavy:
     """
     Pickle a value so that a process with another `__main__` can rebuild it.
 
+    Args:
+        value: what to pickle; as it is now, whatever becomes of it afterwards.
+        segments: where large parts go, if the other process is of this host. Whoever gets a `Heavy` has to `drop` it.
+
     Raises:
+        MemoryError: there is no room for it.
         Exception: whatever the value's own pickling raised; callers name the value and what to do.
     """
+    if segments is not None:
+        return _dump_beside(value, segments)
     try:
         payload = pickle.dumps(value, PROTOCOL)
+    except MemoryError:
+        raise
     except Exception:
         return _dump_by_value(value)
     # A global of __main__ is named by this very text. A string that merely looks so costs time, nothing else.
@@ -34,7 +62,39 @@ def dump(value: object) -> bytes:
     return payload
 
 
-load: Callable[[bytes], Any] = pickle.loads
+def load(payload: bytes | Heavy) -> Any:
+    """
+    Rebuild a value that may be rebuilt again elsewhere: an argument.
+
+    Its buffers are private and writable, as those of a copy would be.
+
+    Raises:
+        SegmentGone: the process that dumped it is gone, or has dropped the segment.
+        MemoryError: this process has no room for it.
+        Exception: whatever the value's own unpickling raised.
+    """
+    return pickle.loads(payload) if type(payload) is bytes else _load_heavy(payload, last=False)  # type: ignore[arg-type]
+
+
+def take(payload: bytes | Heavy) -> Any:
+    """Rebuild a value that nobody else will rebuild: a result. Raises what `load` raises."""
+    return pickle.loads(payload) if type(payload) is bytes else _load_heavy(payload, last=True)  # type: ignore[arg-type]
+
+
+def drop(payload: bytes | Heavy, segments: Segments | None = None) -> None:
+    """
+    Nobody will rebuild this one any more.
+
+    Args:
+        segments: those of this process, if it has any.
+    """
+    if type(payload) is bytes:
+        return
+    heavy: Heavy = payload  # type: ignore[assignment]
+    if segments is not None and heavy.owner == os.getpid():
+        segments.drop(heavy)
+    else:
+        drop_received(heavy)
 
 
 def is_importable(function: object) -> bool:
@@ -64,3 +124,80 @@ def _dump_by_value(value: object) -> bytes:
 
     payload: bytes = cloudpickle.dumps(value, PROTOCOL)
     return payload
+
+
+def _dump_beside(value: object, segments: Segments) -> bytes | Heavy:
+    buffers: list[memoryview] = []
+
+    def goes_inside(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            view = buffer.raw()
+        except BufferError:  # it has gaps: the pickler knows what to say
+            return True
+        if view.nbytes < HEAVY_BYTES_MIN:
+            return True
+        buffers.append(view)
+        return False
+
+    stream: list[bytes] = []
+    pickler: Any = None
+    try:
+        if _is_long(value):
+            pickler = pickle.Pickler(_Sink(stream), PROTOCOL, buffer_callback=goes_inside)
+            pickler.dump(value)
+            names = b"".join(piece for piece in stream if len(piece) < _NAMES_BYTES_MAX)
+        else:
+            names = pickle.dumps(value, PROTOCOL, buffer_callback=goes_inside)
+            stream.append(names)
+        is_named = b"__main__" not in names and not _by_value_modules()
+        if is_named and pickler is None and not buffers and len(names) < HEAVY_BYTES_MIN:
+            return names  # by far the most frequent
+    except MemoryError:
+        raise
+    except Exception:
+        is_named = False
+    if not is_named:
+        import cloudpickle
+
+        stream.clear()
+        buffers.clear()
+        pickler = cloudpickle.Pickler(_Sink(stream), PROTOCOL, buffer_callback=goes_inside)
+        pickler.dump(value)
+    stream_bytes = sum(map(len, stream))
+    if not buffers and stream_bytes < HEAVY_BYTES_MIN:
+        return b"".join(stream)
+    # Until it is stored `pickler` keeps alive what the pieces are views of.
+    heavy = segments.store(stream, buffers, stream_inside=stream_bytes >= HEAVY_BYTES_MIN)
+    del pickler
+    if heavy is not None:
+        return heavy
+    return dump(value) if buffers else b"".join(stream)
+
+
+def _is_long(value: Any) -> bool:
+    """Is it a long text or bytes, or is one of the arguments in `(args, kwargs)`?"""
+    parts = value[0] if type(value) is tuple and value and type(value[0]) is tuple else (value,)
+    for part in parts:  # noqa: SIM110  a generator takes longer than pickling most values
+        if type(part) in _LONG_KINDS and len(part) >= HEAVY_BYTES_MIN:
+            return True
+    return False
+
+
+def _load_heavy(heavy: Heavy, *, last: bool) -> Any:
+    return unpickle(heavy, receive(heavy, last=last))
+
+
+def unpickle(heavy: Heavy, content: memoryview) -> Any:
+    """Rebuild a value from its segment's bytes; its buffers are views of them."""
+    spans = [content[start : start + length] for start, length in heavy.spans]
+    stream = spans.pop(0) if heavy.stream is None else heavy.stream
+    return pickle.loads(stream, buffers=spans)
+
+
+class _Sink:
+    """A file to the pickler, which only asks for `write`."""
+
+    __slots__ = ("write",)
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.write: Callable[[bytes], object] = pieces.append

@@ -135,7 +135,7 @@ class DaskEngine:
             content = pickle.dumps(parcel.batch._replace(function=bare), 5)
             link.post(Letter(parcel.number, (function.number, function.name), body, content))
 
-    def pump(self, timeout_s: float | None) -> None:
+    def pump(self, is_wanted: Callable[[], bool], timeout_s: float | None) -> None:
         return  # threads of our own carry
 
     def stop(self, batch: int, item: int) -> bool:
@@ -152,6 +152,9 @@ class DaskEngine:
             return bool(where) and link.stop_at(where, parcel.number, item - parcel.first)
         except (OSError, TimeoutError, RuntimeError):  # the connection is lost or being closed
             return False
+
+    def call_back(self, batch: int) -> None:
+        return  # asking the cluster takes longer than what was sent ahead
 
     def workers(self) -> Sequence[Worker]:
         return [worker for (_, number), worker in list(self._workers.items()) if number >= 0]
@@ -233,10 +236,7 @@ class DaskEngine:
             if outcome.batch < 0:
                 self._deliver(outcome._replace(stamps=Stamps(0, 0, outcome.stamps.finished_ns, seen_ns)))
                 continue
-            with self._lock:
-                home = self._flights.came(outcome, seen_ns)
-            if home is not None:
-                self._deliver(home)
+            self._home(partial(self._flights.came, outcome, seen_ns))
 
     def _bury(self, address: str, sending: int, *alive: int) -> None:
         if sending > self._sendings.get(address, 0):
@@ -272,7 +272,7 @@ class DaskEngine:
 
     def _home(self, decide: Callable[[], list[Outcome]]) -> None:
         with self._lock:
-            outcomes = decide()
+            outcomes = [ready for outcome in decide() for ready in self._flights.in_order(outcome)]
         for outcome in outcomes:
             self._deliver(outcome)
 

@@ -96,11 +96,14 @@ class InlineEngine:
             elif self._capture_users == 0:
                 logging.getLogger().removeHandler(self._capture)
 
-    def pump(self, timeout_s: float | None) -> None:
+    def pump(self, is_wanted: Callable[[], bool], timeout_s: float | None) -> None:
         return
 
     def stop(self, batch: int, item: int) -> bool:
         return False
+
+    def call_back(self, batch: int) -> None:
+        return  # what was sent is done
 
     def workers(self) -> Sequence[Worker]:
         return (self._worker,)

@@ -33,10 +33,12 @@ are plain `ValueError` and `TypeError`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from coeval.errors._worker_died import WorkerDied
 
 __all__ = [

@@ -8,10 +8,6 @@ alone, so that none waits behind another while a worker idles.
 
 from __future__ import annotations
 
-# A batch should be about this much work.
-# Shorter: a cluster's price for a batch (1 to 10 ms on Dask) shows. Longer: the last batches leave other workers idle.
-BATCH_NS = 100_000_000
-
 # Each batch takes at most this share of what waits per batch that the engine wants outstanding, so that the backlog of
 # a burst is spread over all workers, and later batches are smaller.
 _BACKLOG_SHARE = 2
@@ -19,25 +15,40 @@ _BACKLOG_SHARE = 2
 # Weight of the newest batch in the running mean: a function's calls may get longer as it goes on.
 _NEWEST = 0.3
 
+# So many items at once tell their duration better than what was known before.
+_ITEMS_THAT_PROVE = 64
+
+# A program that makes a new function for each call must not fill the memory.
+_FUNCTIONS_KEPT_MAX = 1024
+
 
 class Pace:
     """The measured duration of each function's calls, and what follows from it. Not thread-safe: its owner locks."""
 
-    def __init__(self, items_max: int) -> None:
+    def __init__(self, items_max: int, batch_ns: int) -> None:
         """
         Args:
             items_max: what the engine takes as one batch at most (`Capabilities.batch_items_max`).
+            batch_ns: how much work a batch should be (`Capabilities.batch_ns`).
         """
         self._items_max = items_max
+        self._batch_ns = batch_ns
         self._item_ns: dict[int, float] = {}
+
+    def item_ns(self, function: int) -> float | None:
+        """The measured duration of one call of a function; None: it never ran."""
+        return self._item_ns.get(function)
 
     def observe(self, function: int, items: int, duration_ns: int) -> None:
         """So many items of a function ran for this long, one after the other."""
-        if self._items_max == 1 or items == 0:
+        if items == 0:
             return
         item_ns = duration_ns / items
         known = self._item_ns.get(function)
-        self._item_ns[function] = item_ns if known is None else known + _NEWEST * (item_ns - known)
+        if known is None and len(self._item_ns) >= _FUNCTIONS_KEPT_MAX:
+            del self._item_ns[next(iter(self._item_ns))]
+        newest = _NEWEST if items < _ITEMS_THAT_PROVE else 1.0
+        self._item_ns[function] = item_ns if known is None else known + newest * (item_ns - known)
 
     def items(self, function: int, waiting: int, window: int) -> int:
         """
@@ -51,6 +62,6 @@ class Pace:
         item_ns = self._item_ns.get(function)
         if self._items_max == 1 or item_ns is None:
             return 1
-        worth = BATCH_NS / item_ns if item_ns > 0 else self._items_max
+        worth = self._batch_ns / item_ns if item_ns > 0 else self._items_max
         share = -(-waiting // (_BACKLOG_SHARE * window))
         return max(1, min(self._items_max, int(min(worth, self._items_max)), share))

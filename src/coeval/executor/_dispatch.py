@@ -20,34 +20,43 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import InvalidStateError
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 from coeval.clocks import Clock
 from coeval.engines import Batch, Engine, Failure, Function, Limits, Outcome, Worker
-from coeval.engines._payload import load
+from coeval.engines._engine import Packed, Payload
+from coeval.engines._payload import dump, load
 from coeval.errors import CallStopped, EngineError
 from coeval.executor._batching import Pace
-from coeval.executor._call import Call, CallFuture
+from coeval.executor._call import CallFuture, MapChunk
 from coeval.executor._failures import exception_of, unreadable_result
 from coeval.executor._logs import hand_to_logging
 from coeval.executor._statistics import Statistics
 from coeval.recording import Recorder
-from coeval.recording._rows import EventRow, ExchangeRow, FailureRow, ItemRow, OutcomeRow, SentRow
+from coeval.recording._raw_rows import event_row, exchange_row, failure_row, item_row, outcome_row, sent_row
 
 # A call whose workers end so often while they take it up fails: its arguments may be too much for any of them.
 # Fewer: somebody who kills idle workers fails calls. More: each try costs a worker's start.
 MOVES_MAX = 3
 
+# While calls wait for room, results are looked for once in so many submits.
+# Fewer: each look costs a microsecond. More: workers that are done wait for what was submitted meanwhile.
+SUBMITS_PER_LOOK = 128
 
-class _Flight(NamedTuple):
+
+class _Flight:
     """A batch that the engine has."""
 
-    batch: Batch
-    calls: Sequence[Call]
-    left: list[int]  # one cell: items that have not come home
+    __slots__ = ("batch", "calls", "chunk", "chunk_first", "item_count", "left")
+
+    def __init__(self, batch: Batch, calls: Sequence[CallFuture]) -> None:
+        self.batch = batch
+        self.calls = calls
+        self.item_count = len(batch.items)
+        self.left = self.item_count  # items that have not come home
+        # If it is items of a map: what is left of them in this flight, and which item of the batch is its first.
+        self.chunk = calls[0] if isinstance(calls[0], MapChunk) else None
+        self.chunk_first = 0
 
 
 class _Here(threading.local):
@@ -56,15 +65,13 @@ class _Here(threading.local):
     is_sending = False
 
 
-@dataclass(slots=True)
 class _Counts:
-    submitted: int = 0
-    finished: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    retried: int = 0
-    running: int = 0
-    waiting: int = 0
+    """Calls that are over or were tried again; what waits and runs is counted from where it is."""
+
+    __slots__ = ("cancelled", "failed", "finished", "retried", "submitted")
+
+    def __init__(self) -> None:
+        self.submitted = self.finished = self.failed = self.cancelled = self.retried = 0
 
 
 class Dispatch:
@@ -74,18 +81,22 @@ class Dispatch:
     Args:
         engine: not started yet; belongs to this object from now on.
         recorder: likewise.
+
+    Attributes:
+        lock: guards everything here, and the step from a waiting call to a running or a cancelled one.
     """
 
     def __init__(self, engine: Engine, recorder: Recorder, clock: Clock) -> None:
         self.engine = engine
         self.recorder = recorder
         self._clock = clock
-        self._lock = threading.Lock()
-        self._nothing_left = threading.Condition(self._lock)
-        # Calls of one list share function, options and attempt: they travel as one batch.
-        self._waiting: deque[list[Call]] = deque()
+        self.lock = threading.Lock()
+        self._nothing_left = threading.Condition(self.lock)
+        self._waiting: deque[CallFuture] = deque()
+        self._waiting_in_chunks = 0  # items beyond one for each that waits
+        self._given_up: list[CallFuture] = []  # to be told so
         self._in_flight: dict[int, _Flight] = {}
-        self._pace = Pace(engine.capabilities.batch_items_max)
+        self._pace = Pace(engine.capabilities.batch_items_max, engine.capabilities.batch_ns)
         self._counts = _Counts()
         self._here = _Here()
         self._next_call = 0
@@ -104,61 +115,89 @@ class Dispatch:
 
     # In ---------------------------------------------------------------------------------------------------------------
 
-    def number_calls(self, count: int) -> int:
+    def check_open(self) -> None:
         """
-        Reserve the numbers of the next `count` calls.
+        Refuse calls where none are taken any more.
 
         Raises:
             RuntimeError: the executor is shut down (as the standard executors say it).
         """
-        with self._lock:
-            self._check_open()
-            first, self._next_call = self._next_call, self._next_call + count
-            return first
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
 
-    def submit(self, calls: list[Call]) -> None:
+    def submit(self, call: CallFuture) -> None:
         """
-        Take calls that share function and options; they travel together.
+        Take a call.
 
         Raises:
             RuntimeError: the executor was shut down meanwhile.
         """
-        with self._lock:
-            self._check_open()
-            self._counts.submitted += len(calls)
-            self._counts.waiting += len(calls)
-            self._waiting.append(calls)
-        self._feed()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+        with self.lock:
+            if self._closed:
+                self.check_open()
+            number = call.number = self._next_call
+            self._next_call = number + call.count
+            self._counts.submitted += call.count
+            self._waiting_in_chunks += call.count - 1
+            self._waiting.append(call)
+        if len(self._in_flight) < self.engine.window():
+            self._feed()
+        elif number % SUBMITS_PER_LOOK == 0:
+            self.engine.pump(_always, 0)
 
     def fail_unsent(self, future: CallFuture, error: BaseException) -> None:
         """Resolve a call that cannot even be sent."""
-        with self._lock:
+        with self.lock:
+            self.check_open()
+            future.number = self._next_call
+            self._next_call += 1
             self._counts.submitted += 1
             self._counts.failed += 1
-        future.set_running_or_notify_cancel()
-        future.set_exception(error)
+            future.start()
+        future.fail(error)
         self._end_if_nothing_left()
+
+    def item_ns(self, function: Function) -> float | None:
+        """How long a call of a function takes, as far as is known."""
+        return self._pace.item_ns(function.number)
 
     def stop(self, future: CallFuture) -> bool:
         """End one call, whether it waits or runs."""
         if future.cancel():
             return True
-        call = future.call
-        if call is None:
-            return False
-        with self._lock:
-            batch, item = call.batch, call.item
+        with self.lock:
+            batch, item = future.batch, future.item
         return batch >= 0 and self.engine.stop(batch, item)
+
+    def give_up(self, calls: Iterable[CallFuture]) -> None:
+        """Nobody wants these any more: cancel what waits, and call back what was sent and has not begun."""
+        batches = set()
+        for call in calls:
+            if not call.cancel() and call.is_undone():
+                call.is_unwanted = True
+                batches.add(call.batch)
+        for batch in batches:
+            self.engine.call_back(batch)
+
+    def wait(self, future: CallFuture, timeout_s: float | None) -> float | None:
+        """
+        Help to bring results home until a future is resolved.
+
+        Returns:
+            What is left of the time; the future may still be to come if the engine needs no help, or time is over.
+        """
+        if timeout_s is None:
+            self.engine.pump(future.is_undone, None)
+            return None
+        deadline_ns = self._clock.raw_ns() + round(timeout_s * 1e9)
+        self.engine.pump(future.is_undone, timeout_s)
+        return max(0, deadline_ns - self._clock.raw_ns()) / 1e9
 
     # To the engine ----------------------------------------------------------------------------------------------------
 
     def _feed(self) -> None:
-        while True:
-            with self._lock:
+        while self._waiting:
+            with self.lock:
                 if self._ended or not self._waiting or len(self._in_flight) >= self.engine.window():
                     break
                 flight = self._make_flight(self._next_calls())
@@ -174,7 +213,8 @@ class Dispatch:
                 raise
             finally:
                 self._here.is_sending = was_sending
-        self._end_if_nothing_left()
+        if self._closed or not self._in_flight:
+            self._end_if_nothing_left()
 
     def _feed_after_outcome(self) -> None:
         # An engine that delivers from within `send` comes back to the loop that sent; feeding here as well would nest
@@ -182,55 +222,65 @@ class Dispatch:
         if self._waiting and not self._here.is_sending:
             self._feed()
 
-    def _next_calls(self) -> list[Call]:
+    def _next_calls(self) -> list[CallFuture]:
         """Take the calls of the next batch from the queue; called with the lock held."""
-        calls = self._waiting.popleft()
-        first = calls[0]
-        if first.attempt > 0:  # tried again: by itself
+        waiting = self._waiting
+        first = waiting.popleft()
+        calls = [first]
+        # Tried again; or many items by itself; or its result is kept, so that a killed program repeats little.
+        if first.attempt > 0 or isinstance(first, MapChunk) or first.keep is not None:
+            self._waiting_in_chunks -= first.count - 1
             return calls
-        wanted = self._pace.items(first.function.number, self._counts.waiting, self.engine.window())
-        while self._waiting and len(calls) + len(self._waiting[0]) <= wanted:
-            other = self._waiting[0][0]
-            if other.attempt > 0 or not other.travels_with(first):
+        function, options = first.function, first.options
+        assert function is not None
+        wanted = self._pace.items(function.number, len(waiting) + 1, self.engine.window())
+        while len(calls) < wanted and waiting:
+            other = waiting[0]
+            if other.function is not function or other.attempt > 0 or isinstance(other, MapChunk) or other.keep is not None:
                 break
-            calls += self._waiting.popleft()
+            if other.options is not options and not other.options.travels_with(options):
+                break
+            calls.append(waiting.popleft())
         return calls
 
-    def _make_flight(self, calls: list[Call]) -> _Flight | None:
+    def _make_flight(self, calls: list[CallFuture]) -> _Flight | None:
         # A call that is tried again is running already, for everybody outside.
+        number = self._next_batch
         sent = []
+        is_labelled = False
         for call in calls:
-            if call.attempt > 0 or call.future.set_running_or_notify_cancel():
+            if call.attempt > 0 or call.start():
+                call.batch, call.item = number, len(sent)
+                call.attempt = call.attempt or 1
+                is_labelled = is_labelled or call.options.name != ""
                 sent.append(call)
             else:
+                call.set_running_or_notify_cancel()  # tells those who wait for it
+                self._counts.cancelled += call.count
                 call.let_go()
-        self._counts.waiting -= len(calls)
-        self._counts.cancelled += len(calls) - len(sent)
         if not sent:
             return None
+        self._next_batch = number + 1
         first = sent[0]
-        number, self._next_batch = self._next_batch, self._next_batch + 1
-        for item, call in enumerate(sent):
-            call.batch, call.item = number, item
-            call.attempt = max(call.attempt, 1)
-        batch = Batch(
-            number,
-            first.attempt,
-            first.function,
-            [call.payload for call in sent],
-            [call.number for call in sent],
-            first.options.limits,
-        )
-        self._counts.running += len(sent)
-        flight = self._in_flight[number] = _Flight(batch, sent, [len(sent)])
-        labels = [call.options.name for call in sent] if any(call.options.name for call in sent) else ()
+        function = first.function
+        assert function is not None
+        items: Sequence[Payload] | Packed
+        numbers: Sequence[int]
+        if isinstance(first, MapChunk):
+            items = Packed(first.payload, first.count, first.spread, first.stride)
+            numbers = range(first.number, first.number + first.count)
+        else:
+            items, numbers = [call.payload for call in sent], tuple([call.number for call in sent])
+        batch = Batch(number, first.attempt, function, items, numbers, first.options.limits)
+        flight = self._in_flight[number] = _Flight(batch, sent)
+        labels = tuple([call.options.name for call in sent]) if is_labelled else ()
         self.recorder.append(
-            SentRow(
+            sent_row(
                 self.recorder.executor,
                 number,
                 first.attempt,
-                first.function.number,
-                batch.calls,
+                function.number,
+                numbers,
                 self._clock.raw_ns(),
                 labels,
             )
@@ -238,15 +288,14 @@ class Dispatch:
         return flight
 
     def _refused(self, flight: _Flight, error: BaseException) -> None:
-        with self._lock:
+        with self.lock:
             if self._in_flight.pop(flight.batch.id, None) is None:  # all of it came home, or it was torn down
                 return
-            self._counts.running -= flight.left[0]
-            self._counts.failed += flight.left[0]
+            self._counts.failed += flight.left
         reason = str(error) or type(error).__name__
         for call in flight.calls:
-            if call.batch == flight.batch.id and not call.future.done():
-                call.future.set_exception(EngineError(f"{call} was not run: the engine refused it: {reason}"))
+            if call.batch == flight.batch.id and call.is_undone():
+                call.fail(EngineError(f"{call} was not run: the engine refused it: {reason}"))
                 call.let_go()
 
     # Home -------------------------------------------------------------------------------------------------------------
@@ -257,38 +306,47 @@ class Dispatch:
             process = self._process_of(outcome.worker)
             self._record_events(outcome, process)
             if process >= 0 and any(outcome.stamps[:3]):
-                self.recorder.append(ExchangeRow(self.recorder.executor, process, *outcome.stamps))
+                self.recorder.append(exchange_row(self.recorder.executor, process, *outcome.stamps))
             self._feed()  # a worker more may be room for a batch more
             return
         this_thread = threading.get_ident()
-        with self._lock:
+        with self.lock:
             self._delivering.append(this_thread)
         try:
             self._bring_home(outcome)
         finally:
-            with self._lock:
+            with self.lock:
                 self._delivering.remove(this_thread)
-            self._end_if_nothing_left()
+                may_end = not self._in_flight
+            if may_end:
+                self._end_if_nothing_left()
 
     def _bring_home(self, outcome: Outcome) -> None:
-        with self._lock:
+        with self.lock:
             flight = self._in_flight.get(outcome.batch)
             if flight is None:  # ended meanwhile: its futures are resolved
                 return
-            calls = flight.calls[outcome.first : outcome.first + outcome.item_count]
-            flight.left[0] -= outcome.item_count
-            if flight.left[0] == 0:
+            chunk = flight.chunk
+            calls = [chunk] if chunk else flight.calls[outcome.first : outcome.first + outcome.item_count]
+            flight.left -= outcome.item_count
+            if flight.left == 0:
                 del self._in_flight[outcome.batch]
-            self._counts.running -= outcome.item_count
             if outcome.failure is None:
                 duration_ns = outcome.stamps.finished_ns - outcome.stamps.started_ns
                 self._pace.observe(flight.batch.function.number, outcome.item_count, duration_ns)
-            outcome = _checked_move(outcome, flight)
-            again = self._again(flight, calls, outcome.failure)
+                again = False
+            else:
+                outcome = _checked_move(outcome, flight)
+                again = chunk is None and self._again(outcome.failure, calls)
         try:
+            if chunk is not None and outcome.failure is not None:
+                again = self._cut_chunk(flight, chunk, outcome)
             process = self._process_of(outcome.worker)
             self._record(outcome, process, calls, flight.batch, final=not again)
-            self._record_events(outcome, process)
+            if outcome.events:
+                self._record_events(outcome, process)
+            if self._given_up:
+                self._let_given_up_go()
             if again:
                 self._feed_after_outcome()
             else:
@@ -296,14 +354,13 @@ class Dispatch:
         except BaseException as error:
             # Our own broken invariant, or what a callback may not raise. Nobody shall wait for ever because of it.
             for call in calls:
-                if call.batch == flight.batch.id and not call.future.done():
-                    call.future.set_exception(EngineError(f"the outcome of {call} was lost to {error!r}"))
+                if call.batch == flight.batch.id and call.is_undone():
+                    call.fail(EngineError(f"the outcome of {call} was lost to {error!r}"))
             raise
 
-    def _again(self, flight: _Flight, calls: Sequence[Call], failure: Failure | None) -> bool:
+    def _again(self, failure: Failure | None, calls: Sequence[CallFuture]) -> bool:
         """Put calls back that are to run (again); called with the lock held."""
-        if failure is None:
-            return False
+        assert failure is not None
         moved = failure.kind == "moved"
         if not moved and not all(call.options.retry.tries_again(failure, call.attempt) for call in calls):
             return False
@@ -313,59 +370,129 @@ class Dispatch:
                 call.attempt += 1
         for call in calls:
             call.batch = call.item = -1
-        self._counts.waiting += len(calls)
-        self._waiting.appendleft(list(calls))
+        if moved and any(call.is_unwanted for call in calls):
+            self._given_up += [call for call in calls if call.is_unwanted]
+            calls = [call for call in calls if not call.is_unwanted]
+        self._waiting.extendleft(reversed(calls))
         return True
 
-    def _feed_then_resolve(self, outcome: Outcome, batch: Batch, calls: Sequence[Call]) -> None:
+    def _cut_chunk(self, flight: _Flight, chunk: MapChunk, outcome: Outcome) -> bool:
+        """
+        Part items of a map from the others of their chunk: one that failed ends its chunk, and what was moved runs
+        again.
+
+        Returns:
+            Whether they run again (or are given up).
+        """
+        assert outcome.failure is not None
+        first = outcome.first - flight.chunk_first
+        is_moved = outcome.failure.kind == "moved"
+        part = chunk.cut(first) if first and is_moved else chunk
+        end = outcome.item_count if part is not chunk else first + outcome.item_count
+        if end < part.count:
+            flight.chunk = part.cut(end)
+            flight.chunk_first = outcome.first + outcome.item_count
+        if not is_moved:
+            return False
+        part.payload, part.stride = dump(part.items), 1  # one of them may have ended its worker
+        with self.lock:
+            part.batch = part.item = -1
+            if part.is_unwanted:
+                self._given_up.append(part)
+            else:
+                self._waiting_in_chunks += part.count - 1
+                self._waiting.appendleft(part)
+        if part is not chunk:
+            chunk.finish_if_all_is_home()
+        return True
+
+    def _let_given_up_go(self) -> None:
+        """What nobody wanted any more came back without having begun."""
+        with self.lock:
+            given_up, self._given_up = self._given_up, []
+            self._counts.cancelled += sum(call.count for call in given_up)
+        for call in given_up:
+            call.give_up()
+
+    def _feed_then_resolve(self, outcome: Outcome, batch: Batch, calls: Sequence[CallFuture]) -> None:
         # First new work for the worker that became free, then what may take long here: rebuilding results.
-        with self._lock:
-            self._counts.finished += outcome.item_count if outcome.failure is None else 0
-            self._counts.failed += outcome.item_count if outcome.failure is not None else 0
+        with self.lock:
+            if outcome.failure is None:
+                self._counts.finished += outcome.item_count
+            else:
+                self._counts.failed += outcome.item_count
         try:
             self._feed_after_outcome()
         finally:
             self._resolve(outcome, batch, calls)
 
-    def _resolve(self, outcome: Outcome, batch: Batch, calls: Sequence[Call]) -> None:
+    def _resolve(self, outcome: Outcome, batch: Batch, calls: Sequence[CallFuture]) -> None:
+        if isinstance(calls[0], MapChunk):
+            self._resolve_chunk(outcome, batch, calls[0])
+            return
+        if outcome.failure is not None:
+            for call in calls:
+                call.fail(self._exception(call, outcome.failure, outcome.worker, batch.limits))
+                call.batch = call.item = -1
+                call.let_go()
+            return
         failed = 0
-        for position, call in enumerate(calls):
-            if outcome.failure is None:
-                failed += not self._resolve_value(call, outcome.values[position], outcome)
+        for call, payload in zip(calls, outcome.values, strict=True):
+            try:
+                value = load(payload)
+            except BaseException as error:
+                failed += 1
+                self._unreadable(call, call.item, outcome, error)
             else:
-                call.future.set_exception(self._exception(call, outcome.failure, outcome.worker, batch.limits))
+                if call.keep is not None:
+                    self._keep(call, payload)
+                call.finish(value)
             call.batch = call.item = -1
             call.let_go()
         if failed:
-            with self._lock:
+            with self.lock:
                 self._counts.finished -= failed
                 self._counts.failed += failed
 
-    def _resolve_value(self, call: Call, payload: bytes, outcome: Outcome) -> bool:
-        try:
-            value = load(payload)
-        except BaseException as error:
-            made = unreadable_result(
-                error,
-                function=call.function.name,
-                arguments=call.arguments(values=True),
-                attempt=call.attempt,
-                worker=outcome.worker,
-            )
-            self._record_failure(
-                call, outcome.batch, call.item, "result", type(error).__qualname__, str(error), final=True
-            )
-            call.future.set_exception(made)
-            return False
-        if call.keep is not None:
+    def _resolve_chunk(self, outcome: Outcome, batch: Batch, chunk: MapChunk) -> None:
+        if chunk.error is not None:
+            return  # whoever takes its values stops at the item that failed
+        if outcome.failure is not None:
+            chunk.error = self._exception(chunk, outcome.failure, outcome.worker, batch.limits)
+        else:
             try:
-                call.keep(payload)
-            except Exception:  # as a full disk's warning where warnings are errors
-                logging.getLogger("coeval.executor").exception("the result of %s is not kept", call)
-        call.future.set_result(value)
-        return True
+                chunk.values += load(outcome.values[0])
+            except BaseException as error:
+                self._unreadable(chunk, 0, outcome, error)
+                with self.lock:
+                    self._counts.finished -= outcome.item_count
+                    self._counts.failed += outcome.item_count
+        chunk.finish_if_all_is_home()
 
-    def _exception(self, call: Call, failure: Failure, worker: Worker | None, limits: Limits) -> BaseException:
+    def _unreadable(self, call: CallFuture, item: int, outcome: Outcome, error: BaseException) -> None:
+        assert call.function is not None
+        made = unreadable_result(
+            error,
+            function=call.function.name,
+            arguments=call.arguments(values=True),
+            attempt=call.attempt,
+            worker=outcome.worker,
+        )
+        self._record_failure(call, outcome.batch, item, "result", type(error).__qualname__, str(error), final=True)
+        if isinstance(call, MapChunk):
+            call.error = made
+        else:
+            call.fail(made)
+
+    def _keep(self, call: CallFuture, payload: Payload) -> None:
+        assert call.keep is not None
+        try:
+            call.keep(payload)
+        except Exception:  # as a full disk's warning where warnings are errors
+            logging.getLogger("coeval.executor").exception("the result of %s is not kept", call)
+
+    def _exception(self, call: CallFuture, failure: Failure, worker: Worker | None, limits: Limits) -> BaseException:
+        assert call.function is not None
         return exception_of(
             failure,
             function=call.function.name,
@@ -381,10 +508,10 @@ class Dispatch:
         """Write down a function that is new in this executor."""
         from hashlib import sha256
 
-        from coeval.recording._rows import FunctionRow
+        from coeval.recording._raw_rows import function_row
 
         digest = sha256(function.body).hexdigest()
-        self.recorder.append(FunctionRow(self.recorder.executor, function.number, function.name, digest))
+        self.recorder.append(function_row(self.recorder.executor, function.number, function.name, digest))
 
     def _process_of(self, worker: Worker | None) -> int:
         if worker is None:
@@ -393,14 +520,16 @@ class Dispatch:
             worker.number, role="worker", host=worker.host, pid=worker.pid, clock=worker.clock, python=worker.python
         )
 
-    def _record(self, outcome: Outcome, process: int, calls: Sequence[Call], batch: Batch, *, final: bool) -> None:
+    def _record(
+        self, outcome: Outcome, process: int, calls: Sequence[CallFuture], batch: Batch, *, final: bool
+    ) -> None:
         executor, failure = self.recorder.executor, outcome.failure
         kind = failure.kind if failure is not None else "ok"
         self.recorder.append(
-            OutcomeRow(executor, batch.id, outcome.first, outcome.item_count, kind, process, *outcome.stamps)
+            outcome_row(executor, batch.id, outcome.first, outcome.item_count, kind, process, *outcome.stamps)
         )
         for item in outcome.item_stamps:
-            self.recorder.append(ItemRow(executor, batch.id, *item))
+            self.recorder.append(item_row(executor, batch.id, *item))
         if failure is not None and failure.kind != "moved":
             for position, call in enumerate(calls):
                 self._record_failure(
@@ -415,10 +544,10 @@ class Dispatch:
         self.recorder.snapshot_if_due()
 
     def _record_failure(
-        self, call: Call, batch: int, item: int, kind: str, type_name: str, message: str, *, final: bool
+        self, call: CallFuture, batch: int, item: int, kind: str, type_name: str, message: str, *, final: bool
     ) -> None:
         self.recorder.append(
-            FailureRow(
+            failure_row(
                 self.recorder.executor, batch, item, kind, type_name, message, call.arguments(values=False), final
             )
         )
@@ -430,7 +559,7 @@ class Dispatch:
                 self.recorder.note_clock(process, event)
                 continue
             self.recorder.append(
-                EventRow(
+                event_row(
                     process,
                     executor,
                     outcome.batch,
@@ -449,30 +578,39 @@ class Dispatch:
 
     def statistics(self) -> Statistics:
         """Count."""
-        with self._lock:
+        with self.lock:
             c = self._counts
-            counts = (c.submitted, c.waiting, c.running, c.finished, c.failed, c.cancelled, c.retried)
+            waiting = len(self._waiting) + self._waiting_in_chunks
+            running = c.submitted - waiting - c.finished - c.failed - c.cancelled
+            counts = (c.submitted, waiting, running, c.finished, c.failed, c.cancelled, c.retried)
         return Statistics(*counts, workers=0 if self._ended else len(self.engine.workers()))
 
     def shutdown(self, *, wait: bool, cancel: bool) -> None:
         """Take no more calls; end the engine when nothing is left. `cancel`: what still waits is cancelled."""
-        with self._lock:
+        with self.lock:
             self._closed = True
-            waiting = [call for calls in self._waiting for call in calls] if cancel else []
+            waiting = list(self._waiting) if cancel else []
         for call in waiting:
-            call.future.cancel()
+            call.cancel()
         # Cancelled calls leave the queue as it is fed.
         self._feed_cancelled()
         # A future's callback that shuts its own executor down would wait for itself.
         if wait and threading.get_ident() not in self._delivering:
-            with self._lock:
-                while self._in_flight or self._waiting or self._delivering:
-                    self._nothing_left.wait()
+            self._wait_until_nothing_is_left()
             self._end()
             self._ended_event.wait()
             self.engine.close()  # the engine's own thread may have ended it, and could not wait for itself
         else:
             self._end_if_nothing_left()
+
+    def _wait_until_nothing_is_left(self) -> None:
+        self.engine.pump(self._is_something_left, None)
+        with self.lock:
+            while self._in_flight or self._waiting or self._delivering:
+                self._nothing_left.wait()
+
+    def _is_something_left(self) -> bool:
+        return bool(self._in_flight or self._waiting)
 
     def leave(self) -> None:
         """
@@ -486,9 +624,10 @@ class Dispatch:
     def abort(self) -> None:
         """End everything now: what waits is cancelled, what runs is ended and fails as stopped."""
         this_thread = threading.get_ident()
-        with self._lock:
+        with self.lock:
             self._closed = True
-            waiting, self._waiting = [call for calls in self._waiting for call in calls], deque()
+            waiting, self._waiting = list(self._waiting), deque()
+            self._waiting_in_chunks = 0
             flights, self._in_flight = list(self._in_flight.values()), {}
             already_ended, self._ended = self._ended, True
             is_from_callback = this_thread in self._delivering
@@ -500,7 +639,7 @@ class Dispatch:
             finally:  # also where Ctrl-C comes again
                 self._give_up(flights, waiting)
         finally:
-            with self._lock:
+            with self.lock:
                 self._delivering.remove(this_thread)
                 self._nothing_left.notify_all()
             if not already_ended:
@@ -508,48 +647,43 @@ class Dispatch:
             if not is_from_callback:
                 self._ended_event.wait()
 
-    def _give_up(self, flights: Sequence[_Flight], waiting: Sequence[Call]) -> None:
+    def _give_up(self, flights: Sequence[_Flight], waiting: Sequence[CallFuture]) -> None:
         stopped = 0
         for call, is_here in [
             *((call, call.batch == flight.batch.id) for flight in flights for call in flight.calls),
             *((call, True) for call in waiting),
         ]:
-            if not is_here or (call.future.done() and not call.future.cancelled()):
+            if not is_here or (call.done() and not call.cancelled()):
                 continue
             if call.attempt == 0:
-                call.future.cancel()
-                call.future.set_running_or_notify_cancel()  # tells those who wait for it
+                call.cancel()
+                call.set_running_or_notify_cancel()  # tells those who wait for it
             else:  # also one that is tried again: it was running for everybody outside
-                stopped += 1
-                with contextlib.suppress(InvalidStateError):  # its outcome came home in this moment
-                    call.future.set_exception(CallStopped(f"{call} was stopped: its executor was torn down."))
+                stopped += call.count - (len(call.values) if isinstance(call, MapChunk) else 0)
+                if call.is_undone():  # else its outcome came home in this moment
+                    call.fail(CallStopped(f"{call} was stopped: its executor was torn down."))
             call.let_go()
-        with self._lock:
+        with self.lock:
             c = self._counts
             c.failed += stopped
             c.cancelled = c.submitted - c.finished - c.failed
-            c.waiting = c.running = 0
 
     def _feed_cancelled(self) -> None:
         """Take cancelled calls out of the queue, also where the window has no room."""
-        with self._lock:
-            kept: deque[list[Call]] = deque()
-            for calls in self._waiting:
-                alive = []
-                for call in calls:
-                    if call.attempt > 0 or not call.future.cancelled():
-                        alive.append(call)
-                        continue
-                    call.future.set_running_or_notify_cancel()
-                    call.let_go()
-                    self._counts.waiting -= 1
-                    self._counts.cancelled += 1
-                if alive:
-                    kept.append(alive)
+        with self.lock:
+            kept: deque[CallFuture] = deque()
+            for call in self._waiting:
+                if call.attempt > 0 or not call.cancelled():
+                    kept.append(call)
+                    continue
+                call.set_running_or_notify_cancel()
+                call.let_go()
+                self._counts.cancelled += call.count
+                self._waiting_in_chunks -= call.count - 1
             self._waiting = kept
 
     def _end_if_nothing_left(self) -> None:
-        with self._lock:
+        with self.lock:
             if self._in_flight or self._waiting or self._delivering:
                 return
             self._nothing_left.notify_all()
@@ -558,7 +692,7 @@ class Dispatch:
         self._end()
 
     def _end(self) -> None:
-        with self._lock:
+        with self.lock:
             if self._ended:
                 return
             self._ended = True
@@ -577,8 +711,8 @@ class Dispatch:
 
     def forget_in_forked_child(self) -> None:
         """The workers, and the threads that hold locks or bring outcomes, are the parent's: here nothing is left."""
-        self._lock = threading.Lock()
-        self._nothing_left = threading.Condition(self._lock)
+        self.lock = threading.Lock()
+        self._nothing_left = threading.Condition(self.lock)
         self._waiting.clear()
         self._in_flight.clear()
         self._delivering.clear()
@@ -587,10 +721,14 @@ class Dispatch:
         self._ended_event.set()
 
 
+def _always() -> bool:
+    return True
+
+
 def _checked_move(outcome: Outcome, flight: _Flight) -> Outcome:
     """A batch that was moved whole, time after time, because its worker ended (not: was sent away) is to blame."""
     failure = outcome.failure
-    if failure is None or failure.kind != "moved" or not failure.message or outcome.item_count < len(flight.calls):
+    if failure is None or failure.kind != "moved" or not failure.message or outcome.item_count < flight.item_count:
         return outcome
     moves = [call.moves + 1 for call in flight.calls]
     for call, count in zip(flight.calls, moves, strict=True):

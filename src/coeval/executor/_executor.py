@@ -17,6 +17,7 @@ from coeval.errors import UnsupportedByEngine
 from coeval.executor._call import CallFuture, CallOptions
 from coeval.executor._dispatch import Dispatch
 from coeval.executor._map import bounded_map, check_map_arguments, items_ahead, zipped
+from coeval.executor._packed_map import packed_map
 from coeval.executor._resume import KeptCalls, begin_or_resume
 from coeval.executor._retry import Retry
 from coeval.executor._statistics import Statistics
@@ -93,14 +94,14 @@ class Executor(StandardExecutor):
         Raises:
             RuntimeError: the executor is shut down.
         """
-        return self._submission.submit(self._submission.prepare(fn), [(args, kwargs)], self._options)[0]
+        return self._submission.call(fn, args, kwargs, self._options)
 
     def map(
         self,
         fn: Callable[..., T],
         *iterables: Iterable[Any],
         timeout: float | None = None,
-        chunksize: int = 1,
+        chunksize: int | None = None,
         buffersize: int | None = None,
         run: str | os.PathLike[str] | None = None,
         resume: bool = False,
@@ -115,8 +116,8 @@ class Executor(StandardExecutor):
 
         Args:
             timeout: seconds from now; a result that is not there by then raises `TimeoutError`.
-            chunksize: so many calls travel together; more pays for short calls.
-            buffersize: submit at most so many items ahead; None: 4 for each worker and at least 32, times `chunksize`.
+            chunksize: so many items travel together; None: as many as proved to be some milliseconds of work.
+            buffersize: submit at most so many items ahead; None: 4 for each worker and at least 32, or some chunks.
             run: a folder in which each result is kept, as a pickle, before it is given.
             resume: `run` may hold results of a run that died; finished items are not run again.
             trust_changes: resume although the function's source or an input changed since.
@@ -126,8 +127,22 @@ class Executor(StandardExecutor):
             CannotResume: what is there are results of another function, of other source, or (as it is reached) for
                 another input.
         """
-        check_map_arguments(chunksize, buffersize)
-        ahead = buffersize or items_ahead(self._dispatch.engine.window(), chunksize)
+        check_map_arguments(1 if chunksize is None else chunksize, buffersize)
+        engine = self._dispatch.engine
+        is_packed = buffersize is None and engine.capabilities.batch_items_max > 1 and self._options.is_plain()
+        if is_packed and run is None and chunksize != 1 and iterables:
+            return packed_map(
+                self._submission,
+                self._submission.prepare(fn),
+                iterables,
+                self._options,
+                chunksize=chunksize,
+                window=engine.window,
+                timeout_s=timeout,
+                clock=self._clock,
+            )
+        chunksize = chunksize or 1
+        ahead = buffersize or items_ahead(engine.window(), chunksize)
         if run is not None:
             return self._resumable_map(fn, zipped(iterables), run, resume, trust_changes, ahead, timeout)
         if resume or trust_changes:
@@ -139,6 +154,7 @@ class Executor(StandardExecutor):
             ahead=ahead,
             timeout_s=timeout,
             clock=self._clock,
+            give_up=self._submission.give_up,
         )
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -263,7 +279,7 @@ class Executor(StandardExecutor):
 
     def _chunk_submitter(self, fn: Callable[..., Any]) -> Callable[[list[tuple[Any, ...]]], list[Future[Any]]]:
         prepared = self._submission.prepare(fn)  # once: a map calls the function as it is now
-        return lambda chunk: self._submission.submit(prepared, [(args, {}) for args in chunk], self._options)
+        return lambda chunk: [self._submission.submit(prepared, args, {}, self._options) for args in chunk]
 
     def keeping(self, fn: Callable[..., Any], folder: RunFolder, *, trust_changes: bool = False) -> KeptCalls:
         """
@@ -294,6 +310,7 @@ class Executor(StandardExecutor):
             ahead=ahead,
             timeout_s=timeout,
             clock=self._clock,
+            give_up=self._submission.give_up,
             on_end=kept.close,
         )
 

@@ -31,6 +31,13 @@ class Functions:
         self._body_bytes = 0
         self._count = 0
 
+    def find_named(self, function: Callable[..., Any]) -> Function | None:
+        """A function that workers import by its name and that was numbered before; safe without a lock."""
+        try:
+            return self._named.get(function)
+        except TypeError:  # a callable object that cannot be hashed
+            return None
+
     def find(self, function: Callable[..., Any]) -> tuple[Function, bool]:
         """
         Number a function.
@@ -41,10 +48,7 @@ class Functions:
         Raises:
             Exception: what pickling it raised.
         """
-        try:
-            known = self._named.get(function)
-        except TypeError:  # a callable object that cannot be hashed
-            known = None
+        known = self.find_named(function)
         if known is not None:
             return known, False
         body = dump(function)

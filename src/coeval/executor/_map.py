@@ -33,13 +33,14 @@ def bounded_map(
     ahead: int,
     timeout_s: float | None,
     clock: Clock,
+    give_up: Callable[[Iterable[Future[Any]]], object] = lambda futures: [future.cancel() for future in futures],
     on_end: Callable[[], object] = lambda: None,
 ) -> Iterator[Any]:
     """
     Yield results in order, with at most `ahead` items submitted and not yet yielded.
 
     The first items are submitted now, not at the first `next`, as `Executor.map` does. However the iterator ends, what
-    has not started is cancelled and `on_end` called.
+    has not started is cancelled (by `give_up`) and `on_end` called.
     """
     deadline_ns = None if timeout_s is None else clock.raw_ns() + round(timeout_s * 1e9)
     pending: deque[Future[Any]] = deque()
@@ -63,8 +64,7 @@ def bounded_map(
                 yield _result(pending.popleft(), deadline_ns, clock)
                 top_up()
         finally:
-            for future in pending:
-                future.cancel()
+            give_up(pending)
             on_end()
 
     begun = results()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -64,18 +63,17 @@ class KeptCalls:
         Raises:
             CannotResume: the item was finished with other input.
         """
-        options = replace(self._options, name=name) if name else self._options
+        options = self._options.named(name) if name else self._options
         try:
             given = dump(args)
         except Exception:  # it cannot be sent either, and nothing of it can have been kept
-            return self._submission.submit(self._prepared, [(args, {})], options)[0]
+            return self._submission.submit(self._prepared, args, {}, options)
         kept = self._ledger.find(index, given)
         if kept is not None and (done := _done(kept)) is not None:
             return done
-        [future] = self._submission.submit(
-            self._prepared, [(args, {})], options, keep=lambda result: self._ledger.keep(index, given, result)
+        return self._submission.submit(
+            self._prepared, args, {}, options, keep=lambda result: self._ledger.keep(index, given, result)
         )
-        return future
 
     def close(self) -> None:
         """Write the ledger through to the disk."""

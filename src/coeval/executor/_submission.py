@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any
 
-from coeval.engines import Function
 from coeval.engines._payload import dump
-from coeval.errors import CallNotSendable
-from coeval.executor._call import Call, CallFuture, CallOptions
-from coeval.executor._dispatch import Dispatch
-from coeval.executor._functions import Functions, find_unsendable, function_name
-from coeval.executor._summary import summarize
+from coeval.executor._call import CallFuture, MapChunk
+from coeval.executor._functions import Functions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Future
+    from typing import Any
+
+    from coeval.engines import Function
+    from coeval.engines._engine import Payload
+    from coeval.executor._call import CallOptions
+    from coeval.executor._dispatch import Dispatch
 
 
-@dataclass(frozen=True, slots=True)
 class Prepared:
     """A function as its caller has it, and as it travels, or why it cannot."""
 
-    function: Callable[..., Any]
-    travelling: Function | Exception
+    __slots__ = ("function", "travelling")
+
+    def __init__(self, function: Callable[..., Any], travelling: Function | Exception) -> None:
+        self.function, self.travelling = function, travelling
 
 
 class Submission:
@@ -36,54 +40,111 @@ class Submission:
     def prepare(self, function: Callable[..., Any]) -> Prepared:
         """Make a function ready to travel, as it is now."""
         try:
-            with self._lock:
-                travelling, is_new = self._functions.find(function)
+            return Prepared(function, self._find(function))
         except Exception as error:
             return Prepared(function, error)
+
+    def _find(self, function: Callable[..., Any]) -> Function:
+        known = self._functions.find_named(function)
+        if known is not None:
+            return known
+        with self._lock:
+            travelling, is_new = self._functions.find(function)
         if is_new:
             self._dispatch.note_function(travelling)
-        return Prepared(function, travelling)
+        return travelling
 
-    def submit(
-        self,
-        prepared: Prepared,
-        arguments: Sequence[tuple[tuple[Any, ...], dict[str, Any]]],
-        options: CallOptions,
-        *,
-        keep: Callable[[bytes], object] | None = None,
-    ) -> list[Future[Any]]:
+    def call(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: CallOptions
+    ) -> CallFuture:
         """
-        Submit calls that travel together, one for each `(args, kwargs)`; their futures in the same order.
-
-        Args:
-            keep: takes each result's pickle before its future is done.
+        Submit one call of a function as it is now.
 
         Raises:
             RuntimeError: the executor is shut down.
         """
-        first = self._dispatch.number_calls(len(arguments))
+        dispatch = self._dispatch
+        dispatch.check_open()
+        try:
+            call = CallFuture(self._find(function), args, kwargs, dump((args, kwargs)), options, dispatch)
+        except Exception as error:
+            return self._unsendable(function, args, kwargs, error)
+        dispatch.submit(call)
+        return call
+
+    def submit(
+        self,
+        prepared: Prepared,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: CallOptions,
+        *,
+        keep: Callable[[bytes], object] | None = None,
+    ) -> CallFuture:
+        """
+        Submit one call of a function as it was.
+
+        Args:
+            keep: takes the result's pickle before the future is done.
+
+        Raises:
+            RuntimeError: the executor is shut down.
+        """
+        dispatch, function = self._dispatch, prepared.travelling
+        dispatch.check_open()
+        try:
+            if isinstance(function, Exception):
+                raise function
+            payload: Payload = dump((args, kwargs))
+        except Exception as error:
+            return self._unsendable(prepared.function, args, kwargs, error)
+        call = CallFuture(function, args, kwargs, payload, options, dispatch)
+        if keep is not None:
+            call.keep = keep
+        dispatch.submit(call)
+        return call
+
+    def submit_chunk(
+        self, prepared: Prepared, items: Sequence[Any], options: CallOptions, *, spread: bool, stride: int
+    ) -> MapChunk | None:
+        """
+        Submit successive items of a map as one call; None: not all of them can travel.
+
+        Args:
+            items: a list, or a range.
+            spread, stride: see `engines.Packed`.
+
+        Raises:
+            RuntimeError: the executor is shut down.
+        """
+        self._dispatch.check_open()
         function = prepared.travelling
-        futures: list[Future[Any]] = []
-        calls: list[Call] = []
-        for number, (args, kwargs) in enumerate(arguments, first):
-            try:
-                if isinstance(function, Exception):
-                    raise function
-                payload = dump((args, kwargs))
-            except Exception as error:
-                futures.append(self._unsendable(prepared.function, args, kwargs, error))
-                continue
-            call = Call(number, function, args, kwargs, payload, options, keep=keep)
-            call.future.call, call.future.home = call, self._dispatch
-            calls.append(call)
-            futures.append(call.future)
-        if calls:
-            self._dispatch.submit(calls)
-        return futures
+        if isinstance(function, Exception):
+            return None
+        try:
+            payload: Payload = dump(items)
+        except Exception:
+            return None
+        chunk = MapChunk(function, items, payload, options, self._dispatch, spread=spread, stride=stride)
+        self._dispatch.submit(chunk)
+        return chunk
+
+    def give_up(self, calls: Iterable[Future[Any]]) -> None:
+        """Nobody wants these any more: cancel what waits, and call back what was sent and has not begun."""
+        self._dispatch.give_up([call for call in calls if isinstance(call, CallFuture)])
+
+    def item_ns(self, prepared: Prepared) -> float | None:
+        """How long a call of a function takes, as far as is known."""
+        function = prepared.travelling
+        return None if isinstance(function, Exception) else self._dispatch.item_ns(function)
 
     def _unsendable(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
-    ) -> Future[Any]:
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception
+    ) -> CallFuture:
+        from coeval.errors import CallNotSendable
+        from coeval.executor._functions import find_unsendable, function_name
+        from coeval.executor._summary import summarize
+
         name, arguments = function_name(function), summarize(args, kwargs, values=True)
         part = find_unsendable(function, args, kwargs)
         made = CallNotSendable(
@@ -93,6 +154,6 @@ class Submission:
             arguments=arguments,
         )
         made.__cause__ = error
-        future = CallFuture()
+        future = CallFuture(home=self._dispatch)
         self._dispatch.fail_unsent(future, made)
         return future

@@ -1,24 +1,25 @@
 """Writing down: events inside calls, the recorder of an executor, and the run folder on disk."""
 
-from typing import TYPE_CHECKING, Any
-
 from coeval.recording._capture import (
     Attempt,
-    LogCapture,
     add_recorder,
     attempt,
     clock_event,
     mark,
     remove_recorder,
     running_call,
-    span,
 )
 from coeval.recording._event import Event, EventKind, Fields, JsonScalar, plain_field
 
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
+    from coeval.recording._ambient import ambient_run, set_ambient_run
     from coeval.recording._ledger import Ledger, Work
+    from coeval.recording._log_capture import LogCapture
     from coeval.recording._recorder import Recorder
-    from coeval.recording._run_folder import RunFolder, ambient_run, set_ambient_run
+    from coeval.recording._run_folder import RunFolder
+    from coeval.recording._span import span
     from coeval.recording._tables import Recording
 
 __all__ = [
@@ -45,17 +46,25 @@ __all__ = [
     "remove_recorder",
 ]
 
+_HOMES = {
+    "_ambient": ("ambient_run", "set_ambient_run"),
+    "_ledger": ("Ledger", "Work"),
+    "_log_capture": ("LogCapture",),
+    "_recorder": ("Recorder",),
+    "_run_folder": ("RunFolder",),
+    "_span": ("span",),
+    "_tables": ("Recording",),
+}
 
-def __getattr__(name: str) -> Any:
-    # A worker imports this package to make events; the part that keeps and reads recordings stays off its path.
-    if name == "Recorder":
-        from coeval.recording import _recorder as home
-    elif name in ("RunFolder", "ambient_run", "set_ambient_run"):
-        from coeval.recording import _run_folder as home  # type: ignore[no-redef]
-    elif name in ("Ledger", "Work"):
-        from coeval.recording import _ledger as home  # type: ignore[no-redef]
-    elif name == "Recording":
-        from coeval.recording import _tables as home  # type: ignore[no-redef]
-    else:
+# A worker imports this package to make events; the parts that keep and read recordings stay off its path. Hidden from
+# type checkers, which would otherwise take every misspelt name for one of these.
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        for home, names in _HOMES.items():
+            if name in names:
+                from importlib import import_module
+
+                value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+                return value
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(home, name)

@@ -8,14 +8,18 @@ is ever corrected.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import isfinite
-from typing import Literal, NamedTuple, TypeAlias
+from coeval.clocks._named_tuple import NamedTuple
 
-EventKind = Literal["mark", "span", "log", "clock"]
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal, TypeAlias
 
 JsonScalar: TypeAlias = str | int | float | bool | None
-Fields: TypeAlias = Mapping[str, JsonScalar]
+# Texts at run time: workers do without `typing`.
+EventKind: TypeAlias = "Literal['mark', 'span', 'log', 'clock']"
+Fields: TypeAlias = "Mapping[str, JsonScalar]"
 
 # Longest text that one field of an event keeps. A log line is longer than this only by accident (a whole array
 # printed), and an accident must not fill the recording.
@@ -49,7 +53,7 @@ def plain_field(value: object) -> JsonScalar:
     # Exact types: a subclass (numpy.float64 is a float) may carry a repr or an encoding of its own.
     if value is None or type(value) in (bool, int):
         return value  # type: ignore[return-value]  # the line above is the narrowing
-    if type(value) is float and isfinite(value):  # JSON has no word for the others
+    if type(value) is float and value - value == 0:  # finite: JSON has no word for the others
         return value
     try:
         text = str(value) if isinstance(value, str) else repr(value)

@@ -2,8 +2,9 @@
 The recorder of one executor: it numbers processes, keeps the newest rows in memory, and hands every row to the run
 folder if there is one.
 
-An append is on the path of every call, so it is two list operations under a lock. What costs more (reading the host's
-synchronisation, JSON, the disk) is done elsewhere: in `recording()`, or by the spool's own thread.
+An append is on the path of every call. What costs more (reading the host's synchronisation, JSON, the disk) is done
+elsewhere: in `recording()`, or by the spool's own thread. Without a run folder nothing of what writes or reads one is
+imported.
 """
 
 from __future__ import annotations
@@ -12,32 +13,31 @@ import itertools
 import os
 import threading
 import weakref
-from collections import deque
 
-from coeval.clocks import SYSTEM_CLOCK, Clock
+from coeval.clocks import SYSTEM_CLOCK
 from coeval.recording._capture import add_recorder, remove_recorder
-from coeval.recording._event import Event
-from coeval.recording._rows import (
-    ClockRow,
-    EndRow,
-    ExecutorRow,
-    FunctionRow,
-    GapRow,
-    HostRow,
-    ProcessRow,
-    Row,
-)
-from coeval.recording._run_folder import RunFolder, clock_row, driver_event_row, driver_process_row, host_row
-from coeval.recording._tables import Recording
+from coeval.recording._driver import driver_clock_row, driver_event_row, driver_host_row, driver_process_row
+from coeval.recording._memory import RowMemory
+from coeval.recording._raw_rows import clock_row, end_row, executor_row, process_row, typed_row
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from coeval.clocks import Clock
+    from coeval.recording._event import Event
+    from coeval.recording._raw_rows import RawRow
+    from coeval.recording._rows import Row
+    from coeval.recording._run_folder import RunFolder
+    from coeval.recording._spool import SpoolWriter
+    from coeval.recording._tables import Recording
 
 # The driver's clocks are read this often while outcomes come. A wall-clock step is dated to within this time.
 CLOCK_EVERY_NS = 5_000_000_000
 
 # Rows kept in memory. A call has two or three of some 200 bytes, so this is the last 70 000 calls and about 50 MB.
 ROWS_MAX = 200_000
-
-# Without these the other rows cannot be read; they are few and stay.
-_LASTING = frozenset((ProcessRow, HostRow, ExecutorRow, FunctionRow))
 
 
 class Recorder:
@@ -48,26 +48,23 @@ class Recorder:
         engine: the engine's name.
         folder: also write every row there; None: memory only.
         clock: what the driver stamps with.
-        rows_max: so many of the newest rows are kept in memory. Of older ones those stay that introduce processes,
-            hosts, executors and functions, and each process's first clock reading; the rest is counted in a `GapRow`.
+        rows_max: how many rows are kept in memory, see `RowMemory`.
 
     Attributes:
         executor: this executor's number in its recording.
+        append: keeps a row, in memory and in the run folder. In memory about 0.1 microseconds; with a folder about one,
+            and it waits only where the disk is far behind.
     """
+
+    append: Callable[[Row | RawRow], None]
 
     def __init__(
         self, *, engine: str, folder: RunFolder | None, clock: Clock = SYSTEM_CLOCK, rows_max: int = ROWS_MAX
     ) -> None:
-        if rows_max < 1:
-            raise ValueError(f"rows_max is {rows_max}; expected at least 1")
         self._clock = clock
         self._folder = folder
-        self._spool = None if folder is None else folder.spool(clock)
-        self._rows_max = rows_max
-        self._rows: deque[Row] = deque()
-        self._lasting: list[Row] = []
-        self._rows_dropped = 0
-        self._clocks_kept: set[int] = set()
+        self._memory = RowMemory(rows_max)
+        self._spool: SpoolWriter | None = None
         self._processes: dict[int, int] = {}
         self._has_host = False
         self._is_closed = False
@@ -75,10 +72,16 @@ class Recorder:
         self._lock = threading.RLock()
         self.executor = 0 if folder is None else folder.next_executor()
         self._process_numbers = itertools.count(1)
-        self._keep(driver_process_row(clock))
-        self.append(clock_row(clock))
-        self.append(ExecutorRow(self.executor, engine, clock.raw_ns()))
-        self._snapshot_due_ns = clock.raw_ns() + CLOCK_EVERY_NS
+        self._memory.append(driver_process_row(clock))
+        if folder is None:
+            self.append = self._memory.append
+        else:
+            self._spool = folder.spool(clock)
+            self.append = self._append_to_both
+        self.append(driver_clock_row(clock))
+        opened_ns = clock.raw_ns()
+        self.append(executor_row(self.executor, engine, opened_ns))
+        self._snapshot_due_ns = opened_ns + CLOCK_EVERY_NS
         if folder is not None:
             folder.listen(clock)
         add_recorder(self.event)
@@ -86,26 +89,10 @@ class Recorder:
 
     # Hot --------------------------------------------------------------------------------------------------------------
 
-    def append(self, row: Row) -> None:
-        """Keep a row, in memory and in the run folder. About a microsecond; waits only where the disk is far behind."""
-        self._keep(row)
+    def _append_to_both(self, row: Row | RawRow) -> None:
+        self._memory.append(row)
         if self._spool is not None:
             self._spool.append(row)
-
-    def _keep(self, row: Row) -> None:
-        with self._lock:
-            self._rows.append(row)
-            if len(self._rows) > self._rows_max:
-                self._let_go(self._rows.popleft())
-
-    def _let_go(self, row: Row) -> None:
-        if type(row) in _LASTING:
-            self._lasting.append(row)
-        elif isinstance(row, ClockRow) and row.process not in self._clocks_kept:
-            self._clocks_kept.add(row.process)
-            self._lasting.append(row)
-        else:
-            self._rows_dropped += 1
 
     def process_of(self, number: int, *, role: str, host: str, pid: int, clock: str, python: str) -> int:
         """
@@ -121,7 +108,7 @@ class Recorder:
         with self._lock:
             if number not in self._processes:
                 process = next(self._process_numbers) if self._folder is None else self._folder.next_process()
-                self.append(ProcessRow(process, role, host, pid, clock, python, number))
+                self.append(process_row(process, role, host, pid, clock, python, number))
                 self._processes[number] = process
             return self._processes[number]
 
@@ -131,32 +118,33 @@ class Recorder:
         assert isinstance(realtime_ns, int)
         assert isinstance(boottime_ns, int)
         assert event.end_ns is not None
-        self.append(ClockRow(process, event.reading_ns, realtime_ns, boottime_ns, event.end_ns))
+        self.append(clock_row(process, event.reading_ns, realtime_ns, boottime_ns, event.end_ns))
 
-    def snapshot_if_due(self) -> None:
-        """Keep a snapshot of the driver's clocks if the last one is `CLOCK_EVERY_NS` old."""
-        now_ns = self._clock.raw_ns()
+    def snapshot_if_due(self, now_ns: int | None = None) -> None:
+        """
+        Keep a snapshot of the driver's clocks if the last one is `CLOCK_EVERY_NS` old.
+
+        Args:
+            now_ns: a reading of the driver's clock that was just taken; None: read it here.
+        """
+        if now_ns is None:
+            now_ns = self._clock.raw_ns()
         if now_ns >= self._snapshot_due_ns:
             self._snapshot_due_ns = now_ns + CLOCK_EVERY_NS
-            self.append(clock_row(self._clock))
+            self.append(driver_clock_row(self._clock))
 
     def event(self, event: Event) -> None:
         """Keep a mark or a span of the driver's own. The run folder hears of it by itself, once for all executors."""
-        self._keep(driver_event_row(event))
+        self._memory.append(driver_event_row(event))
 
     # Cold -------------------------------------------------------------------------------------------------------------
 
     def recording(self) -> Recording:
         """All that is kept now."""
+        from coeval.recording._tables import Recording
+
         self._note_host()
-        with self._lock:
-            rows: list[Row] = list(self._lasting)
-            if self._rows_dropped:
-                rows.append(
-                    GapRow(self._rows_dropped, f"memory keeps the newest {self._rows_max} rows; run=PATH keeps all")
-                )
-            rows += self._rows
-        return Recording(rows)
+        return Recording(map(typed_row, self._memory.rows()))
 
     def close(self, *, finished: int, failed: int, cancelled: int) -> None:
         """
@@ -170,8 +158,8 @@ class Recorder:
                 return
             self._is_closed = True
         remove_recorder(self.event)
-        self.append(clock_row(self._clock))
-        self.append(EndRow(self.executor, self._clock.raw_ns(), finished, failed, cancelled))
+        self.append(driver_clock_row(self._clock))
+        self.append(end_row(self.executor, self._clock.raw_ns(), finished, failed, cancelled))
         if self._folder is not None and self._spool is not None:
             self._folder.stop_listening()
             self._spool.rest()
@@ -182,11 +170,12 @@ class Recorder:
             if self._has_host:
                 return
             self._has_host = True
-        self._keep(host_row(self._clock))
+        self._memory.append(driver_host_row(self._clock))
 
     def _stop_in_forked_child(self) -> None:
         # The child has a copy of the memory; the executor, its end and its folder are the parent's.
         self._lock = threading.RLock()
+        self._memory.forget_lock()
         self._is_closed = True
         self._folder = self._spool = None
 

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from coeval._version import __version__
-from coeval.clocks import SYSTEM_CLOCK, Clock, clock_id
+from coeval.clocks import SYSTEM_CLOCK, Clock
 from coeval.errors import NewerFormat, NotARun, RecordingError, RunExists
 from coeval.recording._capture import add_recorder, remove_recorder
+from coeval.recording._driver import driver_clock_row, driver_event_row, driver_host_row, driver_process_row
 from coeval.recording._event import Event
-from coeval.recording._rows import FORMAT, ClockRow, EventRow, HostRow, ProcessRow
+from coeval.recording._rows import FORMAT
 from coeval.recording._spool import SpoolWriter
 
 RUN_FILE = "run.json"
@@ -141,8 +142,8 @@ class RunFolder:
             if self._spool is None:
                 self._spool = _open_spool(self.path)
                 self._spool.append(driver_process_row(clock))
-                self._spool.append(host_row(clock))
-                self._spool.append(clock_row(clock))
+                self._spool.append(driver_host_row(clock))
+                self._spool.append(driver_clock_row(clock))
             return self._spool
 
     def listen(self, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -178,64 +179,6 @@ class RunFolder:
         self._lock = threading.RLock()
         self._spool = None
         self._listener_count = 0
-
-
-def driver_process_row(clock: Clock) -> ProcessRow:
-    """This process, as process 0 of its recording."""
-    return ProcessRow(0, "driver", platform.node(), os.getpid(), clock_id(clock), platform.python_version())
-
-
-def clock_row(clock: Clock) -> ClockRow:
-    """This process's clocks, now."""
-    return ClockRow(0, *clock.snapshot())
-
-
-def host_row(clock: Clock) -> HostRow:
-    """What this host says of its wall clock, now. The first time costs some milliseconds (an import of ctypes)."""
-    from coeval.clocks._host import read_host
-
-    # Before the question: the bound that is answered grows with time, so it holds at this reading as well.
-    reading_ns = clock.raw_ns()
-    host = read_host()
-    synchronisation = host.synchronisation
-    return HostRow(
-        0,
-        reading_ns,
-        host.zone,
-        host.utc_offset_s,
-        synchronisation.synchronised,
-        -1 if synchronisation.max_error_ns is None else synchronisation.max_error_ns,
-        synchronisation.remedy,
-    )
-
-
-def driver_event_row(event: Event) -> EventRow:
-    """An event of this process, outside of any call."""
-    return EventRow(0, -1, -1, event.item, event.kind, event.reading_ns, event.end_ns, event.name, event.fields)
-
-
-# The run that is recorded into unless an executor names its own -------------------------------------------------------
-
-_ambient: RunFolder | None = None
-
-
-def ambient_run() -> RunFolder | None:
-    """The run that `coeval run` opened for this process, if any."""
-    return _ambient
-
-
-def set_ambient_run(folder: RunFolder | None) -> None:
-    """
-    Record every executor of this process that names no run of its own, and its marks and spans outside of calls, here.
-
-    The folder stays the caller's to close. None: no longer.
-    """
-    global _ambient
-    before, _ambient = _ambient, folder
-    if folder is not None:
-        folder.listen()
-    if before is not None:
-        before.stop_listening()
 
 
 # run.json -------------------------------------------------------------------------------------------------------------

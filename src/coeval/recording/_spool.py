@@ -28,7 +28,8 @@ from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 from coeval.errors import RecordingWarning
-from coeval.recording._rows import FORMAT, KIND_NAMES, GapRow, Row
+from coeval.recording._raw_rows import RawRow, raw_row
+from coeval.recording._rows import FORMAT, GapRow, Row
 
 MAGIC = b"coeval\xff\n"
 _HEADER = struct.Struct("<8sII")
@@ -104,7 +105,7 @@ def encode_frame(payload: bytes, first_row: int) -> bytes:
     return _FRAME_HEAD.pack(MARKER, length, _frame_crc(length, first_row, payload), first_row) + payload
 
 
-def encode_rows(rows: Sequence[Row]) -> Iterator[tuple[int, bytes | None]]:
+def encode_rows(rows: Sequence[Row | RawRow]) -> Iterator[tuple[int, bytes | None]]:
     """
     Turn rows into payloads; yield how many rows and the payload that holds them, in order.
 
@@ -114,7 +115,7 @@ def encode_rows(rows: Sequence[Row]) -> Iterator[tuple[int, bytes | None]]:
         return
     try:
         text = json.dumps(
-            [(KIND_NAMES[type(row)], *row) for row in rows],
+            [*map(raw_row, rows)],
             ensure_ascii=False,
             allow_nan=False,
             separators=(",", ":"),
@@ -252,7 +253,7 @@ class SpoolWriter:
         # Re-entrant, as the garbage collector may run an executor's last rites in the middle of an append.
         self._changed = threading.Condition(threading.RLock())
         self._writing = threading.RLock()
-        self._waiting: list[Row] = []
+        self._waiting: list[Row | RawRow] = []
         self._thread: threading.Thread | None = None
         self._is_draining = False
         self._end = 0  # of the last whole frame, in bytes
@@ -263,7 +264,7 @@ class SpoolWriter:
         self._untold: list[str] = []
         _writers.add(self)
 
-    def append(self, row: Row) -> None:
+    def append(self, row: Row | RawRow) -> None:
         """Take a row; it is in the file half a second later, or when `flush` returns."""
         with self._changed:
             if self._stop_reason:
@@ -356,12 +357,12 @@ class SpoolWriter:
             finally:
                 self._is_draining = False
 
-    def _take(self) -> list[Row]:
+    def _take(self) -> list[Row | RawRow]:
         with self._changed:
             rows, self._waiting = self._waiting, []
             return rows
 
-    def _write_rows(self, rows: Sequence[Row]) -> None:
+    def _write_rows(self, rows: Sequence[Row | RawRow]) -> None:
         written = unkept = 0
         for row_count, payload in encode_rows(rows):
             if payload is None:
@@ -379,7 +380,7 @@ class SpoolWriter:
         with self._changed:
             self._rows_lost += len(rows) - written
 
-    def _write_row(self, row: Row) -> bool:
+    def _write_row(self, row: Row | RawRow) -> bool:
         [(row_count, payload)] = encode_rows([row])
         assert payload is not None
         return self._write_payload(payload, row_count)

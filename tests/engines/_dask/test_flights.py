@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+
 from coeval.clocks import ClockId
 from coeval.engines._dask._flights import QUIET_NS, Flights
-from coeval.engines._engine import Batch, Failure, Function, Outcome, Stamps, Worker
+from coeval.engines._engine import Batch, Failure, Function, Outcome, Packed, Stamps, Worker
 
 WORKER = Worker(7, "far", 123, ClockId("far/raw"), "3.11.7")
 OVER_THERE = Stamps(11, 12, 13, 14)
@@ -34,8 +36,7 @@ def test_outcome_has_the_executors_batch_and_the_callers_stamps() -> None:
     flights = Flights()
     flights.sent(batch(40, 3))
     assert flights.handed_over(0, 1000)
-    home = flights.came(done(0, 0, 2), 2000)
-    assert home is not None
+    (home,) = flights.came(done(0, 0, 2), 2000)
     assert (home.batch, home.first, home.item_count) == (40, 0, 2)
     assert home.stamps == Stamps(1000, 12, 13, 2000)
 
@@ -44,8 +45,7 @@ def test_item_that_never_ran_has_no_stamp_but_when_it_was_seen() -> None:
     flights = Flights()
     flights.sent(batch(40, 1))
     flights.handed_over(0, 1000)
-    home = flights.came(Outcome(0, 0, 1, (), Failure("moved"), Stamps(0, 0, 0, 14), None), 2000)
-    assert home is not None
+    (home,) = flights.came(Outcome(0, 0, 1, (), Failure("moved"), Stamps(0, 0, 0, 14), None), 2000)
     assert home.stamps == Stamps(0, 0, 0, 2000)
 
 
@@ -60,7 +60,7 @@ def test_parcel_is_out_until_its_last_item_came() -> None:
     assert found.number == 0
     flights.came(done(0, 1, 1), 2)
     assert flights.numbers() == []
-    assert flights.came(done(0, 1, 1), 3) is None
+    assert flights.came(done(0, 1, 1), 3) == []
 
 
 def test_single_call_on_a_lost_worker_died() -> None:
@@ -96,9 +96,9 @@ def test_items_of_which_any_may_have_killed_the_worker_move_and_then_go_alone() 
         (2, 41, 1, [2]),
         (3, 41, 2, [3]),
     ]
-    assert shape([home for home in [flights.came(done(1, 0, 1), 200)] if home]) == [(41, 0, 1, "ok")]
+    assert shape(flights.came(done(1, 0, 1), 200)) == [(41, 0, 1, "ok")]
     assert shape(flights.lost(2, "", expected=False, now_ns=201)) == [(41, 1, 1, "died")]
-    assert shape([home for home in [flights.came(done(3, 0, 1), 202)] if home]) == [(41, 2, 1, "ok")]
+    assert shape(flights.came(done(3, 0, 1), 202)) == [(41, 2, 1, "ok")]
     assert len(flights.sent(batch(42, 3, first_call=1))) == 1, "all three are cleared"
 
 
@@ -129,3 +129,43 @@ def test_what_is_left_of_a_parcel_fails_together() -> None:
     flights.sent(batch(40, 4))
     flights.came(done(0, 0, 1), 1)
     assert shape(flights.failed(0, Failure("engine", message="gone"), 2)) == [(40, 1, 3, "engine")]
+
+
+def test_items_of_a_map_that_are_under_suspicion_go_alone_too() -> None:
+    flights = Flights()
+    many = Batch(40, 1, Function(0, "f", b""), Packed(pickle.dumps(["a", "b", "c"]), 3, False, 3), range(3))
+    (whole,) = flights.sent(many)
+    assert whole.batch.items is many.items
+    flights.lost(whole.number, "", expected=False, now_ns=9)
+    alone = flights.sent(many._replace(id=41))
+    assert [(parcel.first, list(parcel.batch.calls)) for parcel in alone] == [(0, [0]), (1, [1]), (2, [2])]
+    items = [parcel.batch.items for parcel in alone]
+    assert [(pickle.loads(item.content), item.count, item.stride) for item in items if isinstance(item, Packed)] == [
+        (["a"], 1, 1),
+        (["b"], 1, 1),
+        (["c"], 1, 1),
+    ]
+
+
+def test_items_of_a_map_come_home_in_order_though_they_went_alone() -> None:
+    flights = Flights()
+    many = Batch(40, 1, Function(0, "f", b""), Packed(pickle.dumps(["a", "b", "c"]), 3, False, 3), range(3))
+    flights.sent(many)
+    flights.lost(0, "", expected=False, now_ns=9)
+    first, second, third = (parcel.number for parcel in flights.sent(many._replace(id=41)))
+
+    def home(outcomes: list[Outcome]) -> list[tuple[int, int, int, str]]:
+        return shape([ready for outcome in outcomes for ready in flights.in_order(outcome)])
+
+    assert home(flights.came(done(third, 0, 1), 10)) == []
+    assert home(flights.lost(second, "", expected=False, now_ns=11)) == []
+    assert home(flights.came(done(first, 0, 1), 12)) == [(41, 0, 1, "ok"), (41, 1, 1, "died"), (41, 2, 1, "ok")]
+
+
+def test_calls_that_are_no_map_come_home_as_they_are_done() -> None:
+    flights = Flights()
+    flights.sent(batch(40, 2))
+    flights.lost(0, "", expected=False, now_ns=9)
+    _, second = flights.sent(batch(41, 2))
+    (done_first,) = flights.came(done(second.number, 0, 1), 10)
+    assert flights.in_order(done_first) == [done_first]

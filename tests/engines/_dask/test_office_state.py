@@ -90,3 +90,96 @@ def test_cleared_office_hands_out_nothing() -> None:
     state.clear()
     assert state.begin(0, "a") is None
     assert not state.brought(1, "a", last=True)
+
+
+def reserved_at(worker: str) -> OfficeState:
+    """Parcel 0 runs at a worker, 1 is reserved behind it, 2 and 3 wait."""
+    state = office(0, 1, 2, 3)
+    state.begin(0, worker)
+    assert state.reserve(0, 1, worker) == (1, Parcel(1, "content 1", "body"))
+    return state
+
+
+def test_reserved_parcel_is_with_one_worker_and_has_not_begun() -> None:
+    state = reserved_at("a")
+    assert state.is_reserved(1)
+    assert state.where(1) == ""
+    assert state.begin(1, "b") is None
+    assert state.begin_next(1, "b") == (2, Parcel(1, "content 2", "body"))
+
+
+def test_one_parcel_is_reserved_behind_each_that_runs() -> None:
+    state = reserved_at("a")
+    assert state.reserve(0, 1, "a") is None
+    assert state.reserve(2, 1, "a") is None, "it does not run"
+    state.begin(2, "b")
+    assert state.reserve(2, 1, "a") is None, "it runs elsewhere"
+    assert state.reserve(2, 7, "b") is None, "what waits is of another function"
+    assert state.reserve(2, 1, "b") == (3, Parcel(1, "content 3", "body"))
+
+
+def test_worker_begins_what_is_reserved_there_and_nobody_else_does() -> None:
+    state = reserved_at("a")
+    assert not state.began(1, "b")
+    assert state.began(1, "a")
+    assert state.where(1) == "a"
+    assert not state.is_reserved(1)
+    assert not state.began(1, "a")
+    assert state.brought(1, "a", last=True)
+
+
+def test_parcel_that_was_given_back_is_the_next_again() -> None:
+    state = reserved_at("a")
+    state.returned(1, "b")
+    assert state.is_reserved(1), "it was not there"
+    state.returned(1, "a")
+    assert state.begin_next(1, "b") == (1, Parcel(1, "content 1", "body"))
+    assert not state.began(1, "a")
+
+
+def test_reserved_parcel_is_recalled_once_and_the_oldest_first() -> None:
+    state = reserved_at("a")
+    state.begin(2, "b")
+    state.reserve(2, 1, "b")
+    assert state.reserved_of(7) is None
+    assert state.reserved_of(1) == 1
+    assert state.recall(1) == "a"
+    assert state.recall(1) is None
+    assert state.reserved_of(1) == 3
+
+
+def test_parcel_behind_one_that_is_not_followed_waits_again() -> None:
+    state = reserved_at("a")
+    state.not_followed(0, "b")
+    state.not_followed(2, "a")
+    assert state.is_reserved(1)
+    state.not_followed(0, "a")
+    assert state.begin(1, "b") is not None
+
+
+def test_reserved_parcel_of_a_lost_worker_waits_again_and_is_then_begun_with_an_answer_only() -> None:
+    state = reserved_at("a")
+    assert state.worker_gone("a") == [0]
+    assert state.has_next(1)
+    state.arrived(4, 1, "content 4", None, ())
+    state.begin(4, "b")
+    assert state.reserve(4, 1, "b") is None, "word of its beginning may have been lost"
+    assert state.begin_next(1, "b") == (1, Parcel(1, "content 1", "body", strict=True))
+    assert state.reserve(1, 1, "b") is None, "nothing is reserved behind it"
+    assert state.worker_gone("b") == [4, 1]
+
+
+def test_parcel_begun_without_its_task_lives_on_when_that_task_is_given_up() -> None:
+    state = reserved_at("a")
+    state.began(1, "a")
+    state.begin_next(1, "b")
+    assert not state.give_up(1)
+    assert not state.give_up(2)
+    assert (state.where(1), state.where(2)) == ("a", "b")
+
+
+def test_what_is_reserved_behind_a_parcel_that_was_given_up_waits_again() -> None:
+    state = reserved_at("a")
+    assert state.give_up(0)
+    assert not state.is_reserved(1)
+    assert state.withdraw(1)

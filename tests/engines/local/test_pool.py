@@ -17,7 +17,6 @@ import coeval
 from coeval.engines import Batch, Function
 from coeval.engines._payload import dump
 from coeval.engines.local import LocalEngine
-from coeval.engines.local._pool_state import Action
 
 
 def run(*command: str) -> str:
@@ -142,25 +141,19 @@ def test_stop_has_an_answer_also_while_the_pool_closes() -> None:
     engine = LocalEngine(1)
     engine.start(lambda _: None)
     engine.send(call(0, signal.pause))
-    is_held, may_go = threading.Event(), threading.Event()
-
-    def close_when_somebody_asked() -> list[Action]:
-        is_held.set()
-        may_go.wait()
-        engine._closing = True  # as `close` does, and at this very moment
-        return []
-
-    engine._ask(close_when_somebody_asked)
-    assert is_held.wait(30)
-    # The pool's thread looks at the inbox next, so this waits behind the closing.
     answers: list[bool] = []
-    asking = threading.Thread(target=lambda: answers.append(engine.stop(0, 0)), daemon=True)
+    may_close = threading.Barrier(2)
+
+    def ask() -> None:
+        may_close.wait()
+        answers.append(engine.stop(0, 0))
+
+    asking = threading.Thread(target=ask, daemon=True)
     asking.start()
-    wait_for(lambda: len(engine._inbox) > 0)
-    may_go.set()
-    asking.join(30)
-    assert not asking.is_alive()
+    may_close.wait()
     engine.close()
+    asking.join(30)
+    assert len(answers) == 1
     assert engine.stop(0, 0) is False
 
 
@@ -186,7 +179,7 @@ def test_a_call_that_writes_into_the_pools_pipe_fails_alone() -> None:
     assert printed == "WorkerDied 1\n"
 
 
-def test_a_worker_that_somebody_else_reaped_ended_nobody_knows_how() -> None:
+def test_how_a_worker_ended_is_known_also_where_the_program_has_its_children_reaped() -> None:
     printed = script(
         """
         import signal
@@ -197,7 +190,7 @@ def test_a_worker_that_somebody_else_reaped_ended_nobody_knows_how() -> None:
             print(repr(died.signal), died.exit_code, ex.submit(abs, -1).result(60))
         """
     )
-    assert printed == "'' None 1\n"
+    assert printed == "'SIGKILL' None 1\n"
 
 
 def test_a_worker_gets_its_pipes_where_standard_input_was_closed() -> None:
@@ -207,7 +200,6 @@ def test_a_worker_gets_its_pipes_where_standard_input_was_closed() -> None:
         from coeval.executor import Executor
         with Executor("local:1") as first, Executor("local:1") as second:
             first.submit(abs, -1).result(60)
-            second._dispatch.engine._ask(list)  # it has its thread, and no worker yet
             os.close(0)
             print(second.submit(abs, -2).result(60))
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,6 @@ from coeval.engines._attempt import Piece
 from coeval.engines.local._board import LOADING, BoardReading
 from coeval.engines.local._pool_state import (
     START_FAILURES_MAX,
-    Action,
     DeliverOutcome,
     EndWorker,
     Exit,
@@ -23,6 +23,9 @@ from coeval.engines.local._pool_state import (
     PoolState,
     StartWorker,
 )
+
+if TYPE_CHECKING:
+    from coeval.engines.local._pool_state import Action
 
 KILLED = Exit("SIGKILL", None)
 FUNCTION = Function(0, "m:f", b"")

@@ -11,6 +11,8 @@ The Dask engine's parts.
                      ── task (a number) ─────> Dask places it ──────> _outpost.py carry
                                               begin? <─────────────── asks, gets the parcel ──> LocalEngine
                      <─ outcomes ──────────── bring <──────────────── as they come          <──
+                                              reserved ──────────────> _ahead.py: what is to follow
+                                              began  <──────────────── says, and does not ask ──> LocalEngine
                      <─ lost, cluster ─────── Dask tells of workers
 
 What goes through Dask as a task is a number only. The parcel itself waits at the post office, a scheduler plugin that
@@ -18,5 +20,6 @@ belongs to one engine, and is handed out once: a task that Dask lets run a secon
 nothing to do. So a call that killed its worker is not let loose on the next.
 
     _office_state.py   the office's mind
+    _ahead.py          an outpost's
     _function.py       how a function is unpacked in the local pool's workers (they import nothing of Dask)
 """

@@ -8,12 +8,12 @@ takes one more worker at most and no innocent item fails.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
-from coeval.engines._engine import Batch, Failure, Outcome, Stamps, Worker
+from coeval.engines._engine import Batch, Failure, Outcome, Packed, Payload, Stamps, Worker
+from coeval.engines._payload import dump, load
 
 # An outpost sends what is done more often than this while a parcel runs. So where something came, and then nothing for
 # so long, the first item that is not home has been running for most of it. (Before the first outcome came it may be the
@@ -49,20 +49,29 @@ class _Flight:
 
 
 @dataclass(slots=True)
+class _Queue:
+    count: int
+    next_item: int = 0
+    held: dict[int, Outcome] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Flights:
     """What is out. Not thread-safe: its owner locks."""
 
     _flights: dict[int, _Flight] = field(default_factory=dict)
     _suspects: set[int] = field(default_factory=set)
+    _queues: dict[int, _Queue] = field(default_factory=dict)  # of the executor's batches of a map that go in parts
     _next_number: int = 0
 
     def sent(self, batch: Batch) -> list[Parcel]:
         """The executor sends a batch; the parcels that are to go."""
         if len(batch.items) == 1 or self._suspects.isdisjoint(batch.calls):
-            cuts = [0, len(batch.items)]
+            parcels = [self._parcel(batch, 0, batch.items)]
         else:
-            cuts = list(range(len(batch.items) + 1))
-        parcels = [self._parcel(batch, first, end) for first, end in pairwise(cuts)]
+            parcels = [self._parcel(batch, first, item) for first, item in enumerate(_each_alone(batch.items))]
+            if isinstance(batch.items, Packed):
+                self._queues[batch.id] = _Queue(len(batch.items))
         for parcel in parcels:
             self._flights[parcel.number] = _Flight(parcel)
         return parcels
@@ -80,11 +89,11 @@ class Flights:
         if flight is not None:
             flight.worker = worker
 
-    def came(self, outcome: Outcome, seen_ns: int) -> Outcome | None:
-        """An outcome of a parcel came, with the stamps of the pool over there; None: nobody waits for it."""
+    def came(self, outcome: Outcome, seen_ns: int) -> list[Outcome]:
+        """An outcome of a parcel came, with the stamps of the pool over there; empty: nobody waits for it."""
         flight = self._flights.get(outcome.batch)
         if flight is None:
-            return None
+            return []
         flight.delivered += outcome.item_count
         flight.heard_ns = seen_ns
         self._suspects.difference_update(_calls(flight.parcel, outcome.first, outcome.item_count))
@@ -92,7 +101,22 @@ class Flights:
             del self._flights[outcome.batch]
         handed_over_ns = flight.handed_over_ns if outcome.stamps.handed_over_ns else 0
         stamps = outcome.stamps._replace(handed_over_ns=handed_over_ns, seen_ns=seen_ns)
-        return outcome._replace(batch=flight.parcel.owner, first=flight.parcel.first + outcome.first, stamps=stamps)
+        first = flight.parcel.first + outcome.first
+        return [outcome._replace(batch=flight.parcel.owner, first=first, stamps=stamps)]
+
+    def in_order(self, outcome: Outcome) -> list[Outcome]:
+        """What goes to the executor now that this would: a map's items come home in their order, also from parcels."""
+        waiting = self._queues.get(outcome.batch)
+        if waiting is None:
+            return [outcome]
+        waiting.held[outcome.first] = outcome
+        ready: list[Outcome] = []
+        while waiting.next_item in waiting.held:
+            ready.append(waiting.held.pop(waiting.next_item))
+            waiting.next_item += ready[-1].item_count
+        if waiting.next_item == waiting.count:
+            del self._queues[outcome.batch]
+        return ready
 
     def lost(self, number: int, message: str, *, expected: bool, now_ns: int) -> list[Outcome]:
         """
@@ -154,14 +178,28 @@ class Flights:
         """Every parcel that is out."""
         return list(self._flights)
 
-    def _parcel(self, batch: Batch, first: int, end: int) -> Parcel:
+    def _parcel(self, batch: Batch, first: int, items: Sequence[Payload] | Packed) -> Parcel:
         number, self._next_number = self._next_number, self._next_number + 1
-        inner = batch._replace(id=number, items=list(batch.items[first:end]), calls=list(batch.calls[first:end]))
+        inner = batch._replace(id=number, items=items, calls=batch.calls[first : first + len(items)])
         return Parcel(number, batch.id, first, inner)
 
     def _rest(self, flight: _Flight, skip: int, failure: Failure, now_ns: int) -> list[Outcome]:
         first = flight.delivered + skip
         return _unrun(flight.parcel, first, len(flight.parcel.batch.items) - first, failure, now_ns)
+
+
+def _each_alone(items: Sequence[Payload] | Packed) -> Iterator[Sequence[Payload] | Packed]:
+    if not isinstance(items, Packed):
+        return ([item] for item in items)
+    return _each_of_map_alone(items)
+
+
+def _each_of_map_alone(items: Packed) -> Iterator[Packed]:
+    together = load(items.content)
+    for item in range(items.count):
+        content = dump(together[item : item + 1])
+        assert isinstance(content, bytes), "without segments everything is in the pickle"
+        yield Packed(content, 1, items.spread, 1)
 
 
 def _unrun(parcel: Parcel, position: int, count: int, failure: Failure, now_ns: int) -> list[Outcome]:

@@ -4,6 +4,17 @@ The post office: our plugin in Dask's scheduler, one for each engine; the networ
 It keeps a channel of its own to the caller, opened by the caller as Dask's clients open theirs. When that channel ends,
 in whichever way, the caller is gone: the office ends the outposts on the workers and takes itself off the scheduler.
 
+Each outpost has a channel too, for reservations. What must stay in order goes through it: that a worker begins what is
+reserved there is said one way, and has been said when the pool gets the parcel.
+
+    outpost                                           office
+    ───────                                           ──────
+    reserve (behind this one, of this function) ───>
+                                                <───  reserved (behind that one: this parcel)
+                                                <───  recall (this parcel)
+    returned (this parcel)                      ───>
+    began (this parcel; outcomes of the one before)─>
+
 Nothing here may raise into the scheduler, which is somebody else's.
 """
 
@@ -17,7 +28,7 @@ from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from coeval.engines._dask._office_state import OfficeState
+from coeval.engines._dask._office_state import OfficeState, Parcel
 
 # A parcel and its task travel on two connections. Where the task wins, its worker waits at most so long.
 ARRIVAL_S_MAX = 30.0
@@ -25,7 +36,23 @@ ARRIVAL_S_MAX = 30.0
 # A worker that does not end its outpost within this time is left to itself: its pool ends with its process.
 LEAVE_S_MAX = 5.0
 
+# Dask tells that it lost a worker on a connection of its own. What the worker had said before is read first: its
+# channel ends with its process, so to wait for that end costs nothing, unless only its host or the network went.
+# Shorter: a busy scheduler takes a parcel that was begun for one that was not. Longer: such a loss is told of late.
+PARTING_S_MAX = 2.0
+
 _log = logging.getLogger("coeval.engines.dask")
+
+
+class _Channel:
+    """The office's end of an outpost's channel."""
+
+    def __init__(self, comm: Any, worker: str, me: tuple[Any, ...]) -> None:
+        self.comm = comm
+        self.worker = worker
+        self.me = me
+        self.outgoing: asyncio.Queue[list[Any] | None] = asyncio.Queue()
+        self.ended = asyncio.Event()
 
 
 class PostOffice(SchedulerPlugin):
@@ -43,13 +70,16 @@ class PostOffice(SchedulerPlugin):
         """Open (called by Dask)."""
         self._scheduler = scheduler
         self._state = OfficeState()
-        self._arrival = asyncio.Event()
+        self._change = asyncio.Event()
         self._outgoing: asyncio.Queue[list[Any] | None] = asyncio.Queue()
         self._open = True
+        self._channels: dict[str, _Channel] = {}
+        self._partings: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
         self._last_words: dict[str, str] = {}
         self._expected: set[str] = set()
         self._handlers = {
             f"{self.name}-channel": self._serve_caller,
+            f"{self.name}-outpost": self._serve_outpost,
             f"{self.name}-begin": self._begin,
             f"{self.name}-bring": self._bring,
             f"{self.name}-withdraw": self._withdraw,
@@ -60,7 +90,7 @@ class PostOffice(SchedulerPlugin):
     # The caller -------------------------------------------------------------------------------------------------------
 
     async def _serve_caller(self, comm: Any) -> None:
-        writer = asyncio.create_task(self._write(comm))
+        writer = asyncio.create_task(_write(comm, self._outgoing))
         polite = False
         try:
             self._tell_cluster()
@@ -69,7 +99,7 @@ class PostOffice(SchedulerPlugin):
                     match message:
                         case ("parcel", *parcel):
                             self._state.arrived(*parcel)
-                            self._announce_arrival()
+                            self._announce_change()
                         case ("close",):
                             polite = True
         except OSError:
@@ -84,47 +114,50 @@ class PostOffice(SchedulerPlugin):
             with contextlib.suppress(Exception):
                 await writer
 
-    async def _write(self, comm: Any) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                messages = [await self._outgoing.get()]
-                while not self._outgoing.empty():
-                    messages.append(self._outgoing.get_nowait())
-                told = [message for message in messages if message is not None]
-                if told:
-                    await comm.write(told)
-                if None in messages:
-                    return
-
     async def _withdraw(self, number: int) -> str:
-        """Do not hand a parcel out: "waiting" if it was still here, else the worker that has it, or ""."""
+        """Do not hand a parcel out: "waiting" if nobody has begun it, else the worker that did, or ""."""
         if not await self._arrived(number):
             return ""
+        await self._settled(number)
         return "waiting" if self._state.withdraw(number) else self._state.where(number)
 
     async def _give_up(self, number: int) -> str:
         """Dask will not run a parcel's task (again): "waiting" if nobody had begun it, "begun" if so, "" if over."""
+        await self._settled(number)
         if self._state.withdraw(number):
             return "waiting"
-        return "begun" if self._state.give_up(number) else ""
+        given_up = self._state.give_up(number)
+        self._announce_change()
+        return "begun" if given_up else ""
 
     async def _arrived(self, number: int) -> bool:
         while self._open and number > self._state.latest:
             try:
-                await asyncio.wait_for(self._arrival.wait(), ARRIVAL_S_MAX)
+                await asyncio.wait_for(self._change.wait(), ARRIVAL_S_MAX)
             except TimeoutError:
                 return False
         return self._open
 
-    def _announce_arrival(self) -> None:
-        self._arrival.set()
-        self._arrival = asyncio.Event()
+    async def _settled(self, number: int) -> None:
+        """Wait until a parcel is not reserved: the worker that has it gives it back, begins it or is lost."""
+        while self._open and self._state.is_reserved(number):
+            self._recall(number)
+            await self._change.wait()
+
+    def _recall(self, number: int) -> None:
+        worker = self._state.recall(number)
+        if worker is not None and worker in self._channels:
+            self._channels[worker].outgoing.put_nowait(["recall", number])
+
+    def _announce_change(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()
 
     async def _leave(self) -> None:
         """End everything of this engine on the cluster."""
         self._open = False
         self._state.clear()
-        self._announce_arrival()
+        self._announce_change()
         with contextlib.suppress(Exception):
             await asyncio.wait_for(
                 self._scheduler.broadcast(
@@ -134,6 +167,8 @@ class PostOffice(SchedulerPlugin):
                 ),
                 LEAVE_S_MAX,
             )
+        for channel in list(self._channels.values()):
+            channel.comm.abort()
         for handler in self._handlers:
             self._scheduler.handlers.pop(handler, None)
         if self.name in self._scheduler.plugins:
@@ -142,7 +177,10 @@ class PostOffice(SchedulerPlugin):
     # The outposts -----------------------------------------------------------------------------------------------------
 
     async def _begin(self, number: int, worker: str, me: tuple[Any, ...], knows: bool) -> dict[str, Any]:
-        parcel = self._state.begin(number, worker) if await self._arrived(number) else None
+        if not await self._arrived(number):
+            return {}
+        await self._settled(number)
+        parcel = self._state.begin(number, worker) if self._is_there(worker) else None
         if parcel is None:
             return {}
         self._outgoing.put_nowait(["begun", number, worker, me])
@@ -156,33 +194,129 @@ class PostOffice(SchedulerPlugin):
         outcomes: Any,
         alive: Sequence[int],
         last: bool,
+        followed: bool,
         next_of: int | None,
     ) -> dict[str, Any]:
-        """Outcomes of a parcel; `next_of`: and now the worker would take a parcel of this function, as it is free."""
-        if not self._state.brought(number, worker, last=last):
+        """
+        Outcomes of a parcel.
+
+        Args:
+            last: there are no more.
+            followed: the worker begins what is reserved behind this parcel, of which it tells on its channel.
+            next_of: now the worker is free and would take a parcel of this function.
+        """
+        while self._state.is_reserved_at(number, worker):  # this overtook the news that it began
+            await self._change.wait()
+        if not self._came(number, worker, outcomes, alive, last=last):
             return {"wanted": False}
-        self._outgoing.put_nowait(["came", number, worker, outcomes, alive])
-        taken = None if next_of is None else self._state.begin_next(next_of, worker)
+        if last and not followed:
+            self._state.not_followed(number, worker)
+            self._announce_change()
+        taken = None if next_of is None else await self._taken_next(next_of, worker)
         if taken is None:
             return {"wanted": True}
         number, parcel = taken
+        self._began_without_task(number, worker, me)
+        return {"wanted": True, "number": number, "content": parcel.content}
+
+    async def _taken_next(self, function: int, worker: str) -> tuple[int, Parcel] | None:
+        """What waits, or else what another worker has in reserve and gives back."""
+        while self._open and self._is_there(worker):
+            taken = self._state.begin_next(function, worker)
+            reserved = self._state.reserved_of(function) if taken is None else None
+            if reserved is None:
+                return taken
+            self._recall(reserved)
+            while self._state.is_reserved(reserved) and not self._state.has_next(function):
+                await self._change.wait()
+        return None
+
+    def _is_there(self, worker: str) -> bool:
+        """Whether to hand anything to a worker: it may have been lost while it waited for an answer."""
+        return worker in self._scheduler.workers
+
+    def _came(self, number: int, worker: str, outcomes: Any, alive: Sequence[int], *, last: bool) -> bool:
+        wanted = self._state.brought(number, worker, last=last)
+        if wanted:
+            self._outgoing.put_nowait(["came", number, worker, outcomes, alive])
+        return wanted
+
+    def _began_without_task(self, number: int, worker: str, me: tuple[Any, ...]) -> None:
         self._outgoing.put_nowait(["begun", number, worker, me])
         self._outgoing.put_nowait(["taskless", number])
-        return {"wanted": True, "number": number, "content": parcel.content}
+
+    async def _serve_outpost(self, comm: Any, worker: str, me: tuple[Any, ...]) -> None:
+        channel = self._channels[worker] = _Channel(comm, worker, me)
+        writer = asyncio.create_task(_write(comm, channel.outgoing))
+        try:
+            while self._open:
+                self._hear(await comm.read(), channel)
+        except OSError:
+            pass  # the outpost has ended
+        except Exception:
+            _log.exception("a coeval outpost sent what cannot be understood; it runs on without reservations")
+        finally:
+            self._state.unreachable(worker)
+            channel.ended.set()
+            if self._channels.get(worker) is channel:
+                del self._channels[worker]
+            self._announce_change()
+            channel.outgoing.put_nowait(None)
+            comm.abort()
+            with contextlib.suppress(Exception):
+                await writer
+
+    def _hear(self, message: Sequence[Any], channel: _Channel) -> None:
+        worker = channel.worker
+        match message:
+            case ("reserve", behind, function):
+                reserved = self._state.reserve(behind, function, worker)
+                if reserved is not None:
+                    number, parcel = reserved
+                    channel.outgoing.put_nowait(["reserved", behind, number, parcel.content])
+            case ("returned", number):
+                self._state.returned(number, worker)
+            case ("began", number, behind, outcomes, alive):
+                if outcomes is not None:
+                    self._came(behind, worker, outcomes, alive, last=True)
+                if self._state.began(number, worker):
+                    self._began_without_task(number, worker, channel.me)
+            case _:
+                raise ValueError(f"a message of {len(message)} parts that begins with {message[0]!r}")
+        self._announce_change()
 
     # Dask -------------------------------------------------------------------------------------------------------------
 
     def add_worker(self, scheduler: Any, worker: str) -> None:
         """A worker joined (called by Dask)."""
+        old = self._channels.get(worker)
+        if old is not None:  # one before had the same address, and its end is not yet decided upon
+            old.comm.abort()
         self._tell_cluster()
 
     def remove_worker(self, scheduler: Any, worker: str, **_: Any) -> None:
         """A worker left or was lost (called by Dask)."""
+        channel = self._channels.get(worker)
+        if channel is None:
+            self._tell_lost(worker)
+        else:
+            parting = asyncio.create_task(self._part(worker, channel))
+            self._partings.add(parting)
+            parting.add_done_callback(self._partings.discard)
+        self._tell_cluster()
+
+    async def _part(self, worker: str, channel: _Channel) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(channel.ended.wait(), PARTING_S_MAX)
+        channel.comm.abort()
+        self._tell_lost(worker)
+
+    def _tell_lost(self, worker: str) -> None:
         lost = self._state.worker_gone(worker)
+        self._announce_change()
         expected = worker in self._expected
         self._expected.discard(worker)
         self._outgoing.put_nowait(["lost", lost, worker, expected, self._last_words.pop(worker, "")])
-        self._tell_cluster()
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Something was logged on the cluster (called by Dask): what it says of workers that are about to go."""
@@ -198,3 +332,16 @@ class PostOffice(SchedulerPlugin):
 
     def _tell_cluster(self) -> None:
         self._outgoing.put_nowait(["cluster", len(self._scheduler.workers), self._scheduler.total_nthreads])
+
+
+async def _write(comm: Any, outgoing: asyncio.Queue[list[Any] | None]) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            messages = [await outgoing.get()]
+            while not outgoing.empty():
+                messages.append(outgoing.get_nowait())
+            told = [message for message in messages if message is not None]
+            if told:
+                await comm.write(told)
+            if None in messages:
+                return

@@ -3,6 +3,9 @@ The outpost: what coeval has on a Dask worker. One for each engine that uses the
 
 `carry` is the Dask task. It holds one of the worker's threads, while the calls themselves run in the pool's processes.
 So a call that crashes, or is ended, does not touch the Dask worker.
+
+While a parcel runs, the one that is to follow it is fetched, and begun without asking when its turn comes
+(`_ahead.py`, and `_office.py` for what is said).
 """
 
 from __future__ import annotations
@@ -14,16 +17,18 @@ import pickle
 import platform
 import socket
 from collections import OrderedDict, deque
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from coeval.clocks import SYSTEM_CLOCK, clock_id
-from coeval.engines._dask._library import Status, get_worker, to_serialize
+from coeval.engines._dask._ahead import Ahead, Follower
+from coeval.engines._dask._library import Status, connect, get_worker, to_serialize
 from coeval.engines._dask._office_state import NO_PARCEL
 from coeval.engines._dask._versions import Versions, mismatch, versions_here
-from coeval.engines._engine import Batch, Function, Outcome
+from coeval.engines._engine import Function, Outcome
 from coeval.engines.local import LocalEngine
 from coeval.errors import EngineError
 
@@ -38,6 +43,22 @@ TURN_NS = 3_000_000_000
 
 # Larger outcomes go home while the thread already does something else.
 OUTCOME_BYTES_MAX = 1 << 20
+
+# Outcomes up to this size go in one message with the news that the next parcel begins.
+# Larger: a socket's buffer may not take it at once, and what it did not take is lost with this process.
+NOTICE_BYTES_MAX = 1 << 14
+
+# A parcel that has run so long asks for one that is to follow it, and then again after twice as long while none is to
+# be had. Shorter: it takes what another worker's task is just about to fetch. Longer: calls of so many milliseconds
+# wait for the scheduler between each other.
+RESERVE_AFTER_S = 0.01
+
+# What is reserved behind a parcel that runs longer than this is given back: others' results should not wait for it,
+# and the answer of a scheduler is not much beside its duration.
+RESERVED_S_MAX = 2.0
+
+# A scheduler that does not take our channel within this is not asked again: then parcels are fetched one by one.
+CONNECT_S_MAX = 30.0
 
 # Function bodies that an outpost keeps, so that each travels to a worker once.
 BODIES_KEPT_MAX = 256
@@ -122,16 +143,21 @@ class Outpost(WorkerPlugin):
         self._boxes: dict[int, _Box] = {}
         self._sendings = 0
         self._newcomers: set[int] = set()  # a worker introduces itself a moment before the pool counts it
-        self._under_way: set[asyncio.Task[dict[str, Any]]] = set()  # the loop itself holds tasks weakly
+        self._under_way: set[asyncio.Task[Any]] = set()  # the loop itself holds tasks weakly
         self._bodies: OrderedDict[int, bytes] = OrderedDict()
         self._fetching: dict[int, asyncio.Future[None]] = {}  # by parcel; for one more of its function, by the last one
+        self._ahead = Ahead()
+        self._channel: Any = None
+        self._writing = asyncio.Lock()  # not every protocol of Dask's takes two messages at once
         self._me = _who_this_is()
         self._pool = LocalEngine(worker.state.nthreads)
         self._pool.start(self._deliver)
+        self._listener = self._loop.create_task(self._listen())
 
     async def teardown(self, worker: Any) -> None:
         """End the pool and everything that runs in it."""
         _closed.append(self.name)
+        self._listener.cancel()
         boxes, self._boxes = self._boxes, {}
         for box in boxes.values():
             box.left = 0
@@ -157,22 +183,27 @@ class Outpost(WorkerPlugin):
                 self._bodies.popitem(last=False)
         function = function._replace(body=parcel["body"] if known is None else known)
         turn_ends_ns = SYSTEM_CLOCK.raw_ns() + TURN_NS
-        while parcel:
-            parcel = await self._run(number, function, parcel["content"], turn_ends_ns)
-            number = parcel.get("number", NO_PARCEL)
+        follower: Follower | None = Follower(number, pickle.loads(parcel["content"]))
+        while follower is not None:
+            follower = await self._run(follower, function, turn_ends_ns)
         return True
 
-    async def _run(self, number: int, function: Function, content: bytes, turn_ends_ns: int) -> dict[str, Any]:
+    async def _run(self, parcel: Follower, function: Function, turn_ends_ns: int) -> Follower | None:
         """Have a parcel run and bring its outcomes home; the next one, of the same function, if there is one."""
-        batch: Batch = pickle.loads(content)
-        box = self._boxes[number] = _Box(len(batch.items))
+        number = parcel.number
+        box = self._boxes[number] = _Box(len(parcel.batch.items))
+        self._ahead.runs(number)
         try:
-            self._pool.send(batch._replace(function=function))
+            self._pool.send(parcel.batch._replace(function=function))
+            self._loop.call_later(RESERVE_AFTER_S, self._ask_ahead, number, function.number, 2 * RESERVE_AFTER_S)
             return await self._bring(number, function.number, box, turn_ends_ns)
         finally:
             self._boxes.pop(number, None)
+            unused = self._ahead.take(number)
+            if unused is not None:
+                self._in_background(self._say(["returned", unused.number]))
 
-    async def _bring(self, number: int, function: int, box: _Box, turn_ends_ns: int) -> dict[str, Any]:
+    async def _bring(self, number: int, function: int, box: _Box, turn_ends_ns: int) -> Follower | None:
         while True:
             await box.some.wait()
             if box.left:
@@ -182,51 +213,83 @@ class Outpost(WorkerPlugin):
             outcomes, box.outcomes = box.outcomes, []
             box.some.clear()
             if not outcomes:
-                return {}  # torn down
+                return None  # torn down
             content = pickle.dumps(outcomes, 5)
-            if not last:
-                if not (await self._send(number, content))["wanted"]:
-                    return {}
-                continue
-            turn_is_over = SYSTEM_CLOCK.raw_ns() >= turn_ends_ns or self._worker.status is not Status.running
-            if turn_is_over or len(content) > OUTCOME_BYTES_MAX:
-                self._send_in_background(number, content, last=True)
-                return {}
-            answer = await self._send(number, content, last=True, next_of=function)
-            return answer if "number" in answer else {}
+            if last:
+                return await self._bring_last(number, function, content, turn_ends_ns)
+            if not (await self._send(number, content))["wanted"]:
+                return None
 
-    def _send_in_background(self, number: int, content: bytes, *, last: bool) -> None:
-        task = self._loop.create_task(self._send(number, content, last=last))
+    async def _bring_last(self, number: int, function: int, content: bytes, turn_ends_ns: int) -> Follower | None:
+        turn_is_over = SYSTEM_CLOCK.raw_ns() >= turn_ends_ns or self._worker.status is not Status.running
+        follower = self._ahead.take(number)
+        if follower is not None and not turn_is_over:
+            return await self._begin_unasked(number, content, follower)
+        if turn_is_over or len(content) > OUTCOME_BYTES_MAX:
+            self._in_background(self._send(number, content, last=True))
+            return None
+        answer = await self._send(number, content, last=True, next_of=function)
+        return Follower(answer["number"], pickle.loads(answer["content"])) if "number" in answer else None
+
+    async def _begin_unasked(self, number: int, content: bytes, follower: Follower) -> Follower | None:
+        """
+        Say that the follower begins, with the last outcomes of the parcel before it if they are small.
+
+        Both have left when this returns. So if the follower kills this process, it is known whose fault it was.
+        """
+        with self._on_its_way(follower.number):
+            outcomes = None
+            if len(content) <= NOTICE_BYTES_MAX:
+                outcomes = content  # as it is: to wrap what is small takes longer than to copy it
+            elif len(content) <= OUTCOME_BYTES_MAX:
+                await self._send(number, content, last=True, followed=True)
+            else:
+                self._in_background(self._send(number, content, last=True, followed=True))
+            if await self._say(["began", follower.number, number, outcomes, self._alive()]):
+                return follower
+        if outcomes is not None:
+            await self._send(number, content, last=True)
+        return None
+
+    def _in_background(self, what: Coroutine[Any, Any, Any]) -> None:
+        task = self._loop.create_task(what)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
     async def _send(
-        self, number: int, content: bytes, *, last: bool = False, next_of: int | None = None
+        self, number: int, content: bytes, *, last: bool = False, followed: bool = False, next_of: int | None = None
     ) -> dict[str, Any]:
-        # What is sent at the same time may arrive in any order, and only the newest list of the living is true.
-        self._sendings += 1
-        alive = [self._sendings, *({worker.number for worker in self._pool.workers()} | self._newcomers)]
-        if number != NO_PARCEL:
-            self._newcomers.clear()
         with contextlib.suppress(OSError):  # the scheduler is gone, and with it everybody who waits
             answer = await self._fetch(
                 "bring",
                 number,
                 me=self._me,
                 outcomes=to_serialize(content),
-                alive=alive,
+                alive=self._alive(),
                 last=last,
+                followed=followed,
                 next_of=next_of,
             )
             return answer or {"wanted": False}
         return {"wanted": False}
 
+    def _alive(self) -> list[int]:
+        """Who is alive in the pool. What is sent at the same time may arrive in any order, so the lists count up."""
+        self._sendings += 1
+        return [self._sendings, *({worker.number for worker in self._pool.workers()} | self._newcomers)]
+
     async def _fetch(self, what: str, number: int, **message: Any) -> dict[str, Any] | None:
         """Ask something whose answer may hold a parcel."""
-        fetched = self._fetching[number] = self._loop.create_future()
-        try:
+        with self._on_its_way(number):
             answer: dict[str, Any] | None = await self._ask(what, number=number, **message)
             return answer
+
+    @contextlib.contextmanager
+    def _on_its_way(self, number: int) -> Iterator[None]:
+        """Let who wants to stop a parcel wait until it is here."""
+        fetched = self._fetching[number] = self._loop.create_future()
+        try:
+            yield
         finally:
             fetched.set_result(None)
             if self._fetching.get(number) is fetched:
@@ -243,6 +306,59 @@ class Outpost(WorkerPlugin):
                 await asyncio.wait(coming)
         return number in self._boxes and self._pool.stop(number, item)
 
+    # The channel ------------------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        """Open the channel and hear what comes through it, until either end is closed."""
+        channel = None
+        try:
+            scheduler = self._worker.scheduler.address
+            channel = await connect(scheduler, CONNECT_S_MAX, **self._worker.connection_args)
+            hello = {"op": f"{self.name}-outpost", "worker": self._worker.address, "me": self._me, "reply": False}
+            await channel.write(hello)
+            self._channel = channel
+            while True:
+                for message in await channel.read():
+                    self._hear(message)
+        except OSError:
+            pass
+        finally:
+            self._channel = None
+            self._ahead.clear()
+            if channel is not None:
+                channel.abort()
+
+    def _hear(self, message: Any) -> None:
+        match message:
+            case ("reserved", behind, number, content):
+                if self._ahead.came(behind, Follower(number, pickle.loads(content))):
+                    self._loop.call_later(RESERVED_S_MAX, self._give_back, number)
+            case ("recall", number):
+                self._give_back(number)
+            case _:
+                raise AssertionError(f"the post office sent {message!r}")
+
+    def _ask_ahead(self, number: int, function: int, again_s: float) -> None:
+        if self._ahead.wants(number):
+            self._in_background(self._say(["reserve", number, function]))
+            if again_s <= RESERVED_S_MAX:
+                self._loop.call_later(again_s, self._ask_ahead, number, function, 2 * again_s)
+
+    def _give_back(self, number: int) -> None:
+        if self._ahead.give_back(number):
+            self._in_background(self._say(["returned", number]))
+
+    async def _say(self, message: list[Any]) -> bool:
+        """Send one way; the message has left when this returns. False: there is no channel."""
+        try:
+            async with self._writing:
+                if self._channel is None:
+                    return False
+                await self._channel.write(message)
+                return True
+        except OSError:
+            return False
+
     # The pool ---------------------------------------------------------------------------------------------------------
 
     def _deliver(self, outcome: Outcome) -> None:
@@ -253,7 +369,7 @@ class Outpost(WorkerPlugin):
         if outcome.batch < 0:
             if outcome.worker is not None:
                 self._newcomers.add(outcome.worker.number)
-            self._send_in_background(NO_PARCEL, pickle.dumps([outcome], 5), last=False)
+            self._in_background(self._send(NO_PARCEL, pickle.dumps([outcome], 5)))
             return
         box = self._boxes.get(outcome.batch)
         if box is None:

@@ -1,16 +1,18 @@
 """
 Frames on a pipe: eight bytes of length, then a pickle. Both ends are processes of one pool, joined by a private pipe.
 
-The worker reads and writes by blocking calls; the pool must never wait for a worker, so it gathers what came
-(`FrameReader`) and keeps what a full pipe does not take yet (see `_pool.py`).
+The worker writes by blocking calls; the pool must never wait for a worker, so it keeps what a full pipe does not take
+yet (see `_pool.py`). Both gather what comes in a `FrameReader`.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _LENGTH_BYTES = 8
 
@@ -26,31 +28,12 @@ def frame(message: object) -> bytes:
 
 def write_frame(fd: int, message: object) -> None:
     """Write one frame, waiting as long as the pipe is full."""
-    rest = memoryview(frame(message))
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-
-
-def read_frame(fd: int) -> Any:
-    """
-    Wait for one frame.
-
-    Raises:
-        EOFError: the other end is closed.
-    """
-    length = int.from_bytes(_read_exactly(fd, _LENGTH_BYTES), "little")
-    return pickle.loads(_read_exactly(fd, length))
-
-
-def _read_exactly(fd: int, count: int) -> bytearray:
-    # Grown as the bytes come, as a frame cut short may claim any length.
-    data = bytearray()
-    while len(data) < count:
-        chunk = os.read(fd, min(READ_BYTES_MAX, count - len(data)))
-        if not chunk:
-            raise EOFError(f"pipe closed after {len(data)} of {count} bytes")
-        data += chunk
-    return data
+    data = frame(message)
+    written = os.write(fd, data)
+    if written < len(data):
+        rest = memoryview(data)[written:]
+        while rest:
+            rest = rest[os.write(fd, rest) :]
 
 
 class FrameReader:
@@ -58,21 +41,37 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._bytes = bytearray()
+        self._start = 0  # of the next frame
+        self._wanted = _LENGTH_BYTES  # bytes from there until something can be told
 
     def feed(self, data: bytes) -> None:
         """Add what was read."""
+        if self._start:
+            del self._bytes[: self._start]
+            self._start = 0
         self._bytes += data
 
-    def frames(self) -> Iterator[Any]:
-        """Yield each frame that is complete by now."""
-        start = 0
-        try:
-            while len(self._bytes) - start >= _LENGTH_BYTES:
-                end = start + _LENGTH_BYTES + int.from_bytes(self._bytes[start : start + _LENGTH_BYTES], "little")
-                if len(self._bytes) < end:
-                    return
-                message = pickle.loads(memoryview(self._bytes)[start + _LENGTH_BYTES : end].toreadonly())
-                start = end
-                yield message
-        finally:
-            del self._bytes[:start]
+    def has_frame(self) -> bool:
+        """Is there a whole one?"""
+        there = len(self._bytes) - self._start
+        if there < self._wanted:
+            return False
+        if self._wanted == _LENGTH_BYTES:
+            start = self._start
+            self._wanted += int.from_bytes(self._bytes[start : start + _LENGTH_BYTES], "little")
+        return there >= self._wanted
+
+    def take_frame(self) -> Any:
+        """
+        The next frame; only if `has_frame`.
+
+        Raises:
+            Exception: what is there is no frame.
+        """
+        begin, end = self._start + _LENGTH_BYTES, self._start + self._wanted
+        self._start, self._wanted = end, _LENGTH_BYTES
+        with memoryview(self._bytes) as whole, whole[begin:end] as payload:
+            message = pickle.loads(payload)
+        if end == len(self._bytes):  # whoever idles keeps nothing
+            self._bytes, self._start = bytearray(), 0
+        return message

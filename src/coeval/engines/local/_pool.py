@@ -1,52 +1,60 @@
 """
-The local engine: processes, their pipes, and the one thread that serves them.
+The local engine: worker processes and their pipes, served by whoever waits for a result.
 
-    any thread          the pool's thread                                    a worker (own process group)
-    ──────────          ─────────────────                                    ────────────────────────────
-    send, stop ─────>   inbox ─> PoolState ─> actions
-      (wake pipe)                               HandOver  ── commands ──────> read_frame
-                                                deliver  <── results ──────── write_frame
-                        pidfd: it ended  <─────────────────────────────────── exits, is killed
-                        board (shared page, read when it matters) <────────── item, start
-                        lifeline: held open; the kernel kills the worker's group when this process ends
+    any thread          whoever reads (one thread at a time)                 a worker (own process group)
+    ──────────          ────────────────────────────────────                 ────────────────────────────
+    send, stop ──> PoolState ──> HandOver ────────────────── commands ─────> batch after batch
+                       ^                                                          │
+                       └──────── pieces <── epoll <───────── results <────────────┘
+                                 ends   <── the starter (`_starters.py`)
+                                 board (shared page, read when it matters) <──── item, start
 
-Only the pool's thread touches the state and the pipes, so nothing here is locked but the inbox. What to do is decided
-in `_pool_state.py`; this file does it.
+What to do about each fact is decided in `_pool_state.py`; this file does it. Three locks: `_reading` is held by the one
+thread that reads; `_lock` guards the state, for as long as a decision and its writes take; `_bringing` is held by the
+one thread that delivers outcomes, in their order, with neither of the others held, as delivering runs callbacks.
 """
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import os
 import select
-import signal
-import subprocess
-import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from pathlib import Path
 
-from coeval.clocks import SYSTEM_CLOCK, Clock, ClockId
-from coeval.engines._engine import Batch, Capabilities, Deliver, Outcome, Stamps, Worker
-from coeval.engines.local import _boot
-from coeval.engines.local._board import BLANK, Board, above_standard_streams
+from coeval.clocks import SYSTEM_CLOCK, ClockId
+from coeval.engines._engine import Capabilities, Outcome, Stamps, Worker
+from coeval.engines.local._board import BLANK, ROW_BYTES, Board
 from coeval.engines.local._cores import usable_cores
 from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, frame
+from coeval.engines.local._helper import Helper
+from coeval.engines.local._interrupts import Uninterrupted
+from coeval.engines.local._launch import pipe_above_standard_streams
 from coeval.engines.local._pool_state import (
-    Action,
+    CallBack,
     DeliverOutcome,
     EndWorker,
     Exit,
     HandOver,
+    LetGo,
     PoolState,
     StartWorker,
 )
+from coeval.engines.local._preload import modules_worth_preloading
+from coeval.engines.local._starters import Ended, NotStarted, Started, starter_of
 from coeval.recording import Event
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from coeval.clocks import Clock
+    from coeval.engines._engine import Batch, Deliver
+    from coeval.engines.local._pool_state import Action
+    from coeval.engines.local._starters import Method, Starter
 
 # A worker that is idle when the pool is closed may run its atexit functions (coverage writes its data there) this long.
 CLOSE_GRACE_S = 1.0
@@ -56,300 +64,545 @@ CLOSE_GRACE_S = 1.0
 FUNCTIONS_KEPT_MAX = 256
 FUNCTION_BYTES_KEPT_MAX = 1 << 26
 
+# Small calls of a backlog travel together, up to so many.
+# Fewer: each frame's price, about 50 us on both sides, shows. More: results come home later.
+BATCH_ITEMS_MAX = 512
+BATCH_NS = 2_000_000
+
+# Whoever waits for a result looks so often before it sleeps, if a core is free for that: about 60 us.
+# Fewer: a chain of calls waits for this process to wake, some 30 us each. More: it takes time from others.
+LOOKS_BEFORE_SLEEP = 50
+
+# A thread that wants to read waits at most so long for the helper to stop reading.
+GIVE_WAY_S_MAX = 0.05
+
 
 class LocalEngine:
     """
     Workers that are processes of this machine.
 
     Workers start when there is work for them, at most `max_workers`; one that ends is replaced when it is needed again.
+
+    Args:
+        max_workers: None: one for each usable core.
+        start_method: "server", "fork" or "spawn", see `_starters.py`.
+        preload: modules to import before workers are forked, besides those that the program uses.
+        initializer, initargs: called in each worker before its first call.
+        recycle_after: a worker leaves after so many calls, and a new one takes its place.
     """
 
     name = "local"
-    capabilities = Capabilities(
-        separate_process=True, stops_running_work=True, time_limit=True, names_signal=True, same_host=True
-    )
 
-    def __init__(self, max_workers: int | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        start_method: Method = "server",
+        preload: Sequence[str] = (),
+        initializer: Callable[..., object] | None = None,
+        initargs: Sequence[object] = (),
+        recycle_after: int | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self.workers_max = max_workers or usable_cores()
+        self.capabilities = Capabilities(
+            separate_process=True,
+            stops_running_work=True,
+            time_limit=True,
+            names_signal=True,
+            same_host=True,
+            batch_items_max=1 if recycle_after else BATCH_ITEMS_MAX,
+            batch_ns=BATCH_NS,
+        )
+        self._start_method: Method = start_method
+        self._preload = list(preload)
+        self._initializer = _packed(initializer, initargs)
         self._clock = clock
-        self._inbox: deque[Callable[[], list[Action]]] = deque()
-        self._state = PoolState(self.workers_max)
-        self._processes: dict[int, _Process] = {}
-        self._thread: threading.Thread | None = None
-        self._wake_read = self._wake_write = -1
-        self._closing = False
+        self._state = PoolState(self.workers_max, recycle_after)
+        self._workers: dict[int, _Worker] = {}
+        self._by_fd: dict[int, _Worker] = {}
+        self._cores = usable_cores()
+        self._has_preloaded = False
         self._lock = threading.Lock()
+        self._bell = -1
+        self._bell_lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._bringing = threading.RLock()
+        self._outbox: deque[Outcome] = deque()
+        self._helper = Helper(self)
+        self._helper_reads = False
+        self._reader_is_wanted = False  # somebody waits to read in the helper's place
+        self._reads_until_ns = 0  # when whoever reads looks at the clock again; 0: never
+        self.is_closing = False
+        self.is_busy = False
+        self.reads = 0
+        self._is_open = False
+        self._closed = threading.Event()
 
     # The contract -----------------------------------------------------------------------------------------------------
 
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
+        self._starter: Starter = starter_of(self._start_method, preload=self._preload, workers_max=self.workers_max)
+        self._starter_fd = self._starter.fd
+        try:
+            self._epoll = select.epoll()
+            self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            # A place of a worker that is being buried is not free yet.
+            self._board = Board(2 * self.workers_max + 2)
+        except BaseException:
+            self._starter.close()
+            raise
+        self._epoll.register(self._bell, select.EPOLLIN)
+        self._epoll.register(self._starter.fd, select.EPOLLIN)
+        self._is_open = True
+        _pools.add(self)
 
     def window(self) -> int:
         # What waits is better off with the executor, where it can be cancelled.
-        return self.workers_max
+        return self._state.window()
 
     def send(self, batch: Batch) -> None:
-        self._ask(lambda: self._state.batch_sent(batch))
+        with Uninterrupted():
+            with self._lock:
+                if self.is_closing:
+                    raise RuntimeError("the local pool is closed")
+                self._helper.start()
+                self._do(self._state.batch_sent(batch))
+            self._after_change()
 
-    def pump(self, timeout_s: float | None) -> None:
-        return  # the pool's thread carries
+    def pump(self, is_wanted: Callable[[], bool], timeout_s: float | None) -> None:
+        wait_ns = None if timeout_s is None else round(timeout_s * 1e9)
+        if wait_ns == 0:
+            if self.is_busy:
+                self._read(is_wanted, 0)
+            return
+        deadline_ns = None if wait_ns is None else self._clock.raw_ns() + wait_ns
+        while self._read(is_wanted, wait_ns):
+            if deadline_ns is not None and (wait_ns := deadline_ns - self._clock.raw_ns()) <= 0:
+                break
+        if self.is_busy:
+            self._helper.wake()
 
     def stop(self, batch: int, item: int) -> bool:
-        answer: Future[bool] = Future()
+        with Uninterrupted():
+            with self._lock:
+                if self.is_closing:
+                    return False
+                boards = {number: self._board.read(worker.row) for number, worker in self._workers.items()}
+                actions = self._state.stop_asked(batch, item, boards, self._clock.raw_ns())
+                self._do(actions)
+            self._after_change()
+        return bool(actions)
 
-        def look() -> list[Action]:
-            boards = {number: process.board.read() for number, process in self._processes.items()}
-            actions = self._state.stop_asked(batch, item, boards, self._clock.raw_ns())
-            answer.set_result(bool(actions))
-            return actions
-
-        if threading.current_thread() is self._thread:  # a future's callback asks: nobody else would answer
-            self._do(look())
-            return answer.result()
-        try:
-            self._ask(look)
-        except RuntimeError:  # closed: nothing is here any more
-            return False
-        return answer.result()
+    def call_back(self, batch: int) -> None:
+        with Uninterrupted():
+            with self._lock:
+                if self.is_closing:
+                    return
+                boards = {number: self._board.read(worker.row) for number, worker in self._workers.items()}
+                self._do(self._state.called_back(batch, boards, self._clock.raw_ns()))
+            self._after_change()
 
     def workers(self) -> Sequence[Worker]:
         return self._state.workers()
 
     def close(self) -> None:
         with self._lock:
-            thread, self._closing = self._thread, True
-            self._wake()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            is_first, self.is_closing = not self.is_closing, True
+        if not self._is_open:
+            return
+        if is_first:
+            self._ring()
+            self._helper.wake()
+            self._reading.acquire()  # for good: nobody reads any more
+            try:
+                self._end_everything()
+            finally:
+                self._closed.set()
+        this_thread = threading.current_thread()
+        self._closed.wait()
+        if self._helper.thread is not None and self._helper.thread is not this_thread:
+            self._helper.thread.join()
 
-    # The pool's thread ------------------------------------------------------------------------------------------------
+    # Reading ----------------------------------------------------------------------------------------------------------
 
-    def _ask(self, request: Callable[[], list[Action]]) -> None:
-        with self._lock:
-            if self._closing:
-                raise RuntimeError("the local pool is closed")
-            if self._thread is None:
-                self._start_thread()
-            self._inbox.append(request)
-            self._wake()
+    def is_being_read(self) -> bool:
+        """Is a thread reading?"""
+        return self._reading.locked()
 
-    def _start_thread(self) -> None:
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        self._poll = select.poll()
-        self._poll.register(self._wake_read, select.POLLIN)
-        thread = threading.Thread(target=self._serve, name="coeval-local-pool", daemon=True)
-        _pools.add(self)
+    def read_for_everybody(self) -> None:
+        """The helper reads until there is nothing to read for, or somebody else wants to."""
+        self._helper_reads = True
+        while self._read(self._is_left_to_helper, None):
+            pass
+        self._helper_reads = False
+
+    def _is_left_to_helper(self) -> bool:
+        return not self._reader_is_wanted
+
+    def _relieve_helper(self) -> bool:
+        """Read in the helper's place; False: it is somebody else who reads."""
+        if not self._helper_reads:
+            return False
+        self._reader_is_wanted = True
+        self._ring()
         try:
-            thread.start()
-        except RuntimeError:  # there are too many threads, or the interpreter is shutting down
-            self._close_wake_pipe()
-            raise
-        self._thread = thread
-
-    def _wake(self) -> None:
-        """Called with the lock held: after the pipe is closed its number may be another file's."""
-        with contextlib.suppress(OSError):  # full: it is awake anyway; closed: it is gone
-            os.write(self._wake_write, b"w")
-
-    def _close_wake_pipe(self) -> None:
-        for end in (self._wake_read, self._wake_write):
-            os.close(end)
-        self._wake_read = self._wake_write = -1
-
-    def _serve(self) -> None:
-        try:
-            while not self._closing:
-                self._serve_once()
-        except BaseException:
-            # Our own broken invariant. Nobody must wait for ever for calls that nobody serves.
-            logging.getLogger("coeval.engines.local").critical(
-                "the local pool failed; please report this", exc_info=True
-            )
-            with self._lock:
-                self._closing = True  # from now on `send` refuses
-            self._hear_the_rest()  # what was sent but not looked at yet must fail with the others
-            for action in self._state.failed("the local pool failed; its log says why", self._clock.raw_ns()):
-                with contextlib.suppress(Exception):  # each by itself
-                    self._do([action])
+            return self._reading.acquire(timeout=GIVE_WAY_S_MAX)
         finally:
-            self._end_everything()
+            self._reader_is_wanted = False
 
-    def _serve_once(self) -> None:
-        while self._inbox:
-            self._do(self._inbox.popleft()())
-        look_ns = self._state.next_look_ns()
+    def _read(self, is_wanted: Callable[[], bool], wait_ns: int | None) -> bool:
+        """
+        Wait for news, at most so long, and take it.
+
+        Returns:
+            False if there is nothing to read for (any more), or another thread reads.
+        """
+        is_held = False
+        try:
+            is_held = self._reading.acquire(blocking=False) or (wait_ns != 0 and self._relieve_helper())
+            # Whoever brings something home that nobody reads for any more looks afterwards whether somebody reads.
+            if not is_held or not self.is_busy or self.is_closing or not is_wanted():
+                return False
+            self.reads += 1
+            events = self._wait(wait_ns)
+            with Uninterrupted():
+                is_sound = self._take_soundly(events)
+                self._reading.release()
+                is_held = False
+                if is_sound:
+                    self._bring()
+                else:
+                    self._fail()
+            return True
+        finally:
+            if is_held:
+                self._reading.release()
+
+    def _take_soundly(self, events: list[tuple[int, int]]) -> bool:
+        try:
+            with self._lock:
+                self._take(events)
+        except Exception:
+            # Our own broken invariant. Nobody must wait for ever for calls that nobody serves.
+            self._log_failure()
+            return False
+        return True
+
+    def _wait(self, wait_ns: int | None) -> list[tuple[int, int]]:
+        with self._lock:
+            look_ns = self._state.next_look_ns()
+            looks = LOOKS_BEFORE_SLEEP if wait_ns != 0 and len(self._workers) < self._cores else 0
+        poll = self._epoll.poll
+        for _ in range(looks):
+            events = poll(0)
+            if events:
+                return events
+            os.sched_yield()
+        if look_ns is not None:
+            until_look_ns = max(0, look_ns - self._clock.raw_ns())
+            wait_ns = until_look_ns if wait_ns is None else min(wait_ns, until_look_ns)
+        self._reads_until_ns = look_ns or 0
         # Rounded up: waking a millisecond late costs nothing, waking early costs a second look.
-        timeout_ms = None if look_ns is None else max(0, (look_ns - self._clock.raw_ns()) // 1_000_000 + 1)
-        ready = dict(self._poll.poll(timeout_ms))
-        if self._wake_read in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_read, 4096)
-        for number, process in list(self._processes.items()):
-            if process.results in ready:
-                self._read(number, process)
-            if process.commands in ready:
-                self._write(process)
-            if process.pidfd in ready:
-                self._bury(number, process)
+        return poll(None if wait_ns is None else -(-wait_ns // 1_000_000) / 1000)
+
+    def _take(self, events: list[tuple[int, int]]) -> None:
+        """See what there is; called with the lock held."""
+        if self.is_closing:
+            return
+        for fd, _ in events:
+            if fd == self._bell:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._bell)
+            elif fd == self._starter_fd:
+                self._hear_starter()
+            else:
+                worker = self._by_fd.get(fd)
+                if worker is None:
+                    continue
+                if fd == worker.results:
+                    self._read_results(worker)
+                else:
+                    self._write(worker)
         now_ns = self._clock.raw_ns()
         due = self._state.looks_due(now_ns)
         if due:
-            self._do(self._state.time_passed(now_ns, {number: self._processes[number].board.read() for number in due}))
+            boards = {number: self._board.read(self._workers[number].row) for number in due}
+            self._do(self._state.time_passed(now_ns, boards))
+        self.is_busy = not self._state.is_quiet()
+
+    def _read_results(self, worker: _Worker) -> None:
+        while True:
+            try:
+                data = os.read(worker.results, READ_BYTES_MAX)
+            except BlockingIOError:
+                return
+            if not data:  # closed: the starter tells the rest
+                self._stop_reading(worker)
+                return
+            reader = worker.reader
+            reader.feed(data)
+            try:
+                while reader.has_frame():
+                    self._take_message(worker, reader.take_frame())
+            except Exception:  # a call wrote into a pipe that is not its own
+                logging.getLogger("coeval.engines.local").warning("a worker sent what is no frame", exc_info=True)
+                self._stop_reading(worker)
+                self._starter.kill(worker.number)
+                return
+            if len(data) < READ_BYTES_MAX:
+                return
+
+    def _take_message(self, worker: _Worker, message: tuple[Any, ...]) -> None:
+        seen_ns = self._clock.raw_ns()
+        match message:
+            case ("piece", int(batch), piece):
+                self._do(self._state.piece_arrived(worker.number, batch, piece, seen_ns))
+            case ("ready", str(host), int(pid), str(clock), str(python), Event() as snapshot):
+                introduced = Worker(worker.number, host, pid, ClockId(clock), python)
+                # No item belongs to it: a batch id of -1 says so. Its snapshot was taken before it was sent, so the two
+                # are a message between our clocks.
+                stamps = Stamps(0, 0, snapshot.end_ns or 0, seen_ns)
+                self._outbox.append(Outcome(-1, 0, 0, (), None, stamps, introduced, (snapshot,)))
+                self._do(self._state.worker_ready(worker.number, introduced))
+            case ("refused", str(reason)):
+                worker.refusal = reason
+            case _:
+                raise ValueError(f"a worker sent {message!r:.200}")
+
+    def _stop_reading(self, worker: _Worker) -> None:
+        if worker.is_read:
+            worker.is_read = False
+            self._epoll.unregister(worker.results)
+
+    def _hear_starter(self) -> None:
+        for news in self._starter.events():
+            worker = self._workers.get(news.number)
+            if worker is None:
+                continue
+            match news:
+                case Started():
+                    pass
+                case Ended(_, how):
+                    if worker.is_read:
+                        self._read_results(worker)
+                    self._starter.kill(worker.number)  # what its calls left behind
+                    self._starter.reap(worker.number)
+                    self._bury(worker, how)
+                case NotStarted(_, reason):
+                    logging.getLogger("coeval.engines.local").warning("a worker cannot be started: %s", reason)
+                    self._bury(worker, Exit("", None, reason))
+
+    # Doing ------------------------------------------------------------------------------------------------------------
 
     def _do(self, actions: Sequence[Action]) -> None:
+        """Carry out; called with the lock held."""
         for action in actions:
             match action:
                 case DeliverOutcome(outcome):
-                    self._deliver(outcome)
+                    self._outbox.append(outcome)
                 case HandOver(number, batch):
-                    self._hand_over(number, self._processes[number], batch)
+                    self._hand_over(self._workers[number], batch)
                 case StartWorker(number):
                     self._start(number)
                 case EndWorker(number):
-                    self._processes[number].kill()
+                    self._starter.kill(number)
+                case LetGo(number):
+                    self._close_commands(self._workers[number])
+                case CallBack(number, key):
+                    self._board.call_back(self._workers[number].row, key)
+        self.is_busy = self.is_busy or bool(actions)
+
+    def _after_change(self) -> None:
+        """Something was done by a thread that does not read."""
+        self._bring()
+        look_ns = self._state.next_look_ns() if self._reading.locked() else None
+        if look_ns is not None and not 0 < self._reads_until_ns <= look_ns:
+            self._ring()  # whoever reads must look at the clock earlier
+        if self.is_busy and not self._reading.locked():
+            self._helper.wake()
+
+    def _bring(self) -> None:
+        """Deliver what waits for it, unless another thread does that: then it takes these along."""
+        brought = False
+        while self._outbox and self._bringing.acquire(blocking=False):
+            try:
+                while self._outbox:
+                    self._deliver(self._outbox.popleft())
+                    brought = True
+            except BaseException:
+                # Our own broken invariant, or what a callback may not raise. Nobody must wait for ever for it.
+                self._log_failure()
+                self._fail()
+            finally:
+                self._bringing.release()
+        if brought and self._reading.locked():
+            self._ring()  # whoever reads may have been waiting for just this
+
+    def _log_failure(self) -> None:
+        logging.getLogger("coeval.engines.local").critical("the local pool failed; please report this", exc_info=True)
+
+    def _fail(self) -> None:
+        """End the pool, and all that is outstanding."""
+        with self._lock:
+            self.is_closing = True  # from now on `send` refuses
+            self._outbox.clear()
+            actions = self._state.failed("the local pool failed; its log says why", self._clock.raw_ns())
+        for action in actions:
+            assert isinstance(action, DeliverOutcome)
+            with contextlib.suppress(Exception):  # each by itself
+                self._deliver(action.outcome)
+        with self._lock:
+            self.is_closing = False
+        self.close()
+
+    def _ring(self) -> None:
+        with self._bell_lock:
+            if self._bell >= 0:  # else it is closed, and its number may be another file's
+                os.eventfd_write(self._bell, 1)
 
     def _start(self, number: int) -> None:
         try:
-            process = _Process()
-        except Exception as error:  # no memory, no more processes or descriptors: as if it had ended at once
+            worker = _Worker(number)
+        except OSError as error:  # no descriptors: as if it had ended at once
             logging.getLogger("coeval.engines.local").warning("a worker cannot be started: %s", error)
             how = Exit("", None, f"{type(error).__name__}: {error}")
             self._do(self._state.worker_gone(number, how, BLANK, self._clock.raw_ns()))
             return
-        self._processes[number] = process
-        self._poll.register(process.results, select.POLLIN)
-        self._poll.register(process.pidfd, select.POLLIN)
-        self._write(process)
+        worker.row = self._board.take_row()
+        self._workers[number] = worker
+        self._by_fd[worker.results] = self._by_fd[worker.commands] = worker
+        self._epoll.register(worker.results, select.EPOLLIN)
+        if not self._has_preloaded:
+            self._has_preloaded = True
+            self._starter.preload(modules_worth_preloading())
+        commands, results = worker.theirs
+        try:
+            self._starter.start(number, commands, results, self._board.fd, worker.row * ROW_BYTES)
+        finally:
+            os.close(commands)
+            os.close(results)
+        worker.unwritten += frame({"levels": _logger_levels(), "initializer": self._initializer})
+        self._write(worker)
 
-    def _hand_over(self, number: int, process: _Process, batch: Batch) -> None:
+    def _hand_over(self, worker: _Worker, batch: Batch) -> None:
         function = batch.function
         body = None
-        if function.number not in process.functions:
+        if function.number not in worker.functions:
             body = function.body
-            process.function_bytes += len(body)
-            if len(process.functions) >= FUNCTIONS_KEPT_MAX or process.function_bytes > FUNCTION_BYTES_KEPT_MAX:
-                process.functions.clear()
-                process.function_bytes = len(body)
-                process.unwritten += frame(("forget",))
-            process.functions.add(function.number)
-        process.unwritten += frame(
-            ("batch", batch.id, batch.attempt, function.number, body, tuple(batch.items), tuple(batch.calls))
-        )
-        self._state.handed_over(number, self._clock.raw_ns())
-        self._write(process)
+            worker.function_bytes += len(body)
+            if len(worker.functions) >= FUNCTIONS_KEPT_MAX or worker.function_bytes > FUNCTION_BYTES_KEPT_MAX:
+                worker.functions.clear()
+                worker.function_bytes = len(body)
+                worker.unwritten += frame(("forget",))
+            worker.functions.add(function.number)
+        data = frame(("batch", batch.id, batch.attempt, function.number, body, batch.items, batch.calls))
+        self._state.handed_over(worker.number, self._clock.raw_ns())
+        if not worker.unwritten:  # most often all of it goes at once
+            try:
+                data = data[os.write(worker.commands, data) :]
+            except BlockingIOError:
+                pass
+            except BrokenPipeError:
+                return  # it has ended; the starter tells the rest
+            if not data:
+                return
+        worker.unwritten += data
+        self._write(worker)
 
-    def _write(self, process: _Process) -> None:
+    def _write(self, worker: _Worker) -> None:
         try:
-            while process.unwritten:
-                written = os.write(process.commands, memoryview(process.unwritten)[:READ_BYTES_MAX])
-                del process.unwritten[:written]
+            while worker.unwritten:
+                written = os.write(worker.commands, memoryview(worker.unwritten)[:READ_BYTES_MAX])
+                del worker.unwritten[:written]
         except BlockingIOError:
-            self._poll.register(process.commands, select.POLLOUT)
+            if not worker.is_written:
+                worker.is_written = True
+                self._epoll.register(worker.commands, select.EPOLLOUT)
             return
         except BrokenPipeError:
-            process.unwritten.clear()  # it has ended; its pidfd tells the rest
-        with contextlib.suppress(KeyError):
-            self._poll.unregister(process.commands)
+            worker.unwritten.clear()  # it has ended; the starter tells the rest
+        if worker.is_written:
+            worker.is_written = False
+            self._epoll.unregister(worker.commands)
 
-    def _read(self, number: int, process: _Process) -> None:
-        while True:
-            try:
-                data = os.read(process.results, READ_BYTES_MAX)
-            except BlockingIOError:
-                return
-            if not data:  # closed: its pidfd tells the rest
-                self._poll.unregister(process.results)
-                process.results_closed = True
-                return
-            process.reader.feed(data)
-            try:
-                messages = list(process.reader.frames())
-            except Exception:  # a call wrote into a pipe that is not its own
-                logging.getLogger("coeval.engines.local").warning("a worker sent what is no frame", exc_info=True)
-                self._poll.unregister(process.results)
-                process.results_closed = True
-                process.kill()
-                return
-            for message in messages:
-                self._take(number, message)
+    def _close_commands(self, worker: _Worker) -> None:
+        if worker.is_written:
+            worker.is_written = False
+            self._epoll.unregister(worker.commands)
+        if worker.commands >= 0:
+            del self._by_fd[worker.commands]
+            os.close(worker.commands)
+            worker.commands = -1
 
-    def _take(self, number: int, message: tuple[object, ...]) -> None:
-        match message:
-            case ("piece", int(batch), piece):
-                self._do(self._state.piece_arrived(number, batch, piece, self._clock.raw_ns()))  # type: ignore[arg-type]
-            case ("ready", str(host), int(pid), str(clock), str(python), Event() as snapshot):
-                worker = Worker(number, host, pid, ClockId(clock), python)
-                # No item belongs to it: a batch id of -1 says so. Its snapshot was taken before it was sent, so the two
-                # are a message between our clocks.
-                stamps = Stamps(0, 0, snapshot.end_ns or 0, self._clock.raw_ns())
-                self._deliver(Outcome(-1, 0, 0, (), None, stamps, worker, (snapshot,)))
-                self._do(self._state.worker_ready(number, worker))
-            case _:
-                raise AssertionError(f"a worker sent {message!r}")
+    def _bury(self, worker: _Worker, how: Exit) -> None:
+        board = self._board.read(worker.row)
+        self._forget(worker)
+        if worker.refusal:
+            how = how._replace(refusal=worker.refusal)
+        self._do(self._state.worker_gone(worker.number, how, board, self._clock.raw_ns()))
 
-    def _bury(self, number: int, process: _Process) -> None:
-        if not process.results_closed:
-            self._read(number, process)
-        self._forget(process)
-        how, board = process.end(), process.board.read()
-        process.close()
-        del self._processes[number]
-        self._do(self._state.worker_gone(number, how, board, self._clock.raw_ns()))
+    def _forget(self, worker: _Worker) -> None:
+        self._stop_reading(worker)
+        self._close_commands(worker)
+        del self._by_fd[worker.results]
+        os.close(worker.results)
+        self._board.give_row_back(worker.row)
+        del self._workers[worker.number]
 
-    def _forget(self, process: _Process) -> None:
-        for fd in (process.results, process.commands, process.pidfd):
-            with contextlib.suppress(KeyError):
-                self._poll.unregister(fd)
-
-    def _hear_the_rest(self) -> None:
-        """Whoever asked gets an answer, also when nothing is done about it any more."""
-        while self._inbox:
-            with contextlib.suppress(Exception):
-                self._inbox.popleft()()
+    # The end ----------------------------------------------------------------------------------------------------------
 
     def _end_everything(self) -> None:
-        self._hear_the_rest()
-        leaving: dict[int, _Process] = {}
-        for number, process in self._processes.items():
-            if self._state.is_idle(number):
-                process.close_commands()
-                leaving[process.pidfd] = process
-            else:
-                process.kill()
-        # Idle workers may leave by themselves.
+        with self._lock:
+            leaving = set()
+            for number, worker in self._workers.items():
+                if self._state.is_idle(number) and worker.is_read:
+                    self._close_commands(worker)
+                    leaving.add(number)
+                else:
+                    self._starter.kill(number)
+        self._let_leave(leaving)
+        self._starter.close()
+        with self._lock:
+            for worker in list(self._workers.values()):
+                self._forget(worker)
+            self._epoll.close()
+            with self._bell_lock:
+                os.close(self._bell)
+                self._bell = -1
+            self._board.close()
+            self._state = PoolState(self.workers_max)
+            self.is_busy = False
+        _pools.discard(self)
+
+    def _let_leave(self, leaving: set[int]) -> None:
+        """Idle workers may leave by themselves."""
         poll = select.poll()
-        for pidfd in leaving:
-            poll.register(pidfd, select.POLLIN)
+        poll.register(self._starter.fd, select.POLLIN)
         deadline_ns = self._clock.raw_ns() + round(CLOSE_GRACE_S * 1e9)
         while leaving:
             left_ms = (deadline_ns - self._clock.raw_ns()) // 1_000_000
-            ended = poll.poll(left_ms) if left_ms > 0 else []
-            if not ended:
-                break
-            for pidfd, _ in ended:
-                poll.unregister(pidfd)
-                del leaving[pidfd]
-        for process in self._processes.values():
-            process.kill()
-            process.end()
-            process.close()
-        self._processes.clear()
-        with self._lock:
-            self._close_wake_pipe()
-        _pools.discard(self)
+            if left_ms <= 0 or not poll.poll(left_ms):
+                return
+            leaving -= {news.number for news in self._starter.events() if isinstance(news, Ended | NotStarted)}
 
     def close_in_forked_child(self) -> None:
-        """After `os.fork` the child must not hold the lifelines: they would outlive this pool's own process."""
-        self._closing = True
-        self._lock = threading.Lock()  # another thread of the parent may have held it
-        self._thread = None
-        if self._wake_read >= 0:
-            self._close_wake_pipe()
-        for process in self._processes.values():
-            process.abandon()
+        """After `os.fork` all of this is the parent's business; the child closes its copies, and ends nothing."""
+        self.is_closing, self.is_busy = True, False
+        self._bell_lock = threading.Lock()
+        self._lock, self._reading, self._bringing = threading.Lock(), threading.Lock(), threading.RLock()
+        self._helper = Helper(self)
+        self._closed = threading.Event()
+        self._closed.set()
+        self._outbox.clear()
+        self._epoll.close()
+        for fd in (self._bell, *self._by_fd):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._bell = -1
+        self._by_fd.clear()
+        self._workers.clear()
 
 
 _pools: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
@@ -358,111 +611,66 @@ _pools: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     for pool in list(_pools):
         pool.close_in_forked_child()
+    _pools.clear()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-class _Process:
-    """One worker process with its four descriptors; only `pid`, pipes and signals, no decisions."""
+class _Worker:
+    """
+    One worker's pipes, and what is known of it here.
 
-    def __init__(self) -> None:
-        hello = frame({"path": list(sys.path), "levels": _logger_levels()})
-        with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
-            commands_read, self.commands = _pipe(theirs, undo)
-            self.results, results_write = _pipe(undo, theirs)
-            lifeline_read, self.lifeline = _pipe(theirs, undo)
-            self.board = Board.create()
-            undo.callback(self.board.close)
-            fds = (commands_read, results_write, lifeline_read, self.board.fd)
-            self._popen = subprocess.Popen(
-                [
-                    sys.executable,
-                    *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]  # as multiprocessing does
-                    *_boot_arguments(),
-                    *map(str, fds),
-                ],
-                stdin=subprocess.DEVNULL,
-                pass_fds=fds,
-                process_group=0,
-            )
-            undo.callback(self._popen.wait)
-            undo.callback(self._popen.kill)
-            # Readable when the process ended, also where a child of a call still holds its pipes.
-            self.pidfd = os.pidfd_open(self._popen.pid)
-            undo.pop_all()
+    Attributes:
+        commands, results: our ends; they never block.
+        theirs: the worker's.
+    """
+
+    __slots__ = (
+        "commands",
+        "function_bytes",
+        "functions",
+        "is_read",
+        "is_written",
+        "number",
+        "reader",
+        "refusal",
+        "results",
+        "row",
+        "theirs",
+        "unwritten",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        commands_read, self.commands = pipe_above_standard_streams()
+        try:
+            self.results, results_write = pipe_above_standard_streams()
+        except BaseException:
+            os.close(commands_read)
+            os.close(self.commands)
+            raise
+        self.theirs = commands_read, results_write
         os.set_blocking(self.commands, False)
         os.set_blocking(self.results, False)
+        self.row = -1
         self.reader = FrameReader()
-        self.results_closed = False
+        self.refusal = ""
+        self.is_read, self.is_written = True, False
         self.functions: set[int] = set()
         self.function_bytes = 0
-        self.unwritten = bytearray(hello)
-
-    def kill(self) -> None:
-        """End the worker and whatever its calls started."""
-        # Until it is reaped (`end`), the number of its group cannot belong to anybody else.
-        if self._popen.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._popen.pid, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(self._popen.pid, signal.SIGKILL)  # a call may have left the group
-
-    def end(self) -> Exit:
-        """Reap a worker that ended, after ending what its calls left behind."""
-        self.kill()
-        self._popen.returncode = 0  # reaped here, as a `Popen` takes what somebody else reaped for a success
-        try:
-            ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-        except ChildProcessError:  # the caller ignores SIGCHLD, or waits for any child
-            return Exit("", None)
-        assert ended is not None
-        if ended.si_code == os.CLD_EXITED:
-            return Exit("", ended.si_status)
-        try:
-            return Exit(signal.Signals(ended.si_status).name, None)
-        except ValueError:
-            return Exit(f"signal {ended.si_status}", None)
-
-    def close_commands(self) -> None:
-        """Tell the worker to leave when it is idle."""
-        if self.commands >= 0:
-            os.close(self.commands)
-            self.commands = -1
-
-    def close(self) -> None:
-        """Give every descriptor back."""
-        self.close_commands()
-        for fd in (self.results, self.lifeline, self.pidfd):
-            os.close(fd)
-        self.board.close()
-
-    def abandon(self) -> None:
-        """In a forked child: close what is the parent's business, end nothing."""
-        for fd in (self.commands, self.results, self.lifeline, self.pidfd):
-            with contextlib.suppress(OSError):
-                os.close(fd)
-        self._popen.returncode = 0  # else its destructor would reap (or warn of) a process that is not ours
+        self.unwritten = bytearray()
 
 
-def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
-    """A pipe whose ends are closed by these."""
-    read, write = os.pipe()
-    with contextlib.ExitStack() as undo:
-        undo.callback(os.close, write)
-        read = above_standard_streams(read)
-        reader.callback(os.close, read)
-        undo.pop_all()
-    write = above_standard_streams(write)
-    writer.callback(os.close, write)
-    return read, write
+def _packed(initializer: Callable[..., object] | None, initargs: Sequence[object]) -> bytes | None:
+    if initializer is None:
+        return None
+    import functools
 
+    from coeval.engines._payload import dump
 
-def _boot_arguments() -> list[str]:
-    path = Path(_boot.__file__)
-    # In a zipped application there is no file that the interpreter could run.
-    return [str(path)] if path.is_file() else ["-P", "-c", inspect.getsource(_boot)]
+    return dump(functools.partial(initializer, *initargs))
 
 
 def _logger_levels() -> dict[str, int]:

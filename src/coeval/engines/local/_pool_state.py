@@ -3,26 +3,32 @@ The mind of the local pool: facts in, actions out. No process, pipe or clock is 
 
     batch sent ──> queue ──> idle worker ──> HandOver ──> pieces come ──> Deliver … ──> idle again
                      ^            │
-                     │            └ none idle: StartWorker, up to the limit
+                     │            ├ none idle: StartWorker, up to the limit
+                     │            └ calls proved short: a second batch waits at each worker
                      │
     a worker is gone: what it delivered stands; the item it was running fails ("died", or "time_limit" or "stopped" if
-        that
-    is why it was ended); what it never started comes home as "moved", and the executor sends it again.
+        that is why it was ended); what it never started comes home as "moved", and the executor sends it again.
+    a worker idles while calls wait behind a long one: CallBack, and what was not begun comes home as "moved".
 
-A worker has one batch at a time. So a batch that was handed over has at most one culprit, and what still waits can be
-stopped without touching any process.
+A worker runs its batches in order, so there is at most one culprit when it dies. What still waits here can be stopped
+without touching any process.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
 
-from coeval.engines._attempt import Piece
-from coeval.engines._engine import Batch, Failure, FailureKind, Outcome, Stamps, Worker
-from coeval.engines.local._board import LOADING, BoardReading
+from coeval.clocks._named_tuple import NamedTuple
+from coeval.engines._engine import Batch, Failure, Outcome, Packed, Stamps
+from coeval.engines.local._board import LOADING, NO_LIMIT, BoardReading, key_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Literal, TypeAlias
+
+    from coeval.engines._attempt import Piece
+    from coeval.engines._engine import FailureKind, Worker
 
 # So many workers in a row that end before they are ready mean that none ever will be: no more are started, and what
 # waits is left to those that are there, or fails where there is none.
@@ -31,6 +37,21 @@ START_FAILURES_MAX = 3
 
 # How soon to look again at a limited item whose worker still loads the function: its time has not begun.
 LOADING_LOOK_NS = 20_000_000
+
+# Where batches last no longer than this, the next one waits at the worker already, so that it never idles for the way
+# of a result and the next batch, about 0.1 ms.
+# Shorter: calls of some milliseconds pay for that way. Longer: what was handed over cannot be cancelled any more.
+BRISK_NS_MAX = 10_000_000
+
+# A program that makes a new function for each call must not fill the memory.
+FUNCTIONS_KEPT_MAX = 1024
+
+# What waits behind an item that runs for so long is called back if another worker idles.
+# Shorter: batches of short calls are torn apart. Longer: it waits longer.
+CALL_BACK_AFTER_NS = 5_000_000
+
+# After so long a worker has seen the limit on its board, or we have seen what it began (see `_board.py`).
+SEEN_AFTER_NS = 1_000_000
 
 
 class Exit(NamedTuple):
@@ -51,75 +72,129 @@ class Exit(NamedTuple):
         return "ended" if self.code is None else f"ended by itself with exit code {self.code}"
 
 
-@dataclass(frozen=True, slots=True)
-class StartWorker:
+class StartWorker(NamedTuple):
     """Start a worker; report `worker_ready` or `worker_gone` under this number."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class HandOver:
+class HandOver(NamedTuple):
     """Stamp and write this batch to this worker; then report `handed_over`."""
 
     number: int
     batch: Batch
 
 
-@dataclass(frozen=True, slots=True)
-class EndWorker:
+class EndWorker(NamedTuple):
     """Kill this worker and its process group now; `worker_gone` follows."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class DeliverOutcome:
+class LetGo(NamedTuple):
+    """Close this worker's command pipe: it has done its share and ends by itself; `worker_gone` follows."""
+
+    number: int
+
+
+class CallBack(NamedTuple):
+    """Show this limit on this worker's row of the board."""
+
+    number: int
+    key: int
+
+
+class DeliverOutcome(NamedTuple):
     """Pass this to the executor."""
 
     outcome: Outcome
 
 
-Action: TypeAlias = StartWorker | HandOver | EndWorker | DeliverOutcome
+if TYPE_CHECKING:
+    Action: TypeAlias = StartWorker | HandOver | EndWorker | LetGo | CallBack | DeliverOutcome
 
 
-@dataclass(slots=True)
-class _Ending:
+class _Ending(NamedTuple):
     """Why we ended a worker, and which item for."""
 
     kind: Literal["time_limit", "stopped"]
+    batch: int
     item: int
     ran_s: float
 
 
-@dataclass(slots=True)
+class _Held:
+    """A batch that a worker has: items [delivered, end) are its to do, what is beyond was moved away."""
+
+    __slots__ = ("batch", "delivered", "end", "handed_over_ns", "stopped_item")
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.delivered = 0
+        self.end = len(batch.items)
+        self.handed_over_ns = 0
+        self.stopped_item = -1  # to be stopped as soon as the batch is called back
+
+
 class _Member:
     """One worker of the pool."""
 
-    worker: Worker | None = None  # None until it is ready
-    batch: Batch | None = None
-    delivered: int = 0  # items of the batch that came home
-    handed_over_ns: int = 0
-    look_ns: int | None = None  # when to look whether the current item is over its limit
-    ending: _Ending | None = None
+    __slots__ = (
+        "calls_given",
+        "ending",
+        "held",
+        "is_brisk",
+        "is_called_back",
+        "is_leaving",
+        "limit_ns",
+        "seen_ns",
+        "since_ns",
+        "worker",
+    )
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None  # None until it is ready
+        self.held: deque[_Held] = deque()
+        self.ending: _Ending | None = None
+        self.limit_ns: int | None = None  # when to look whether the current item is over its limit
+        self.since_ns = 0  # when the first batch was handed over, or something of it came
+        self.is_called_back = False  # it gets nothing new until all it has is done or has come back
+        self.seen_ns: int | None = None  # when to look what it began in spite of having been called back
+        self.calls_given = 0
+        self.is_leaving = False
+        self.is_brisk = False  # its first batch is of a function whose batches proved short
+
+    def takes(self, held_max: int) -> bool:
+        """Can it be given a batch?"""
+        return (
+            self.worker is not None
+            and len(self.held) <= held_max
+            and self.ending is None
+            and not self.is_called_back
+            and not self.is_leaving
+        )
 
 
-@dataclass(slots=True)
 class PoolState:
     """
     Who is there, who has what, what waits.
 
-    Attributes:
+    Args:
         workers_max: never more workers than this.
+        recycle_after: a worker that was given so many batches leaves when they are done; None: never.
     """
 
-    workers_max: int
-    _members: dict[int, _Member] = field(default_factory=dict)
-    _queue: deque[Batch] = field(default_factory=deque)
-    _next_number: int = 0
-    _start_failures: int = 0
-    # Workers with lower numbers were started before a failure: that they get ready proves nothing.
-    _unproven_below: int = 0
+    def __init__(self, workers_max: int, recycle_after: int | None = None) -> None:
+        self.workers_max = workers_max
+        self._recycle_after = recycle_after
+        self._members: dict[int, _Member] = {}
+        self._queue: deque[Batch] = deque()
+        self._next_number = 0
+        self._start_failures = 0
+        # Workers with lower numbers were started before a failure: that they get ready proves nothing.
+        self._unproven_below = 0
+        self._brisk_functions: set[int] = set()
+        self._brisk_members = 0
 
     # Facts ------------------------------------------------------------------------------------------------------------
 
@@ -136,42 +211,67 @@ class PoolState:
         return self._feed()
 
     def handed_over(self, number: int, now_ns: int) -> None:
-        """The batch was stamped and is on its way to this worker."""
+        """The batch that was to be handed over is being written, as of this reading."""
         member = self._members[number]
-        member.handed_over_ns = now_ns
-        member.look_ns = self._first_look_ns(member, now_ns)
+        member.held[-1].handed_over_ns = now_ns
+        if len(member.held) == 1:
+            self._begin_front(member, now_ns)
 
     def piece_arrived(self, number: int, batch: int, piece: Piece, seen_ns: int) -> list[Action]:
-        """A worker sent a piece of its batch."""
-        member = self._members[number]
-        sent = member.batch
-        assert sent is not None, (number, batch)
-        assert (sent.id, member.delivered) == (batch, piece.first), (number, batch, piece.first)
-        member.delivered += piece.item_count
-        stamps = Stamps(member.handed_over_ns, piece.started_ns, piece.finished_ns, seen_ns)
-        outcome = Outcome(
-            batch,
-            piece.first,
-            piece.item_count,
-            piece.values,
-            piece.failure,
-            stamps,
-            member.worker,
-            piece.events,
-            piece.item_stamps,
+        """A worker sent what became of some items."""
+        member = self._members.get(number)
+        if member is None or not member.held or member.held[0].batch.id != batch:
+            return []  # the pool gave it up
+        held = member.held[0]
+        end = piece.first + piece.item_count
+        actions: list[Action] = []
+        if piece.failure is not None and piece.failure.kind == "moved":  # it was called back
+            actions += _give_back(held, piece.first, seen_ns)
+        else:
+            stamps = Stamps(held.handed_over_ns, piece.started_ns, piece.finished_ns, seen_ns)
+            actions.append(
+                DeliverOutcome(
+                    Outcome(
+                        batch,
+                        piece.first,
+                        piece.item_count,
+                        piece.values,
+                        piece.failure,
+                        stamps,
+                        member.worker,
+                        piece.events,
+                        piece.item_stamps,
+                    )
+                )
+            )
+            held.delivered = end
+        if end < len(held.batch.items):
+            self._begin_front(member, seen_ns)
+            return actions
+        self._is_brisk = (
+            seen_ns - member.since_ns <= BRISK_NS_MAX and piece.finished_ns - piece.started_ns <= BRISK_NS_MAX
         )
-        actions: list[Action] = [DeliverOutcome(outcome)]
-        if member.delivered == len(sent.items):
-            member.batch = None
-            member.look_ns = None
+        member.held.popleft()
+        if member.held:
+            self._begin_front(member, seen_ns)
+            if member.held[0].stopped_item >= 0 and member.seen_ns is None:
+                member.seen_ns = seen_ns + SEEN_AFTER_NS
+        else:
+            member.limit_ns = None
+            if member.is_called_back:
+                member.is_called_back, member.seen_ns = False, None
+                actions.append(CallBack(number, NO_LIMIT))
+            if self._recycle_after is not None and member.calls_given >= self._recycle_after:
+                member.is_leaving = True
+                actions.append(LetGo(number))
+        if self._queue:
             actions += self._feed()
-        elif member.look_ns is not None:
-            member.look_ns = self._first_look_ns(member, seen_ns)
         return actions
 
     def worker_gone(self, number: int, how: Exit, board: BoardReading, now_ns: int) -> list[Action]:
         """A worker ended, and everything it had sent before has been reported."""
         member = self._members.pop(number)
+        self._brisk_members -= member.is_brisk
         actions: list[Action] = []
         if member.worker is None:
             self._start_failures += 1
@@ -181,8 +281,11 @@ class PoolState:
                 return [] if self._members else self._give_up(how, now_ns)
         else:
             self._start_failures = min(self._start_failures, START_FAILURES_MAX - 1)  # its place is worth one try
-        if member.batch is not None:
-            actions += self._lost(member, member.batch, how, board, now_ns)
+        for position, held in enumerate(member.held):
+            if position == 0:
+                actions += self._lost(member, held, how, board, now_ns)
+            else:
+                actions += _give_back(held, 0, now_ns)
         return actions + self._feed()
 
     def stop_asked(self, batch: int, item: int, boards: Mapping[int, BoardReading], now_ns: int) -> list[Action]:
@@ -190,62 +293,95 @@ class PoolState:
         for waiting in self._queue:
             if waiting.id == batch:
                 self._queue.remove(waiting)
-                stopped = Failure("stopped", message="it had not started")
-                actions: list[Action] = [_unrun(waiting, item, 1, stopped, now_ns)]
-                return [
-                    *_moved(waiting, 0, item, now_ns),
-                    *actions,
-                    *_moved(waiting, item + 1, len(waiting.items), now_ns),
-                ]
+                held = _Held(waiting)
+                held.stopped_item = item
+                return _give_back(held, 0, now_ns)
         for number, member in self._members.items():
-            if member.batch is not None and member.batch.id == batch and item >= member.delivered and not member.ending:
-                reading = boards[number]
-                started_ns = reading.started_ns if reading.batch == batch and reading.item == item else now_ns
-                member.ending = _Ending("stopped", item, (now_ns - started_ns) / 1e9)
-                member.look_ns = None
-                return [EndWorker(number)]
+            for position, held in enumerate(member.held):
+                if held.batch.id != batch or not held.delivered <= item < held.end or member.ending:
+                    continue
+                if position == 0:
+                    return self._end_for(member, number, "stopped", item, boards[number], now_ns)
+                held.stopped_item = item
+                return self._call_back(member, number, key_of(batch, 0), now_ns)
+        return []
+
+    def called_back(self, batch: int, boards: Mapping[int, BoardReading], now_ns: int) -> list[Action]:
+        """What of a batch has not begun shall come home."""
+        for waiting in self._queue:
+            if waiting.id == batch:
+                self._queue.remove(waiting)
+                return _give_back(_Held(waiting), 0, now_ns)
+        for number, member in self._members.items():
+            for position, held in enumerate(member.held):
+                if held.batch.id == batch and not member.is_called_back and member.ending is None:
+                    begun = _begun(held, boards[number]) if position == 0 else 0
+                    return self._call_back(member, number, key_of(batch, begun), now_ns)
         return []
 
     def time_passed(self, now_ns: int, boards: Mapping[int, BoardReading]) -> list[Action]:
-        """It is later; end what is over its limit. `boards` are those of the workers in `looks_due`."""
+        """It is later; look at what `looks_due` names. `boards` are those of these workers."""
         actions: list[Action] = []
         for number in self.looks_due(now_ns):
             member = self._members[number]
-            limit_s = member.batch.limits.time_s if member.batch else None
-            assert member.batch is not None
-            assert limit_s is not None
-            limit_ns = round(limit_s * 1e9)
             board = boards[number]
-            if board.batch != member.batch.id or board.item == LOADING:
-                member.look_ns = now_ns + min(limit_ns, LOADING_LOOK_NS)
+            if member.limit_ns is not None and member.limit_ns <= now_ns:
+                actions += self._look_at_limit(member, number, board, now_ns)
+            if member.ending is not None:
                 continue
-            ran_ns = now_ns - max(board.started_ns, member.handed_over_ns)
-            if ran_ns < limit_ns:
-                member.look_ns = now_ns + limit_ns - ran_ns
-                continue
-            member.ending = _Ending("time_limit", board.item, ran_ns / 1e9)
-            member.look_ns = None
-            actions.append(EndWorker(number))
+            if member.seen_ns is not None and member.seen_ns <= now_ns:
+                actions += self._take_what_was_not_begun(member, number, board, now_ns)
+            elif _is_hoarding(member) and member.since_ns + CALL_BACK_AFTER_NS <= now_ns and self._somebody_idles():
+                front = member.held[0]
+                begun = _begun(front, board)
+                actions += self._call_back(member, number, key_of(front.batch.id, begun), now_ns)
         return actions
 
     def failed(self, message: str, now_ns: int) -> list[Action]:
         """The pool itself cannot go on: everything that is outstanding fails."""
         failure = Failure("engine", message=message)
-        held = [(m.batch, m.delivered) for m in self._members.values() if m.batch is not None]
-        waiting, self._queue = [(batch, 0) for batch in self._queue], deque()
+        actions: list[Action] = []
         for member in self._members.values():
-            member.batch = None
-        return [_unrun(batch, first, len(batch.items) - first, failure, now_ns) for batch, first in held + waiting]
+            for held in member.held:
+                actions += _unrun(held.batch, held.delivered, held.end, failure, now_ns)
+            member.held.clear()
+            self._set_brisk(member)
+        for batch in self._queue:
+            actions += _unrun(batch, 0, len(batch.items), failure, now_ns)
+        self._queue.clear()
+        return actions
 
     # Questions --------------------------------------------------------------------------------------------------------
 
+    def window(self) -> int:
+        """How many batches there should be."""
+        return self.workers_max + self._brisk_members
+
+    def is_quiet(self) -> bool:
+        """Is nothing waiting and nobody at work?"""
+        if self._queue:
+            return False
+        return all(member.worker is not None and not member.held for member in self._members.values())
+
     def looks_due(self, now_ns: int) -> list[int]:
-        """Workers whose current item may be over its limit by now."""
-        return [n for n, member in self._members.items() if member.look_ns is not None and member.look_ns <= now_ns]
+        """Workers that `time_passed` should look at by now."""
+        somebody_idles = self._somebody_idles()
+        return [
+            number
+            for number, member in self._members.items()
+            if member.held and (at := self._look_ns(member, somebody_idles)) is not None and at <= now_ns
+        ]
 
     def next_look_ns(self) -> int | None:
-        """When `time_passed` is worth calling next; None: no running item has a limit."""
-        return min((m.look_ns for m in self._members.values() if m.look_ns is not None), default=None)
+        """When `time_passed` is worth calling next; None: whatever time it gets."""
+        somebody_idles = self._somebody_idles()
+        next_ns = None
+        for member in self._members.values():
+            if member.held:
+                at = self._look_ns(member, somebody_idles)
+                if at is not None and (next_ns is None or at < next_ns):
+                    next_ns = at
+        return next_ns
 
     def workers(self) -> Sequence[Worker]:
         """The workers that are ready or at work; the one question that any thread may ask."""
@@ -254,52 +390,149 @@ class PoolState:
     def is_idle(self, number: int) -> bool:
         """Is this worker ready and without a batch?"""
         member = self._members.get(number)
-        return member is not None and member.worker is not None and member.batch is None
+        return member is not None and member.worker is not None and not member.held
 
     # What follows -----------------------------------------------------------------------------------------------------
 
     def _feed(self) -> list[Action]:
         actions: list[Action] = []
-        idle = [n for n, m in self._members.items() if m.worker is not None and m.batch is None and m.ending is None]
-        for number in idle:
-            if not self._queue:
-                break
-            member = self._members[number]
-            member.batch, member.delivered, member.look_ns = self._queue.popleft(), 0, None
-            actions.append(HandOver(number, member.batch))
-        starting = sum(member.worker is None for member in self._members.values())
-        wanted = min(len(self._queue) - starting, self.workers_max - len(self._members)) if self._may_start() else 0
-        for _ in range(wanted):
-            self._members[self._next_number] = _Member()
-            actions.append(StartWorker(self._next_number))
-            self._next_number += 1
+        if not self._queue:
+            return actions
+        self._give(0, actions)
+        if self._queue and len(self._members) < self.workers_max and self._may_start():
+            starting = sum(member.worker is None for member in self._members.values())
+            for _ in range(min(len(self._queue) - starting, self.workers_max - len(self._members))):
+                self._members[self._next_number] = _Member()
+                actions.append(StartWorker(self._next_number))
+                self._next_number += 1
+        if self._queue and self._brisk_members:
+            self._give(1, actions)
         return actions
+
+    def _give(self, held_max: int, actions: list[Action]) -> None:
+        """One batch to each worker that has no more than so many."""
+        for number, member in self._members.items():
+            if member.takes(held_max) and (member.is_brisk or not member.held):
+                batch = self._queue.popleft()
+                member.held.append(_Held(batch))
+                member.calls_given += 1
+                if len(member.held) == 1:
+                    self._set_brisk(member)
+                actions.append(HandOver(number, batch))
+                if not self._queue:
+                    return
+
+    def _note_duration(self, function: int, duration_ns: int) -> None:
+        if duration_ns > BRISK_NS_MAX:
+            self._brisk_functions.discard(function)
+        elif function not in self._brisk_functions:
+            if len(self._brisk_functions) >= FUNCTIONS_KEPT_MAX:
+                self._brisk_functions.clear()
+            self._brisk_functions.add(function)
+
+    def _set_brisk(self, member: _Member) -> None:
+        is_brisk = (
+            bool(member.held)
+            and self._recycle_after is None
+            and member.held[0].batch.function.number in self._brisk_functions
+        )
+        self._brisk_members += is_brisk - member.is_brisk
+        member.is_brisk = is_brisk
 
     def _may_start(self) -> bool:
         return self._start_failures < START_FAILURES_MAX
 
-    def _first_look_ns(self, member: _Member, now_ns: int) -> int | None:
-        assert member.batch is not None
-        limit_s = member.batch.limits.time_s
-        return None if limit_s is None else now_ns + round(limit_s * 1e9)
+    def _begin_front(self, member: _Member, now_ns: int) -> None:
+        member.since_ns = now_ns
+        limit_s = member.held[0].batch.limits.time_s
+        member.limit_ns = None if limit_s is None else now_ns + round(limit_s * 1e9)
 
-    def _lost(self, member: _Member, batch: Batch, how: Exit, board: BoardReading, now_ns: int) -> list[Action]:
-        count = len(batch.items)
+    def _look_ns(self, member: _Member, somebody_idles: bool) -> int | None:
+        at = member.limit_ns
+        if member.seen_ns is not None:
+            at = member.seen_ns if at is None else min(at, member.seen_ns)
+        elif somebody_idles and _is_hoarding(member):
+            call_back_ns = member.since_ns + CALL_BACK_AFTER_NS
+            at = call_back_ns if at is None else min(at, call_back_ns)
+        return at
+
+    def _somebody_idles(self) -> bool:
+        """Could another worker begin something at once?"""
+        if self._queue:
+            return False
+        if len(self._members) < self.workers_max and self._may_start():
+            return True
+        return any(member.takes(0) for member in self._members.values())
+
+    def _look_at_limit(self, member: _Member, number: int, board: BoardReading, now_ns: int) -> list[Action]:
+        batch = member.held[0].batch
+        limit_s = batch.limits.time_s
+        assert limit_s is not None
+        limit_ns = round(limit_s * 1e9)
+        if board.batch != batch.id or board.item == LOADING:
+            member.limit_ns = now_ns + min(limit_ns, LOADING_LOOK_NS)
+            return []
+        ran_ns = now_ns - max(board.started_ns, member.held[0].handed_over_ns)
+        if ran_ns < limit_ns:
+            member.limit_ns = now_ns + limit_ns - ran_ns
+            return []
+        return self._end_for(member, number, "time_limit", board.item, board, now_ns)
+
+    def _end_for(
+        self,
+        member: _Member,
+        number: int,
+        kind: Literal["time_limit", "stopped"],
+        item: int,
+        board: BoardReading,
+        now_ns: int,
+    ) -> list[Action]:
+        held = member.held[0]
+        is_running = board.batch == held.batch.id and board.item == item
+        started_ns = max(board.started_ns, held.handed_over_ns) if is_running else now_ns
+        member.ending = _Ending(kind, held.batch.id, item, (now_ns - started_ns) / 1e9)
+        member.limit_ns = member.seen_ns = None
+        return [EndWorker(number)]
+
+    def _call_back(self, member: _Member, number: int, key: int, now_ns: int) -> list[Action]:
+        member.is_called_back = True
+        member.seen_ns = now_ns + SEEN_AFTER_NS
+        return [CallBack(number, key)]
+
+    def _take_what_was_not_begun(self, member: _Member, number: int, board: BoardReading, now_ns: int) -> list[Action]:
+        """The worker has seen the limit by now: what it has not begun it will not begin."""
+        member.seen_ns = None
+        front, *others = member.held
+        if front.stopped_item >= 0 and board.batch == front.batch.id:  # it began before it saw the limit
+            return self._end_for(member, number, "stopped", front.stopped_item, board, now_ns)
+        actions: list[Action] = []
+        if all(held.stopped_item < 0 for held in others):
+            actions += _give_back(front, max(_begun(front, board), front.delivered), now_ns)
+        for held in others:
+            if board.batch != held.batch.id:
+                actions += _give_back(held, 0, now_ns)
+        return actions
+
+    def _lost(self, member: _Member, held: _Held, how: Exit, board: BoardReading, now_ns: int) -> list[Action]:
+        batch, end = held.batch, held.end
+        ending = member.ending
         if board.batch != batch.id:  # it ended before it took the batch up
-            if member.ending is None:
+            if ending is None:
                 lost = Failure("moved", message=str(how), signal=how.signal, exit_code=how.code)
-                return [_unrun(batch, member.delivered, count - member.delivered, lost, now_ns)]
-            culprit = member.ending.item
+                return _unrun(batch, held.delivered, end, lost, now_ns)
+            culprit = ending.item
         else:
             # An item is begun after the one before was finished, so the item begun last is where it ended. What was
             # finished but had not come home runs again.
-            culprit = max(member.delivered, board.item)
-        ending = member.ending
+            begun = 0 if board.item == LOADING else board.item
+            culprit = max(held.delivered, begun)
         if ending and ending.kind == "stopped":
-            culprit = max(member.delivered, ending.item)  # whether it ran, or another one before it
+            culprit = max(held.delivered, ending.item)  # whether it ran, or another one before it
         if ending and ending.item != culprit:
             # We ended the worker because of an item that was finished by then; this one is innocent.
-            return _moved(batch, member.delivered, count, now_ns)
+            return _give_back(held, held.delivered, now_ns)
+        if ending is None and isinstance(batch.items, Packed) and batch.items.stride > 1:
+            return _give_back(held, held.delivered, now_ns)  # it is one of several; they are tried one by one
         kind: FailureKind = ending.kind if ending else "died"
         started_ns = board.started_ns if (board.batch, board.item) == (batch.id, culprit) else 0
         failure = Failure(
@@ -309,12 +542,12 @@ class PoolState:
             exit_code=how.code,
             ran_s=ending.ran_s if ending else 0.0,
         )
-        stamps = Stamps(member.handed_over_ns, started_ns, 0, now_ns)
+        stamps = Stamps(held.handed_over_ns, started_ns, 0, now_ns)
         failed = Outcome(batch.id, culprit, 1, (), failure, stamps, member.worker)
         return [
-            *_moved(batch, member.delivered, culprit, now_ns),
+            *_unrun(batch, held.delivered, culprit, Failure("moved"), now_ns),
             DeliverOutcome(failed),
-            *_moved(batch, culprit + 1, count, now_ns),
+            *_unrun(batch, culprit + 1, end, Failure("moved"), now_ns),
         ]
 
     def _give_up(self, how: Exit, now_ns: int) -> list[Action]:
@@ -328,12 +561,46 @@ class PoolState:
             exit_code=how.code,
         )
         waiting, self._queue = list(self._queue), deque()
-        return [_unrun(batch, 0, len(batch.items), failure, now_ns) for batch in waiting]
+        return [action for batch in waiting for action in _unrun(batch, 0, len(batch.items), failure, now_ns)]
 
 
-def _moved(batch: Batch, first: int, end: int, now_ns: int) -> list[Action]:
-    return [_unrun(batch, first, end - first, Failure("moved"), now_ns)] if end > first else []
+def _is_hoarding(member: _Member) -> bool:
+    """Has it what another worker could do?"""
+    if member.is_called_back or member.ending is not None:
+        return False
+    front = member.held[0]
+    return len(member.held) > 1 or front.end - front.delivered > 1
 
 
-def _unrun(batch: Batch, first: int, count: int, failure: Failure, now_ns: int) -> DeliverOutcome:
-    return DeliverOutcome(Outcome(batch.id, first, count, (), failure, Stamps(0, 0, 0, now_ns), None))
+def _begun(held: _Held, board: BoardReading) -> int:
+    """The first item of a worker's first batch that it has not begun."""
+    if board.batch < held.batch.id:
+        return 0
+    if board.batch > held.batch.id:
+        return held.end
+    if board.item == LOADING:
+        return 1  # whatever happens while it loads the function belongs to the first item
+    stride = held.batch.items.stride if isinstance(held.batch.items, Packed) else 1
+    return min(board.item + stride, held.end)
+
+
+def _give_back(held: _Held, first: int, now_ns: int) -> list[Action]:
+    """Items from `first` on go home: they were not begun."""
+    end, held.end = held.end, min(held.end, first)
+    stopped = held.stopped_item
+    if not first <= stopped < end:
+        return _unrun(held.batch, first, end, Failure("moved"), now_ns)
+    held.stopped_item = -1
+    return [
+        *_unrun(held.batch, first, stopped, Failure("moved"), now_ns),
+        *_unrun(held.batch, stopped, stopped + 1, Failure("stopped", message="it had not started"), now_ns),
+        *_unrun(held.batch, stopped + 1, end, Failure("moved"), now_ns),
+    ]
+
+
+def _unrun(batch: Batch, first: int, end: int, failure: Failure, now_ns: int) -> list[Action]:
+    if end <= first:
+        return []
+    # What is moved goes on elsewhere: nobody has seen the end of it.
+    stamps = Stamps(0, 0, 0, 0 if failure.kind == "moved" else now_ns)
+    return [DeliverOutcome(Outcome(batch.id, first, end - first, (), failure, stamps, None))]

@@ -1,120 +1,162 @@
 """
-The worker's side of the local pool: one batch at a time, from the command pipe to the result pipe.
+The worker's side of the local pool: batch after batch, from the command pipe to the result pipe.
 
-Two things end a worker whatever it is doing: the pool kills it, or the lifeline does. The lifeline is a pipe whose
-other end only the pool holds. When the pool's process ends in whichever way, the kernel closes that end and sends
-SIGKILL to the worker's process group: no thread of ours has to run for it, so it also ends work that sits in C code and
-holds the GIL. (Rejected: prctl(PR_SET_PDEATHSIG), which fires when the *thread* that started the worker ends, not the
-process.)
+What it imports every worker pays for, so it imports next to nothing. It is started, tied to the pool's life and given
+the caller's surroundings by `_child.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import logging
 import os
-import platform
 import select
-import signal
-import socket
 import sys
-import threading
-from collections.abc import Callable
-from typing import Any, NoReturn
 
 from coeval.clocks import SYSTEM_CLOCK, clock_id
 from coeval.engines._attempt import load_function, run_batch
 from coeval.engines._engine import Failure
-from coeval.engines.local._board import Board
-from coeval.engines.local._frames import read_frame, write_frame
-from coeval.recording import LogCapture, clock_event
+from coeval.engines.local._board import Row
+from coeval.engines.local._child import flush_standard_streams
+from coeval.engines.local._frames import FrameReader, write_frame
+from coeval.recording._capture import clock_event
+from coeval.recording._worker_logs import WorkerLogs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from coeval.engines._attempt import Piece
 
 # A worker adds a snapshot of its clocks to an outcome when the last one is older than this.
 CLOCK_EVERY_NS = 5_000_000_000
 
+# A worker that has nothing to do looks for its next batch so often before it sleeps: about 50 us. Waking a process on
+# another core takes as long.
+# Fewer: the next call of a chain of calls waits for it to wake. More: it takes time from others where cores are few.
+LOOKS_BEFORE_SLEEP = 40
 
-def work(commands: int, results: int, lifeline: int, board_fd: int, hello: dict[str, Any]) -> None:
+
+def work(commands: int, results: int, board: int, cell: int, lifeline: int) -> None:
     """
     Run batches until the command pipe is closed.
 
     Args:
-        commands, results, lifeline, board_fd: descriptors that the pool made.
-        hello: the caller's `path`, and the levels of its loggers (`levels`; "" is the root).
+        commands, results, board: descriptors that the pool made.
+        cell: where this worker's row of the board begins, in bytes.
+        lifeline: must stay open.
     """
     # No child of a call may keep the pool's pipes open.
-    for fd in (commands, results, lifeline, board_fd):
+    for fd in (commands, results, board, lifeline):
         os.set_inheritable(fd, False)
-    _end_with_the_pool(lifeline)
-    # A worker has a process group of its own, so a terminal's Ctrl-C is the caller's business. Somebody who sends
-    # SIGINT to the worker itself wants it to end; a traceback out of the middle of our loop would be noise.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    for name, level in hello["levels"].items():
-        logging.getLogger(name or None).setLevel(level)
-    capture = LogCapture()
+    _Worker(_Commands(commands), results, Row(board, cell)).run()
+    flush_standard_streams()
 
-    own_pid = os.getpid()
 
-    def begin(item: int, started_ns: int) -> None:
-        if os.getpid() != own_pid:
-            _end_forked_child(None)
-        board.begin(item, started_ns)
+class _Commands:
+    """Frames from the command pipe."""
 
-    board = Board(board_fd)
-    clock = SYSTEM_CLOCK
-    functions: dict[int, Callable[..., Any] | Failure] = {}
-    snapshot = clock.snapshot()
-    write_frame(
-        results,
-        ("ready", socket.gethostname(), os.getpid(), clock_id(clock), platform.python_version(), clock_event(snapshot)),
-    )
-    while True:
-        try:
-            message = read_frame(commands)
-        except EOFError:
-            _flush_standard_streams()
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._reader = FrameReader()
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def next(self) -> Any:
+        """The next frame; None when the pipe is closed."""
+        while not self._reader.has_frame():
+            look = self._poll.poll
+            for _ in range(LOOKS_BEFORE_SLEEP):
+                if look(0):
+                    break
+                os.sched_yield()
+            data = os.read(self._fd, 1 << 18)
+            if not data:
+                return None
+            self._reader.feed(data)
+        return self._reader.take_frame()
+
+
+class _Worker:
+    def __init__(self, commands: _Commands, results: int, row: Row) -> None:
+        self._commands = commands
+        self._results = results
+        self._row = row
+        self._pid = os.getpid()
+        self._is_child = False
+        os.register_at_fork(after_in_child=self._note_fork)
+        self._functions: dict[int, Callable[..., Any] | Failure] = {}
+
+    def run(self) -> None:
+        hello = self._commands.next()
+        if hello is None:
             return
-        if message[0] == "forget":
-            functions.clear()
-            continue
-        _, batch, attempt, number, body, items, calls = message
-        board.take(batch)
-        if body is not None:
-            functions[number] = load_function(body)
-        if capture not in logging.getLogger().handlers:  # a call may have set up logging anew
-            logging.getLogger().addHandler(capture)
+        logs = WorkerLogs(hello["levels"])
+        if hello["initializer"] is not None and not self._initialize(hello["initializer"]):
+            return
+        self._snapshot = SYSTEM_CLOCK.snapshot()
+        self._introduce()
+        while (message := self._commands.next()) is not None:
+            if message[0] == "forget":
+                self._functions.clear()
+                continue
+            _, batch, attempt, number, body, items, calls = message
+            logs.keep_on()
+            if body is not None:
+                self._row.take(batch)
+                self._functions[number] = load_function(body)
+            self._run_batch(batch, attempt, number, items, calls)
+            # An idle worker keeps nothing of what it was sent and what it made.
+            del message, body, items, calls
+
+    def _initialize(self, packed: bytes) -> bool:
+        """Run what the caller wants run in each worker; False: it failed, which is told."""
+        called = load_function(packed)
+        try:
+            if isinstance(called, Failure):
+                raise RuntimeError(f"the initializer cannot be loaded: {called.type_name}: {called.message}")
+            called()
+        except BaseException as error:
+            import traceback
+
+            traceback.print_exc()
+            write_frame(self._results, ("refused", f"its initializer raised {type(error).__qualname__}: {error}"))
+            return False
+        return True
+
+    def _introduce(self) -> None:
+        version = ".".join(map(str, sys.version_info[:3]))
+        write_frame(
+            self._results,
+            ("ready", os.uname().nodename, self._pid, clock_id(SYSTEM_CLOCK), version, clock_event(self._snapshot)),
+        )
+
+    def _note_fork(self) -> None:
+        self._is_child = True
+        self._row.leave()
+
+    def _run_batch(self, batch: int, attempt: int, number: int, items: Any, calls: Any) -> None:
+        if not self._row.take(batch):
+            begin: Callable[[int, int], bool] = _never
+        else:
+            begin = self._row.beginner(batch)
         for piece in run_batch(
-            functions[number], items, calls, attempt, clock=clock, on_start=begin, whole_process=True
+            self._functions[number], items, calls, attempt, clock=SYSTEM_CLOCK, begin=begin, whole_process=True
         ):
-            if os.getpid() != own_pid:
+            if self._is_child:
                 _end_forked_child(piece.failure)
-            if piece.finished_ns - snapshot.raw_before_ns > CLOCK_EVERY_NS:
-                snapshot = clock.snapshot()
-                piece = piece._replace(events=[*piece.events, clock_event(snapshot)])
             # What a call printed belongs before what the caller prints on seeing its result.
-            _flush_standard_streams()
-            write_frame(results, ("piece", batch, piece))
-        # An idle worker keeps nothing of what it was sent and what it made.
-        del message, body, items, piece
+            flush_standard_streams()
+            write_frame(self._results, ("piece", batch, self._with_snapshot(piece)))
+
+    def _with_snapshot(self, piece: Piece) -> Piece:
+        if piece.finished_ns - self._snapshot.raw_before_ns <= CLOCK_EVERY_NS:
+            return piece
+        self._snapshot = SYSTEM_CLOCK.snapshot()
+        return piece._replace(events=[*piece.events, clock_event(self._snapshot)])
 
 
-def _end_with_the_pool(lifeline: int) -> None:
-    if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-        # The pool may have ended before the signal was armed.
-        poll = select.poll()
-        poll.register(lifeline, select.POLLIN)
-        if poll.poll(0):
-            os._exit(1)
-    else:
-        threading.Thread(target=_wait_for_the_end, args=(lifeline,), daemon=True, name="coeval-lifeline").start()
-
-
-def _wait_for_the_end(lifeline: int) -> None:
-    os.read(lifeline, 1)
-    os._exit(1)
+def _never(item: int, started_ns: int) -> bool:
+    return False
 
 
 def _end_forked_child(failure: Failure | None) -> NoReturn:
@@ -127,13 +169,9 @@ def _end_forked_child(failure: Failure | None) -> NoReturn:
         code = failure.exit_code if failure.exit_code is not None else bool(failure.message)
     elif failure is not None:
         code = 1
-        with contextlib.suppress(Exception):
+        try:  # noqa: SIM105  # `contextlib` is not free
             sys.stderr.write(failure.traceback)
-    _flush_standard_streams()
+        except Exception:
+            pass
+    flush_standard_streams()
     os._exit(code)
-
-
-def _flush_standard_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # a call may have closed it, or put anything in its place
-            stream.flush()
