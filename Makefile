@@ -20,12 +20,12 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --require-hashes --only-binary :all: -r
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types unit lock bench clean system-packages
+.PHONY: help demo test check lint types unit lock bench bench-here clean system-packages
 
 help:
 	@echo "make demo      run the main job on every file of Python's standard library, and show the timeline"
 	@echo "make test      check and test everything"
-	@echo "make bench     run the benchmarks"
+	@echo "make bench     run the benchmarks, beside every rival; takes an hour"
 	@echo "make lock      resolve the dependencies anew"
 	@echo "make clean     remove what make made"
 	@echo "PYTHON=python3.13 VENV=.venv-3.13 chooses another interpreter and where its packages go"
@@ -41,7 +41,11 @@ test: system-packages $(VENV)/test
 	@echo "== pytest"
 	@$(BIN)/python -m pytest
 
-bench: $(VENV)/test
+# The rivals have an environment of their own: what they bring along must not be there when the tests run.
+bench:
+	@$(MAKE) --no-print-directory VENV=$(VENV)-bench bench-here
+
+bench-here: $(VENV)/bench
 	@for script in benchmarks/*.py benchmarks/spikes/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 lock: $(VENV)/test
@@ -75,4 +79,9 @@ $(VENV)/runtime: $(VENV)/identity requirements/runtime.lock pyproject.toml
 $(VENV)/test: $(VENV)/runtime requirements/test.lock
 	@echo "installing what the tests need"
 	@$(INSTALL) requirements/test.lock
+	@touch $@
+
+$(VENV)/bench: $(VENV)/runtime requirements/bench.lock
+	@echo "installing what the benchmarks need"
+	@$(INSTALL) requirements/bench.lock
 	@touch $@

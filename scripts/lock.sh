@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes requirements/*.lock anew: what `make demo` and `make test` install, by exact version and hash, for every Python that
-# we support. pip reads them; uv only resolves them. Run by `make lock`.
+# Writes requirements/*.lock anew: what `make demo`, `make test` and `make bench` install, by exact version and hash, for
+# every Python that we support. pip reads them; uv only resolves them. Run by `make lock`.
 set -eu
 cd "$(dirname "$0")/.."
 lock() {
@@ -12,3 +12,4 @@ lock() {
 printf 'hatchling>=1.25\neditables>=0.5\n' > requirements/build.in
 lock requirements/runtime.lock pyproject.toml requirements/build.in
 lock requirements/test.lock pyproject.toml requirements/build.in --group dev
+lock requirements/bench.lock pyproject.toml requirements/build.in requirements/bench.in

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any
 
@@ -22,6 +23,11 @@ class Recorder:
         self.chunks: list[int] = []
         self.futures: list[Future[Any]] = []
         self.resolve = resolve
+
+    @staticmethod
+    def give_up(futures: Iterable[Future[Any]]) -> None:
+        for future in futures:
+            future.cancel()
 
     def submit(self, chunk: list[tuple[Any, ...]]) -> list[Future[Any]]:
         self.chunks.append(len(chunk))
@@ -45,6 +51,7 @@ def test_results_come_in_order_and_never_more_ahead_than_allowed(count: int, chu
         ahead=ahead,
         timeout_s=None,
         clock=SYSTEM_CLOCK,
+        give_up=Recorder.give_up,
     )
     for index in range(count):
         assert len(recorder.futures) <= index + ahead
@@ -63,7 +70,15 @@ def test_an_endless_iterable_is_read_a_bounded_number_ahead() -> None:
         return number
 
     endless = map(note, itertools.count())
-    results = bounded_map(recorder.submit, zipped((endless,)), chunksize=1, ahead=8, timeout_s=None, clock=SYSTEM_CLOCK)
+    results = bounded_map(
+        recorder.submit,
+        zipped((endless,)),
+        chunksize=1,
+        ahead=8,
+        timeout_s=None,
+        clock=SYSTEM_CLOCK,
+        give_up=Recorder.give_up,
+    )
     assert list(itertools.islice(results, 100)) == list(range(100))
     assert len(read) <= 108
 
@@ -71,7 +86,13 @@ def test_an_endless_iterable_is_read_a_bounded_number_ahead() -> None:
 def test_closing_the_iterator_cancels_what_has_not_started() -> None:
     recorder = Recorder(resolve=False)
     results = bounded_map(
-        recorder.submit, zipped((range(5),)), chunksize=1, ahead=3, timeout_s=0.001, clock=SYSTEM_CLOCK
+        recorder.submit,
+        zipped((range(5),)),
+        chunksize=1,
+        ahead=3,
+        timeout_s=0.001,
+        clock=SYSTEM_CLOCK,
+        give_up=Recorder.give_up,
     )
     with pytest.raises(TimeoutError):
         next(results)

@@ -10,28 +10,31 @@ Other packages add engines by an entry point in the group `coeval.engines`: its 
 takes `(url, max_workers)` and returns an `Engine`.
 """
 
-from coeval.engines._engine import (
-    NO_LIMITS,
-    Batch,
-    Capabilities,
-    Deliver,
-    Engine,
-    Failure,
-    FailureKind,
-    Function,
-    ItemStamps,
-    Limits,
-    Outcome,
-    Stamps,
-    Worker,
-)
-from coeval.engines._open import open_engine
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from coeval.engines._engine import (
+        NO_LIMITS,
+        Batch,
+        Capabilities,
+        Failure,
+        Function,
+        ItemStamps,
+        Limits,
+        Outcome,
+        Packed,
+        Stamps,
+        Worker,
+    )
+    from coeval.engines._open import open_engine
+    from coeval.engines._protocol import Deliver, Engine, FailureKind
 
 __all__ = [
     "open_engine",
     "Engine",
     "Capabilities",
     "Batch",
+    "Packed",
     "Function",
     "Limits",
     "NO_LIMITS",
@@ -43,3 +46,16 @@ __all__ = [
     "Worker",
     "Deliver",
 ]
+
+# Workers import this package for what they run; the rest stays off their path. Hidden from type checkers, which would
+# otherwise take every misspelt name for one of these.
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        home = {"open_engine": "_open", "Engine": "_protocol", "Deliver": "_protocol", "FailureKind": "_protocol"}
+        value = globals()[name] = getattr(import_module(f"{__name__}.{home.get(name, '_engine')}"), name)
+        return value

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import starmap
 
 from coeval.clocks._named_tuple import NamedTuple
-from coeval.engines._engine import Failure, ItemStamps, Packed, Payload
+from coeval.engines._engine import Failure, ItemStamps, Packed
 from coeval.engines._payload import dump, load
 from coeval.recording._capture import Attempt, Running, run_in_process, running_call
 from coeval.recording._capture import _running as running_context
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from coeval.clocks import Clock
+    from coeval.engines._protocol import Payload
     from coeval.recording import Event
 
 # Finished items wait at most this long for their batch to go on before they are sent home.
@@ -293,14 +294,12 @@ def _describe(kind: Any, error: BaseException) -> Failure:
         message = str(error)
     except Exception as broken:
         message = f"<str() of it failed with {type(broken).__name__}>"
-    pickled = None
-    if kind == "raised":
-        try:
-            # Its traceback travels as text. Left on it, it would be pickled too where somebody has taught pickle to
-            # (Dask does): slowly, and not at all when it is a thousand frames deep.
-            pickled = dump(error.with_traceback(None))
-        except Exception:
-            pickled = None  # it goes home as text: RemoteError
+    try:
+        # Its traceback travels as text. Left on it, it would be pickled too where somebody has taught pickle to (Dask
+        # does): slowly, and not at all when it is a thousand frames deep.
+        pickled = dump(error.with_traceback(None))
+    except Exception:
+        pickled = None  # it goes home as text
     code = error.code if isinstance(error, SystemExit) else None
     return Failure(
         kind,

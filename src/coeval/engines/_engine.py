@@ -16,14 +16,15 @@ Retries, recording, batching, progress and resume exist once, above. An engine n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from coeval.clocks._named_tuple import NamedTuple
 
-from coeval.clocks import ClockId
-from coeval.recording import Event
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-# A pickle, or one whose large buffers travel beside it.
-Payload: TypeAlias = bytes
+    from coeval.clocks import ClockId
+    from coeval.engines._protocol import FailureKind, Payload
+    from coeval.recording import Event
 
 
 class Function(NamedTuple):
@@ -100,20 +101,6 @@ class Batch(NamedTuple):
     limits: Limits = NO_LIMITS
 
 
-FailureKind = Literal[
-    "raised",  # the function raised
-    "exited",  # it raised SystemExit or KeyboardInterrupt
-    "argument",  # its arguments could not be rebuilt on the worker
-    "function",  # the function itself could not be
-    "result",  # what it returned could not be pickled
-    "died",  # its worker ended under it
-    "time_limit",  # it was ended for running too long
-    "stopped",  # it was ended on request
-    "engine",  # the engine itself cannot go on
-    "moved",  # it never started, its worker ended before: nobody's fault. It is sent again as the same attempt
-]
-
-
 class Failure(NamedTuple):
     """
     Why one item gave no value.
@@ -123,7 +110,7 @@ class Failure(NamedTuple):
         type_name: qualified name of the exception's class, if there was an exception.
         message: its text, or what the engine knows.
         traceback: as text, from the worker, with the exception's notes.
-        exception: the exception's pickle; None where it has none.
+        exception: the exception's pickle; None where it has none, or there was no exception.
         signal: name of the signal that ended the worker, "" if none did or the engine cannot tell.
         exit_code: the worker's exit code, or the code that a call gave to `sys.exit` if that is an int.
         ran_s: how long the item had run, where the engine ended it.
@@ -221,9 +208,6 @@ class Outcome(NamedTuple):
     item_stamps: Sequence[ItemStamps] = ()
 
 
-Deliver: TypeAlias = Callable[[Outcome], None]
-
-
 class Capabilities(NamedTuple):
     """
     What an engine can do. What it cannot is refused at `submit` (`UnsupportedByEngine`), never ignored.
@@ -247,74 +231,3 @@ class Capabilities(NamedTuple):
     same_host: bool
     batch_items_max: int = 1
     batch_ns: int = 100_000_000
-
-
-@runtime_checkable
-class Engine(Protocol):
-    """
-    Carries batches to workers and outcomes home.
-
-    `start` is called once, then the others from any thread. `deliver` may be called from any thread, also from within
-    `send`, and never waits for anything but short locks.
-    """
-
-    name: str
-    """The URL's scheme: "local", "inline", "dask"."""
-
-    capabilities: Capabilities
-
-    def start(self, deliver: Deliver) -> None:
-        """
-        Get ready; every item sent later comes home through `deliver`. Workers may start later, when they are needed.
-        """
-        ...
-
-    def window(self) -> int:
-        """
-        How many batches the engine wants outstanding at once.
-
-        This is the back-pressure: the executor holds all others back, where they can still be cancelled and reordered.
-        """
-        ...
-
-    def send(self, batch: Batch) -> None:
-        """Take a batch. Never waits for work to be done, unless the work is done right here (`inline:`)."""
-        ...
-
-    def pump(self, is_wanted: Callable[[], bool], timeout_s: float | None) -> None:
-        """
-        Lend the calling thread to the engine, so that what it waits for takes no way through another thread.
-
-        Returns when `is_wanted()` is false, `timeout_s` is over, or the engine needs no help: then whoever waits waits
-        for the future itself. A time of 0 takes what is there.
-        """
-        ...
-
-    def stop(self, batch: int, item: int) -> bool:
-        """
-        End one item that was sent, whether it runs or waits; it comes home as "stopped".
-
-        Returns:
-            False if it is not here any more or the engine cannot do it.
-        """
-        ...
-
-    def call_back(self, batch: int) -> None:
-        """
-        Nobody wants this batch any more: what of it has not begun shall come home as "moved".
-
-        An engine that cannot do it does nothing.
-        """
-        ...
-
-    def workers(self) -> Sequence[Worker]:
-        """The workers that are alive now."""
-        ...
-
-    def close(self) -> None:
-        """
-        End every worker, at once and whatever it is doing, and free everything; nothing is delivered afterwards.
-
-        Safe to call twice. The executor waits for outstanding batches first if somebody wants them.
-        """
-        ...

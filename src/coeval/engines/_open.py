@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 
-from coeval.engines._engine import Engine
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coeval.engines._protocol import Engine
 
 # Where nobody says which engine: this, unless COEVAL_ENGINE says otherwise.
 DEFAULT_URL = "local"
 
 
-def open_engine(url: str | None = None, max_workers: int | None = None) -> Engine:
+def open_engine(
+    url: str | None = None, max_workers: int | None = None, *, preload: Sequence[str] = (), launch: bool = False
+) -> Engine:
     """
     Find the engine that a URL names; it is not started yet.
 
     Args:
         url: such as "local", "local:4", "inline:"; None: `COEVAL_ENGINE`, or else "local".
         max_workers: how many workers at most; None: as many as the URL or the engine says.
+        preload: modules that the calls need, where the engine can import them ahead.
+        launch: begin now what takes long; then the engine must be started or closed.
 
     Raises:
         UnknownEngine: no engine has this scheme, or the rest of the URL is not one it understands.
@@ -27,9 +35,13 @@ def open_engine(url: str | None = None, max_workers: int | None = None) -> Engin
     text = (url or os.environ.get("COEVAL_ENGINE") or DEFAULT_URL).strip()
     scheme, _, rest = text.partition(":")
     if scheme == "local":
-        from coeval.engines.local import LocalEngine
+        from coeval.engines.local import launch_server
 
-        return LocalEngine(max_workers or _count(text, rest))
+        workers_max = max_workers or _count(text, rest)
+        server = launch_server(workers_max, preload) if launch else None
+        from coeval.engines.local import LocalEngine  # while the server boots
+
+        return LocalEngine(workers_max, preload=preload, server=server)
     if scheme == "inline":
         if rest:
             raise _unknown(text, "inline: takes nothing after the colon")

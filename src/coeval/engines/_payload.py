@@ -11,7 +11,6 @@ Between processes of one host what is large goes beside the pickle, in shared me
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 
 from coeval.engines._segments import Heavy, Segments, drop_received, receive
@@ -20,13 +19,21 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from pickle import PickleBuffer, Pickler, dumps, loads
+    from typing import Any, overload
+else:
+    # `pickle` would bring `re` along, which takes longer than forking a worker.
+    from _pickle import Pickler, dumps, loads
+
+    def overload(function):
+        return function
+
 
 PROTOCOL = 5
 
 # A value whose parts are this large together travels in a segment, and so does each buffer of this size by itself.
-# Smaller: opening and mapping takes longer than the pipe. Larger: the pipe does, 1.7 us for each KB where both cores are
-# busy (benchmarks/spikes/payload.py).
+# Smaller: opening and mapping takes longer than the pipe. Larger: the pipe does, 1.7 us for each KB where both cores
+# are busy (benchmarks/spikes/payload.py).
 HEAVY_BYTES_MIN = 1 << 17
 
 # The pickler hands over what is longer than its frames as it is, without a copy. No name is in such a piece.
@@ -36,7 +43,11 @@ _NAMES_BYTES_MAX = 1 << 18
 _LONG_KINDS = frozenset({bytes, bytearray, str})
 
 
-def dump(value: object, segments: Segments | None = None) -> bytes | Heavy:
+@overload
+def dump(value: object, segments: None = None) -> bytes: ...
+@overload
+def dump(value: object, segments: Segments | None) -> bytes | Heavy: ...  # noqa: F811  ruff knows only typing's overload
+def dump(value: object, segments: Segments | None = None) -> bytes | Heavy:  # noqa: F811
     """
     Pickle a value so that a process with another `__main__` can rebuild it.
 
@@ -48,17 +59,27 @@ def dump(value: object, segments: Segments | None = None) -> bytes | Heavy:
         MemoryError: there is no room for it.
         Exception: whatever the value's own pickling raised; callers name the value and what to do.
     """
-    if segments is not None:
-        return _dump_beside(value, segments)
     try:
-        payload = pickle.dumps(value, PROTOCOL)
+        if segments is None:
+            payload = dumps(value, PROTOCOL)
+        else:
+            # Written out, as this is done for each call and most are small.
+            for part in value[0] if type(value) is tuple and value and type(value[0]) is tuple else (value,):
+                if type(part) in _LONG_KINDS and len(part) >= HEAVY_BYTES_MIN:
+                    return _dump_beside(value, segments)
+            payload = dumps(value, PROTOCOL, buffer_callback=_refuse_large)
     except MemoryError:
         raise
+    except _Large:
+        assert segments is not None
+        return _dump_beside(value, segments)
     except Exception:
-        return _dump_by_value(value)
+        return _dump_by_value(value) if segments is None else _dump_beside(value, segments, by_value=True)
     # A global of __main__ is named by this very text. A string that merely looks so costs time, nothing else.
     if b"__main__" in payload or _by_value_modules():
-        return _dump_by_value(value)
+        return _dump_by_value(value) if segments is None else _dump_beside(value, segments, by_value=True)
+    if segments is not None and len(payload) >= HEAVY_BYTES_MIN:
+        return segments.store([payload], [], stream_inside=True) or payload
     return payload
 
 
@@ -73,12 +94,12 @@ def load(payload: bytes | Heavy) -> Any:
         MemoryError: this process has no room for it.
         Exception: whatever the value's own unpickling raised.
     """
-    return pickle.loads(payload) if type(payload) is bytes else _load_heavy(payload, last=False)  # type: ignore[arg-type]
+    return loads(payload) if type(payload) is bytes else _load_heavy(payload, last=False)  # type: ignore[arg-type]
 
 
 def take(payload: bytes | Heavy) -> Any:
     """Rebuild a value that nobody else will rebuild: a result. Raises what `load` raises."""
-    return pickle.loads(payload) if type(payload) is bytes else _load_heavy(payload, last=True)  # type: ignore[arg-type]
+    return loads(payload) if type(payload) is bytes else _load_heavy(payload, last=True)  # type: ignore[arg-type]
 
 
 def drop(payload: bytes | Heavy, segments: Segments | None = None) -> None:
@@ -126,43 +147,54 @@ def _dump_by_value(value: object) -> bytes:
     return payload
 
 
-def _dump_beside(value: object, segments: Segments) -> bytes | Heavy:
-    buffers: list[memoryview] = []
+class _Large(Exception):
+    """A buffer that goes beside the pickle was found, so it has to be collected."""
 
-    def goes_inside(buffer: pickle.PickleBuffer) -> bool:
-        try:
-            view = buffer.raw()
-        except BufferError:  # it has gaps: the pickler knows what to say
-            return True
-        if view.nbytes < HEAVY_BYTES_MIN:
-            return True
-        buffers.append(view)
+
+def _is_large(buffer: PickleBuffer) -> bool:
+    try:
+        return buffer.raw().nbytes >= HEAVY_BYTES_MIN
+    except BufferError:  # it has gaps: the pickler knows what to say
         return False
 
+
+def _refuse_large(buffer: PickleBuffer) -> bool:
+    if _is_large(buffer):
+        raise _Large
+    return True
+
+
+def _dump_beside(value: object, segments: Segments, *, by_value: bool = False) -> bytes | Heavy:
+    """
+    Pickle without copying what is long, and copy it into a segment.
+
+    What comes before the first large buffer is pickled for the second time here, and that is little: to collect buffers
+    from the start would cost each small value half as much again.
+    """
     stream: list[bytes] = []
-    pickler: Any = None
-    try:
-        if _is_long(value):
-            pickler = pickle.Pickler(_Sink(stream), PROTOCOL, buffer_callback=goes_inside)
-            pickler.dump(value)
-            names = b"".join(piece for piece in stream if len(piece) < _NAMES_BYTES_MAX)
-        else:
-            names = pickle.dumps(value, PROTOCOL, buffer_callback=goes_inside)
-            stream.append(names)
-        is_named = b"__main__" not in names and not _by_value_modules()
-        if is_named and pickler is None and not buffers and len(names) < HEAVY_BYTES_MIN:
-            return names  # by far the most frequent
-    except MemoryError:
-        raise
-    except Exception:
-        is_named = False
-    if not is_named:
+    buffers: list[memoryview] = []
+
+    def goes_inside(buffer: PickleBuffer) -> bool:
+        if not _is_large(buffer):
+            return True
+        buffers.append(buffer.raw())
+        return False
+
+    if by_value:
         import cloudpickle
 
-        stream.clear()
-        buffers.clear()
         pickler = cloudpickle.Pickler(_Sink(stream), PROTOCOL, buffer_callback=goes_inside)
         pickler.dump(value)
+    else:
+        pickler = Pickler(_Sink(stream), PROTOCOL, buffer_callback=goes_inside)
+        try:
+            pickler.dump(value)
+        except MemoryError:
+            raise
+        except Exception:
+            return _dump_beside(value, segments, by_value=True)
+        if _by_value_modules() or any(b"__main__" in piece for piece in stream if len(piece) < _NAMES_BYTES_MAX):
+            return _dump_beside(value, segments, by_value=True)
     stream_bytes = sum(map(len, stream))
     if not buffers and stream_bytes < HEAVY_BYTES_MIN:
         return b"".join(stream)
@@ -174,15 +206,6 @@ def _dump_beside(value: object, segments: Segments) -> bytes | Heavy:
     return dump(value) if buffers else b"".join(stream)
 
 
-def _is_long(value: Any) -> bool:
-    """Is it a long text or bytes, or is one of the arguments in `(args, kwargs)`?"""
-    parts = value[0] if type(value) is tuple and value and type(value[0]) is tuple else (value,)
-    for part in parts:  # noqa: SIM110  a generator takes longer than pickling most values
-        if type(part) in _LONG_KINDS and len(part) >= HEAVY_BYTES_MIN:
-            return True
-    return False
-
-
 def _load_heavy(heavy: Heavy, *, last: bool) -> Any:
     return unpickle(heavy, receive(heavy, last=last))
 
@@ -191,7 +214,7 @@ def unpickle(heavy: Heavy, content: memoryview) -> Any:
     """Rebuild a value from its segment's bytes; its buffers are views of them."""
     spans = [content[start : start + length] for start, length in heavy.spans]
     stream = spans.pop(0) if heavy.stream is None else heavy.stream
-    return pickle.loads(stream, buffers=spans)
+    return loads(stream, buffers=spans)
 
 
 class _Sink:

@@ -26,7 +26,8 @@ from coeval.clocks import SYSTEM_CLOCK, Clock, ClockId
 from coeval.engines._dask._flights import Flights
 from coeval.engines._dask._function import logger_levels, pack
 from coeval.engines._dask._url import parse_url
-from coeval.engines._engine import Batch, Capabilities, Deliver, Failure, Outcome, Stamps, Worker
+from coeval.engines._engine import Batch, Capabilities, Failure, Outcome, Stamps, Worker
+from coeval.engines._protocol import Deliver
 from coeval.engines.local._cores import usable_cores
 from coeval.errors import EngineError, UnknownEngine
 

@@ -14,12 +14,13 @@ import platform
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from coeval.clocks import SYSTEM_CLOCK, Clock, clock_id
 from coeval.engines._attempt import Piece, load_function, run_batch
-from coeval.engines._engine import Batch, Capabilities, Deliver, Failure, Outcome, Stamps, Worker
+from coeval.engines._engine import Batch, Capabilities, Failure, Outcome, Stamps, Worker
+from coeval.engines._protocol import Deliver
 from coeval.recording import LogCapture
 
 

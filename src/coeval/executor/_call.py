@@ -12,7 +12,7 @@ import threading
 from concurrent.futures import Future
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
-from coeval.engines import NO_LIMITS, Limits
+from coeval.engines._engine import NO_LIMITS, Limits
 from coeval.executor._retry import NO_RETRY, Retry
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from coeval.engines import Function
-    from coeval.engines._engine import Payload
+    from coeval.engines._protocol import Payload
     from coeval.executor._dispatch import Dispatch
 
 __all__ = ["CANCELLED", "PENDING", "RUNNING", "CallFuture", "CallOptions", "MapChunk"]
@@ -142,7 +142,7 @@ class CallFuture(Future["Any"]):
             self._state = CANCELLED
         with self._condition:
             self._condition.notify_all()
-        self._invoke_callbacks()  # type: ignore[attr-defined]  # the standard class's own
+        self._invoke_callbacks()
         return True
 
     def __repr__(self) -> str:
@@ -154,6 +154,13 @@ class CallFuture(Future["Any"]):
     def is_undone(self) -> bool:
         """Is it to come yet?"""
         return self._state in (PENDING, RUNNING)
+
+    def travels_in_batches(self) -> bool:
+        """
+        May others go with it? Not where it is tried again, nor where its result is kept: then a killed program repeats
+        little.
+        """
+        return self.attempt == 0 and self.keep is None
 
     def start(self) -> bool:
         """Make it a running one; False: it was cancelled. Called with the dispatch's lock held."""
@@ -168,7 +175,7 @@ class CallFuture(Future["Any"]):
         self.set_running_or_notify_cancel()
         with self._condition:
             self._condition.notify_all()
-        self._invoke_callbacks()  # type: ignore[attr-defined]
+        self._invoke_callbacks()
         self.let_go()
 
     def finish(self, value: object) -> None:
@@ -193,7 +200,7 @@ class CallFuture(Future["Any"]):
                 else:
                     waiter.add_exception(self)
             self._condition.notify_all()
-        self._invoke_callbacks()  # type: ignore[attr-defined]
+        self._invoke_callbacks()
 
     def __str__(self) -> str:
         name = self.function.name if self.function is not None else "?"
@@ -244,6 +251,9 @@ class MapChunk(CallFuture):
         self.values: list[Any] = []
         self.error: BaseException | None = None
         self.rest: MapChunk | None = None
+
+    def travels_in_batches(self) -> bool:
+        return False  # it is a batch by itself
 
     def cut(self, position: int) -> MapChunk:
         """Cut off the items from `position` on; what is cut off has no payload yet."""

@@ -20,20 +20,23 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable, Sequence
 
-from coeval.clocks import Clock
-from coeval.engines import Batch, Engine, Failure, Function, Limits, Outcome, Worker
-from coeval.engines._engine import Packed, Payload
+from coeval.engines._engine import Batch, Packed
 from coeval.engines._payload import dump, load
 from coeval.errors import CallStopped, EngineError
 from coeval.executor._batching import Pace
 from coeval.executor._call import CallFuture, MapChunk
-from coeval.executor._failures import exception_of, unreadable_result
-from coeval.executor._logs import hand_to_logging
 from coeval.executor._statistics import Statistics
-from coeval.recording import Recorder
 from coeval.recording._raw_rows import event_row, exchange_row, failure_row, item_row, outcome_row, sent_row
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from coeval.clocks import Clock
+    from coeval.engines import Engine, Failure, Function, Limits, Outcome, Worker
+    from coeval.engines._protocol import Payload
+    from coeval.recording import Recorder
 
 # A call whose workers end so often while they take it up fails: its arguments may be too much for any of them.
 # Fewer: somebody who kills idle workers fails calls. More: each try costs a worker's start.
@@ -227,8 +230,7 @@ class Dispatch:
         waiting = self._waiting
         first = waiting.popleft()
         calls = [first]
-        # Tried again; or many items by itself; or its result is kept, so that a killed program repeats little.
-        if first.attempt > 0 or isinstance(first, MapChunk) or first.keep is not None:
+        if not first.travels_in_batches():
             self._waiting_in_chunks -= first.count - 1
             return calls
         function, options = first.function, first.options
@@ -236,7 +238,12 @@ class Dispatch:
         wanted = self._pace.items(function.number, len(waiting) + 1, self.engine.window())
         while len(calls) < wanted and waiting:
             other = waiting[0]
-            if other.function is not function or other.attempt > 0 or isinstance(other, MapChunk) or other.keep is not None:
+            if (
+                other.function is not function
+                or other.attempt > 0
+                or isinstance(other, MapChunk)
+                or other.keep is not None
+            ):
                 break
             if other.options is not options and not other.options.travels_with(options):
                 break
@@ -246,7 +253,7 @@ class Dispatch:
     def _make_flight(self, calls: list[CallFuture]) -> _Flight | None:
         # A call that is tried again is running already, for everybody outside.
         number = self._next_batch
-        sent = []
+        sent: list[CallFuture] = []
         is_labelled = False
         for call in calls:
             if call.attempt > 0 or call.start():
@@ -470,6 +477,8 @@ class Dispatch:
         chunk.finish_if_all_is_home()
 
     def _unreadable(self, call: CallFuture, item: int, outcome: Outcome, error: BaseException) -> None:
+        from coeval.executor._failures import unreadable_result
+
         assert call.function is not None
         made = unreadable_result(
             error,
@@ -492,6 +501,8 @@ class Dispatch:
             logging.getLogger("coeval.executor").exception("the result of %s is not kept", call)
 
     def _exception(self, call: CallFuture, failure: Failure, worker: Worker | None, limits: Limits) -> BaseException:
+        from coeval.executor._failures import exception_of  # most programs never need it
+
         assert call.function is not None
         return exception_of(
             failure,
@@ -506,7 +517,10 @@ class Dispatch:
 
     def note_function(self, function: Function) -> None:
         """Write down a function that is new in this executor."""
-        from hashlib import sha256
+        try:  # without `hashlib`, which brings OpenSSL along
+            from _sha2 import sha256
+        except ImportError:
+            from _sha256 import sha256  # Python 3.11
 
         from coeval.recording._raw_rows import function_row
 
@@ -572,6 +586,8 @@ class Dispatch:
                 )
             )
             if event.kind == "log" and self.engine.capabilities.separate_process:
+                from coeval.executor._logs import hand_to_logging
+
                 hand_to_logging(event, outcome.worker, self._clock)
 
     # The end ----------------------------------------------------------------------------------------------------------

@@ -5,30 +5,28 @@ from __future__ import annotations
 import itertools
 import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Executor as StandardExecutor
-from concurrent.futures import Future
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from coeval.clocks import SYSTEM_CLOCK, Clock
-from coeval.engines import Capabilities, Engine, Limits, open_engine
-from coeval.errors import UnsupportedByEngine
-from coeval.executor._call import CallFuture, CallOptions
-from coeval.executor._dispatch import Dispatch
-from coeval.executor._map import bounded_map, check_map_arguments, items_ahead, zipped
-from coeval.executor._packed_map import packed_map
-from coeval.executor._resume import KeptCalls, begin_or_resume
+from coeval.clocks import SYSTEM_CLOCK
 from coeval.executor._retry import Retry
-from coeval.executor._statistics import Statistics
-from coeval.executor._submission import Submission
-from coeval.recording import Recorder, RunFolder, ambient_run
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+    from types import TracebackType
+    from typing import Any, ParamSpec, Self, TypeVar
+
+    from coeval.clocks import Clock
+    from coeval.engines import Capabilities, Engine
+    from coeval.executor._call import CallOptions
+    from coeval.executor._resume import KeptCalls
+    from coeval.executor._statistics import Statistics
+    from coeval.recording import RunFolder
     from coeval.timeline import Timeline
 
-P = ParamSpec("P")
-T = TypeVar("T")
+    P = ParamSpec("P")
+    T = TypeVar("T")
 
 
 class Executor(StandardExecutor):
@@ -46,6 +44,8 @@ class Executor(StandardExecutor):
             recorded into as it is. None: the run that `coeval run` opened, if any.
         retries: how often a failed call is tried again; a `Retry` says more.
         time_limit: seconds that each try may run, counted from its start; then the work itself is ended.
+        preload: modules that the calls need, such as `["pandas"]`, where the engine can import them ahead: local
+            workers share what was imported once, in memory and in time, and it begins here, while the program goes on.
 
     Raises:
         UnknownEngine: no engine answers to the URL.
@@ -61,6 +61,7 @@ class Executor(StandardExecutor):
         run: str | os.PathLike[str] | RunFolder | None = None,
         retries: int | Retry = 0,
         time_limit: float | None = None,
+        preload: Sequence[str] = (),
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if isinstance(engine, int):
@@ -68,10 +69,39 @@ class Executor(StandardExecutor):
                 f"engine is {engine!r}; expected a URL or an Engine. For {engine} local workers write "
                 f"Executor(max_workers={engine}) or Executor('local:{engine}')."
             )
-        opened = open_engine(engine, max_workers) if engine is None or isinstance(engine, str) else engine
+        opened: Engine
+        if engine is None or isinstance(engine, str):
+            from coeval.engines._open import open_engine
+
+            # What starts workers boots while this process goes on importing.
+            opened = open_engine(engine, max_workers, preload=preload, launch=True)
+        else:
+            opened = engine
+        try:
+            self._open(opened, run, retries, time_limit, clock)
+        except BaseException:
+            opened.close()
+            raise
+
+    def _open(
+        self,
+        opened: Engine,
+        run: str | os.PathLike[str] | RunFolder | None,
+        retries: int | Retry,
+        time_limit: float | None,
+        clock: Clock,
+    ) -> None:
+        from coeval.executor._call import CallOptions
+        from coeval.executor._dispatch import Dispatch
+        from coeval.executor._submission import Submission
+        from coeval.recording._ambient import ambient_run
+        from coeval.recording._recorder import Recorder
+
         self._options = _checked(CallOptions(), opened, retries=retries, time_limit=time_limit, name=None)
         folder = ambient_run() if run is None else run
         if isinstance(folder, str | os.PathLike):
+            from coeval.recording import RunFolder
+
             folder = RunFolder.create(folder, command=_command_line())
         recorder = Recorder(engine=opened.name, folder=folder, clock=clock)
         self._dispatch = Dispatch(opened, recorder, clock)
@@ -127,6 +157,9 @@ class Executor(StandardExecutor):
             CannotResume: what is there are results of another function, of other source, or (as it is reached) for
                 another input.
         """
+        from coeval.executor._map import bounded_map, check_map_arguments, items_ahead, zipped
+        from coeval.executor._packed_map import packed_map
+
         check_map_arguments(1 if chunksize is None else chunksize, buffersize)
         engine = self._dispatch.engine
         is_packed = buffersize is None and engine.capabilities.batch_items_max > 1 and self._options.is_plain()
@@ -228,6 +261,7 @@ class Executor(StandardExecutor):
             chunksize, buffersize: as for `map`.
         """
         from coeval.executor._asynchronous import bounded_amap
+        from coeval.executor._map import check_map_arguments, items_ahead, zipped
 
         check_map_arguments(chunksize, buffersize)
         return bounded_amap(
@@ -250,6 +284,8 @@ class Executor(StandardExecutor):
         Raises:
             ValueError: the future is not one of this executor's calls.
         """
+        from coeval.executor._call import CallFuture
+
         if not isinstance(future, CallFuture) or future.home not in (None, self._dispatch):
             raise ValueError(f"{future!r} is not a future of this executor")
         return self._dispatch.stop(future)
@@ -288,6 +324,8 @@ class Executor(StandardExecutor):
         Raises:
             CannotResume: the folder has results of another function, or of other source.
         """
+        from coeval.executor._resume import KeptCalls
+
         return KeptCalls(self._submission, fn, folder.path, self._options, trust_changes=trust_changes)
 
     def _resumable_map(
@@ -300,6 +338,9 @@ class Executor(StandardExecutor):
         ahead: int,
         timeout: float | None,
     ) -> Iterator[Any]:
+        from coeval.executor._map import bounded_map
+        from coeval.executor._resume import begin_or_resume
+
         folder = begin_or_resume(run, _command_line(), resume=resume)
         kept = self.keeping(fn, folder, trust_changes=trust_changes)
         count = itertools.count()
@@ -318,6 +359,10 @@ class Executor(StandardExecutor):
 def _checked(
     base: CallOptions, engine: Engine, *, retries: int | Retry | None, time_limit: float | None, name: str | None
 ) -> CallOptions:
+    from coeval.engines._engine import Limits
+    from coeval.errors import UnsupportedByEngine
+    from coeval.executor._call import CallOptions
+
     retry = base.retry if retries is None else retries if isinstance(retries, Retry) else Retry(retries)
     limits = base.limits
     if time_limit is not None:

@@ -101,7 +101,7 @@ def exception_of(
         case "moved":
             raise AssertionError("a moved item is sent again, it does not fail")
     if failure.traceback and error.__cause__ is None:
-        error.__cause__ = RemoteTraceback(failure.traceback)
+        error.__cause__ = _cause_there(failure)
     return error
 
 
@@ -121,6 +121,20 @@ def unreadable_result(
     )
     made.__cause__ = error
     return made
+
+
+def _cause_there(failure: Failure) -> BaseException:
+    """What was raised there; as text where it cannot be rebuilt here."""
+    traceback = RemoteTraceback(failure.traceback)
+    if failure.exception is not None:
+        try:
+            error = load(failure.exception)
+        except BaseException:
+            return traceback
+        if isinstance(error, BaseException):
+            BaseException.__setattr__(error, "__cause__", traceback)
+            return error
+    return traceback
 
 
 def _raised(failure: Failure, call: str, where: str, facts: dict[str, Any]) -> BaseException:

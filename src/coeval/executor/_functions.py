@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from coeval.engines import Function
+from coeval.engines._engine import Function
 from coeval.engines._payload import dump, is_importable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 # Bodies of functions that travel by value, remembered so that the same code gets the same number. A program that makes
 # a new lambda for each call, or binds an array to each, must not fill the memory.
@@ -74,8 +76,9 @@ class Functions:
 
 def function_name(function: object) -> str:
     """`module:qualname` of a callable, for people."""
-    while isinstance(function, functools.partial):
-        function = function.func
+    # By its name, as `functools` need not have been imported.
+    while type(function).__module__ == "functools" and type(function).__qualname__ == "partial":
+        function = function.func  # type: ignore[attr-defined]
     owner = function if hasattr(function, "__qualname__") else type(function)
     module = getattr(owner, "__module__", None) or "?"
     return f"{module}:{getattr(owner, '__qualname__', type(function).__qualname__)}"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from coeval.clocks import Clock, clock_id
-from coeval.engines import Worker
-from coeval.recording import Event
+from coeval.clocks import clock_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from coeval.clocks import Clock
+    from coeval.engines import Worker
+    from coeval.recording import Event
 
 # What of an event's fields is not an `extra=` of the call's own record.
 _EXTRA = "extra."

@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future
-from typing import Any
 
-from coeval.clocks import Clock
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from concurrent.futures import Future
+    from typing import Any
+
+    from coeval.clocks import Clock
 
 # Items submitted ahead of the one that is waited for: at least AHEAD_MIN, and AHEAD_PER_WORKER for each worker.
 # Fewer: one long call at the head of the line leaves other workers idle. More: more arguments and results in memory at
@@ -33,7 +36,7 @@ def bounded_map(
     ahead: int,
     timeout_s: float | None,
     clock: Clock,
-    give_up: Callable[[Iterable[Future[Any]]], object] = lambda futures: [future.cancel() for future in futures],
+    give_up: Callable[[Iterable[Future[Any]]], object],
     on_end: Callable[[], object] = lambda: None,
 ) -> Iterator[Any]:
     """

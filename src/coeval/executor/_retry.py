@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from coeval.engines import Failure, FailureKind
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from coeval.engines import Failure, FailureKind
 
 # What another try could change. Arguments, functions and results that cannot travel never will.
 _WORTH_ANOTHER_TRY: frozenset[FailureKind] = frozenset({"raised", "exited", "time_limit"})
 
 
-@dataclass(frozen=True, slots=True)
 class Retry:
     """
     How often a failed call is tried again.
@@ -21,12 +20,22 @@ class Retry:
             killed the worker, and would kill the next one too.
     """
 
-    times: int
-    on_death: bool = False
+    __slots__ = ("on_death", "times")
 
-    def __post_init__(self) -> None:
-        if isinstance(self.times, bool) or not isinstance(self.times, int) or self.times < 0:
-            raise ValueError(f"retries is {self.times!r}; expected a whole number from 0")
+    def __init__(self, times: int, on_death: bool = False) -> None:
+        if isinstance(times, bool) or not isinstance(times, int) or times < 0:
+            raise ValueError(f"retries is {times!r}; expected a whole number from 0")
+        self.times = times
+        self.on_death = on_death
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Retry) and (self.times, self.on_death) == (other.times, other.on_death)
+
+    def __hash__(self) -> int:
+        return hash((self.times, self.on_death))
+
+    def __repr__(self) -> str:
+        return f"Retry(times={self.times}, on_death={self.on_death})"
 
     def tries_again(self, failure: Failure, attempt: int) -> bool:
         """Shall a call that failed at try number `attempt` (from 1) in this way be tried again?"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from coeval.clocks._named_tuple import NamedTuple
 
 
 class Statistics(NamedTuple):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from coeval.engines import Function
-    from coeval.engines._engine import Payload
+    from coeval.engines._protocol import Payload
     from coeval.executor._call import CallOptions
     from coeval.executor._dispatch import Dispatch
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from coeval.engines._engine import Batch, Failure, Outcome, Packed, Payload, Stamps, Worker
+from coeval.engines._engine import Batch, Failure, Outcome, Packed, Stamps, Worker
 from coeval.engines._payload import dump, load
+from coeval.engines._protocol import Payload
 
 # An outpost sends what is done more often than this while a parcel runs. So where something came, and then nothing for
 # so long, the first item that is not home has been running for most of it. (Before the first outcome came it may be the

@@ -10,6 +10,7 @@ While there is no work, or somebody reads for long, it sleeps and must be woken.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import threading
 
 TYPE_CHECKING = False
@@ -50,10 +51,8 @@ class Helper:
         """There is work, and nobody reads."""
         if self._sleeps:
             self._sleeps = False
-            try:
+            with contextlib.suppress(RuntimeError):  # somebody else woke it just now
                 self._bell.release()
-            except RuntimeError:
-                pass  # somebody else woke it just now
 
     def _run(self) -> None:
         pool = self._pool

@@ -24,7 +24,7 @@ import threading
 import weakref
 from collections import deque
 
-from coeval.clocks import SYSTEM_CLOCK, ClockId
+from coeval.clocks import SYSTEM_CLOCK
 from coeval.engines._engine import Capabilities, Outcome, Stamps, Worker
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
 from coeval.engines.local._cores import usable_cores
@@ -44,7 +44,7 @@ from coeval.engines.local._pool_state import (
 )
 from coeval.engines.local._preload import modules_worth_preloading
 from coeval.engines.local._starters import Ended, NotStarted, Started, starter_of
-from coeval.recording import Event
+from coeval.recording._event import Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from coeval.clocks import Clock
-    from coeval.engines._engine import Batch, Deliver
+    from coeval.engines._engine import Batch
+    from coeval.engines._protocol import Deliver
+    from coeval.engines.local._launch import LaunchedServer
     from coeval.engines.local._pool_state import Action
     from coeval.engines.local._starters import Method, Starter
 
@@ -89,6 +91,7 @@ class LocalEngine:
         preload: modules to import before workers are forked, besides those that the program uses.
         initializer, initargs: called in each worker before its first call.
         recycle_after: a worker leaves after so many calls, and a new one takes its place.
+        server: a fork server that was launched for this engine.
     """
 
     name = "local"
@@ -102,6 +105,7 @@ class LocalEngine:
         initializer: Callable[..., object] | None = None,
         initargs: Sequence[object] = (),
         recycle_after: int | None = None,
+        server: LaunchedServer | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.workers_max = max_workers or usable_cores()
@@ -116,6 +120,7 @@ class LocalEngine:
         )
         self._start_method: Method = start_method
         self._preload = list(preload)
+        self._server = server
         self._initializer = _packed(initializer, initargs)
         self._clock = clock
         self._state = PoolState(self.workers_max, recycle_after)
@@ -143,7 +148,10 @@ class LocalEngine:
 
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
-        self._starter: Starter = starter_of(self._start_method, preload=self._preload, workers_max=self.workers_max)
+        self._starter: Starter = starter_of(
+            self._start_method, preload=self._preload, workers_max=self.workers_max, server=self._server
+        )
+        self._server = None
         self._starter_fd = self._starter.fd
         try:
             self._epoll = select.epoll()
@@ -169,6 +177,7 @@ class LocalEngine:
                     raise RuntimeError("the local pool is closed")
                 self._helper.start()
                 self._do(self._state.batch_sent(batch))
+                self.is_busy = True
             self._after_change()
 
     def pump(self, is_wanted: Callable[[], bool], timeout_s: float | None) -> None:
@@ -211,6 +220,9 @@ class LocalEngine:
         with self._lock:
             is_first, self.is_closing = not self.is_closing, True
         if not self._is_open:
+            if self._server is not None:  # it was launched, and is not wanted
+                server, self._server = self._server, None
+                starter_of("server", preload=self._preload, workers_max=self.workers_max, server=server).close()
             return
         if is_first:
             self._ring()
@@ -359,8 +371,8 @@ class LocalEngine:
         match message:
             case ("piece", int(batch), piece):
                 self._do(self._state.piece_arrived(worker.number, batch, piece, seen_ns))
-            case ("ready", str(host), int(pid), str(clock), str(python), Event() as snapshot):
-                introduced = Worker(worker.number, host, pid, ClockId(clock), python)
+            case ("ready", str(host), int(pid), clock, str(python), Event() as snapshot):
+                introduced = Worker(worker.number, host, pid, clock, python)
                 # No item belongs to it: a batch id of -1 says so. Its snapshot was taken before it was sent, so the two
                 # are a message between our clocks.
                 stamps = Stamps(0, 0, snapshot.end_ns or 0, seen_ns)
@@ -412,7 +424,6 @@ class LocalEngine:
                     self._close_commands(self._workers[number])
                 case CallBack(number, key):
                     self._board.call_back(self._workers[number].row, key)
-        self.is_busy = self.is_busy or bool(actions)
 
     def _after_change(self) -> None:
         """Something was done by a thread that does not read."""

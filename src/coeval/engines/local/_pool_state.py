@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from typing import Literal, TypeAlias
 
     from coeval.engines._attempt import Piece
-    from coeval.engines._engine import FailureKind, Worker
+    from coeval.engines._engine import Worker
+    from coeval.engines._protocol import FailureKind
 
 # So many workers in a row that end before they are ready mean that none ever will be: no more are started, and what
 # waits is left to those that are there, or fails where there is none.
@@ -361,7 +362,7 @@ class PoolState:
         """Is nothing waiting and nobody at work?"""
         if self._queue:
             return False
-        return all(member.worker is not None and not member.held for member in self._members.values())
+        return not any(member.held or member.worker is None or member.is_leaving for member in self._members.values())
 
     def looks_due(self, now_ns: int) -> list[int]:
         """Workers that `time_passed` should look at by now."""

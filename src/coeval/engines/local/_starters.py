@@ -26,9 +26,8 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
+from coeval.clocks._named_tuple import NamedTuple
 from coeval.engines.local import _channel
 from coeval.engines.local._channel import raised
 from coeval.engines.local._child import be_worker, changes_between, limit_native_threads
@@ -42,7 +41,15 @@ from coeval.engines.local._launch import (
 )
 from coeval.engines.local._pool_state import Exit
 
-Method: TypeAlias = Literal["server", "fork", "spawn"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Literal, Protocol, TypeAlias
+
+    Method: TypeAlias = Literal["server", "fork", "spawn"]
+    News: TypeAlias = "Started | Ended | NotStarted"
+else:
+    Protocol = object
 
 # How long `close` lets an idle server reap its workers, and waits for a worker whose start had not been told yet.
 # Shorter: zombies are left to whoever inherits them, on a machine that stands still for a moment. Longer: nothing is
@@ -77,9 +84,6 @@ class NotStarted(NamedTuple):
     reason: str
 
 
-News: TypeAlias = Started | Ended | NotStarted
-
-
 class Starter(Protocol):
     """
     Starts workers and tells what becomes of them. Any thread may call any method; only `close` waits.
@@ -99,15 +103,12 @@ class Starter(Protocol):
             commands, results, board: the worker's ends. The caller closes its own when this returns.
             cell: passed on: where on the board the worker's cells begin.
         """
-        ...
 
     def preload(self, names: Sequence[str]) -> None:
         """Import modules before the next worker is started, where workers share what was imported."""
-        ...
 
     def events(self) -> list[News]:
         """What happened since the last time."""
-        ...
 
     def kill(self, number: int) -> None:
         """
@@ -115,15 +116,12 @@ class Starter(Protocol):
 
         One that has not started yet is killed when it has. One that is reaped, or was never started, is passed over.
         """
-        ...
 
     def reap(self, number: int) -> None:
         """Forget a worker whose `Ended` was told; its process id may be used again from now on."""
-        ...
 
     def close(self) -> None:
         """End all workers and whatever helps to start them; they are gone when it returns. May be called again."""
-        ...
 
 
 def starter_of(

@@ -1,0 +1,45 @@
+"""
+One cold start: run as a script in a fresh interpreter, it prints the seconds from before the contender's import.
+
+    cold.py NAME first WORKERS      until the first result of an empty call
+    cold.py NAME heavy WORKERS      until every worker has run a call that needs numpy and pandas
+
+Python's own start is not in it, the same for all. Nothing but what every interpreter has is imported before.
+"""
+
+import os
+import sys
+import time
+
+from benchmarks.contenders import calls, pools
+
+
+def main(name: str, what: str, workers: int) -> float:
+    began_s = time.perf_counter()
+    if what == "first":
+        pool = pools.start(name, workers)
+        pool.each(calls.empty, [0])
+        taken_s = time.perf_counter() - began_s
+    else:
+        folder = sys.argv[4]
+        if name.endswith("+preload"):  # its best: the server imports while the caller does
+            pool = pools.start(name, workers)
+            from benchmarks.contenders import heavy
+        else:
+            from benchmarks.contenders import heavy
+
+            pool = pools.start(name, workers)
+        pool.each(heavy.meet, [(folder, workers)] * workers)
+        taken_s = time.perf_counter() - began_s
+    pool.close()
+    return taken_s
+
+
+if __name__ == "__main__":
+    answers = os.dup(1)  # rivals talk on standard output
+    os.dup2(2, 1)
+    try:
+        answer = repr(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    except pools.NotThere as missing:
+        answer = f"not there: {missing}"
+    os.write(answers, (answer + "\n").encode())
