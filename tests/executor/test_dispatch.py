@@ -226,7 +226,8 @@ def test_a_call_that_no_worker_can_take_up_fails_after_a_few_tries() -> None:
         def use_little():
             resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))
 
-        with Executor(LocalEngine(1, initializer=use_little)) as ex:
+        # Else such an argument would go beside its batch, in shared memory.
+        with Executor(LocalEngine(1, initializer=use_little, results_leave_host=True)) as ex:
             error = ex.submit(len, bytes(1 << 28)).exception(60)
             print(type(error).__name__, error.exit_code, ex.submit(abs, -1).result(60))
             print(ex._dispatch.engine._state._next_number)

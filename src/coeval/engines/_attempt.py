@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from coeval.clocks import Clock
     from coeval.engines._protocol import Payload
+    from coeval.engines._segments import Segments
     from coeval.recording import Event
 
 # Finished items wait at most this long for their batch to go on before they are sent home.
@@ -39,7 +40,7 @@ class Piece(NamedTuple):
 
     first: int
     item_count: int
-    values: Sequence[bytes]
+    values: Sequence[Payload]
     failure: Failure | None
     started_ns: int
     finished_ns: int
@@ -64,6 +65,7 @@ def run_batch(
     *,
     clock: Clock,
     begin: Callable[[int, int], bool] | None = None,
+    segments: Segments | None = None,
     whole_process: bool = False,
 ) -> Iterator[Piece]:
     """
@@ -76,15 +78,16 @@ def run_batch(
         clock: stamps starts and ends.
         begin: told item number and reading just before each item; False: this item and those after it were called back,
             they go home as "moved".
+        segments: where large parts of results go.
         whole_process: one call at a time in this process, so threads started by a call belong to it.
     """
     if isinstance(function, Failure):
         now_ns = clock.raw_ns()
         yield Piece(0, len(items), (), function, now_ns, now_ns, (), ())
     elif isinstance(items, Packed):
-        yield from _run_packed(function, items, calls, attempt, clock, begin, whole_process)
+        yield from _run_packed(function, items, calls, attempt, clock, begin, segments, whole_process)
     else:
-        yield from _run_items(function, items, calls, attempt, clock, begin, whole_process)
+        yield from _run_items(function, items, calls, attempt, clock, begin, segments, whole_process)
 
 
 def _run_items(
@@ -94,6 +97,7 @@ def _run_items(
     attempt: int,
     clock: Clock,
     begin: Callable[[int, int], bool] | None,
+    segments: Segments | None,
     whole_process: bool,
 ) -> Iterator[Piece]:
     first = 0
@@ -112,7 +116,7 @@ def _run_items(
             yield _called_back(number, len(items), started_ns)
             return
         running.call, running.item = calls[number], number
-        value, failure = run_item(function, item, running)
+        value, failure = run_item(function, item, running, segments)
         running.item = -1
         finished_ns = raw_ns()
         if last and finished_ns - started_ns >= ITEM_STAMP_NS_MIN:
@@ -132,7 +136,9 @@ def _run_items(
         piece_started_ns = started_ns = raw_ns()
 
 
-def _run_item(function: Callable[..., Any], item: Payload, running: Running) -> tuple[Payload, Failure | None]:
+def _run_item(
+    function: Callable[..., Any], item: Payload, running: Running, segments: Segments | None
+) -> tuple[Payload, Failure | None]:
     try:
         args, kwargs = load(item)
     except BaseException as error:
@@ -144,16 +150,16 @@ def _run_item(function: Callable[..., Any], item: Payload, running: Running) -> 
     except BaseException as error:
         return b"", _describe("raised", error)
     try:
-        return dump(value), None
+        return dump(value, segments), None
     except BaseException as error:
         return b"", _unsendable_result(value, error)
 
 
 def _run_item_in_context(
-    function: Callable[..., Any], item: Payload, running: Running
+    function: Callable[..., Any], item: Payload, running: Running, segments: Segments | None
 ) -> tuple[Payload, Failure | None]:
     with running_call(Attempt(running.call, running.attempt), running.item, running.events, whole_process=False):
-        return _run_item(function, item, running)
+        return _run_item(function, item, running, segments)
 
 
 class _RunningInMap(Running):
@@ -185,6 +191,7 @@ def _run_packed(
     attempt: int,
     clock: Clock,
     begin: Callable[[int, int], bool] | None,
+    segments: Segments | None,
     whole_process: bool,
 ) -> Iterator[Piece]:
     raw_ns = clock.raw_ns
@@ -207,7 +214,7 @@ def _run_packed(
         run_in_process(running)
     while number < count:
         if begin is not None and not begin(number, now_ns):
-            yield from _packed_pieces(first, values, started_ns, now_ns, running.events)
+            yield from _packed_pieces(first, values, started_ns, now_ns, running.events, segments)
             yield _called_back(number, count, now_ns)
             return
         failure = None
@@ -224,7 +231,9 @@ def _run_packed(
         now_ns = raw_ns()
         if failure is None and number < count and now_ns - started_ns < PIECE_NS_MAX:
             continue
-        yield from _packed_pieces(first, values, started_ns, now_ns, running.events if failure is None else ())
+        yield from _packed_pieces(
+            first, values, started_ns, now_ns, running.events if failure is None else (), segments
+        )
         if failure is not None:
             yield Piece(number, 1, (), failure, now_ns, now_ns, running.events, ())
             number += 1
@@ -234,12 +243,17 @@ def _run_packed(
 
 
 def _packed_pieces(
-    first: int, values: list[Any], started_ns: int, finished_ns: int, events: Sequence[Event]
+    first: int,
+    values: list[Any],
+    started_ns: int,
+    finished_ns: int,
+    events: Sequence[Event],
+    segments: Segments | None,
 ) -> list[Piece]:
     if not values:
         return []
     try:
-        return [Piece(first, len(values), (dump(values),), None, started_ns, finished_ns, events, ())]
+        return [Piece(first, len(values), (dump(values, segments),), None, started_ns, finished_ns, events, ())]
     except BaseException:
         pass  # one of them, or several
     whole = values.copy()
@@ -263,7 +277,7 @@ def _packed_pieces(
                 (),
             )
         ]
-    pieces = _packed_pieces(first, whole, started_ns, finished_ns, ())
+    pieces = _packed_pieces(first, whole, started_ns, finished_ns, (), segments)
     pieces.append(Piece(first + position, 1, (), failure, started_ns, finished_ns, events, ()))
     if rest:
         unwanted = Failure("stopped", message="an item before it failed")

@@ -102,6 +102,13 @@ def take(payload: bytes | Heavy) -> Any:
     return loads(payload) if type(payload) is bytes else _load_heavy(payload, last=True)  # type: ignore[arg-type]
 
 
+def settle() -> None:
+    """A call has ended: what it used of shared objects may be freed, unless it has kept a part."""
+    shares = sys.modules.get("coeval.engines._shares")  # a call that was given one has imported it
+    if shares is not None:
+        shares.settle()
+
+
 def drop(payload: bytes | Heavy, segments: Segments | None = None) -> None:
     """
     Nobody will rebuild this one any more.

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from coeval.engines._engine import Batch, Capabilities, Outcome, Worker
+from coeval.engines._segments import Heavy, Segments
 
 # A pickle, or one whose large buffers travel beside it.
-Payload: TypeAlias = bytes
+Payload: TypeAlias = bytes | Heavy
 
 Deliver: TypeAlias = Callable[[Outcome], None]
 
@@ -39,6 +40,11 @@ class Engine(Protocol):
     """The URL's scheme: "local", "inline", "dask"."""
 
     capabilities: Capabilities
+
+    @property
+    def segments(self) -> Segments | None:
+        """Where large parts of arguments go beside the batch, from `start` on; None: everything goes in the batch."""
+        ...
 
     def start(self, deliver: Deliver) -> None:
         """

@@ -60,6 +60,7 @@ class DaskEngine:
     """
 
     name = "dask"
+    segments = None  # workers are on other hosts
 
     def __init__(self, url: str = "dask:", max_workers: int | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         place = parse_url(url)

@@ -32,6 +32,7 @@ class InlineEngine:
     """Runs each batch in `send`, in the thread that sends it."""
 
     name = "inline"
+    segments = None
     capabilities = Capabilities(
         separate_process=False, stops_running_work=False, time_limit=False, names_signal=False, same_host=True
     )

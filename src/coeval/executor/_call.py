@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
 from coeval.engines._engine import NO_LIMITS, Limits
+from coeval.engines._payload import drop
 from coeval.executor._retry import NO_RETRY, Retry
 
 TYPE_CHECKING = False
@@ -214,7 +215,14 @@ class CallFuture(Future["Any"]):
 
     def let_go(self) -> None:
         """The call is done: whatever its arguments hold may go as soon as nobody wants it."""
-        self.args, self.kwargs, self.payload, self.keep = (), None, b"", None
+        self.drop_payload()
+        self.args, self.kwargs, self.keep = (), None, None
+
+    def drop_payload(self) -> None:
+        """Nobody will read it any more."""
+        payload, self.payload = self.payload, b""
+        if type(payload) is not bytes and self.home is not None:
+            drop(payload, self.home.segments)
 
 
 class MapChunk(CallFuture):

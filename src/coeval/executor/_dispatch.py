@@ -21,8 +21,9 @@ import threading
 import weakref
 from collections import deque
 
-from coeval.engines._engine import Batch, Packed
-from coeval.engines._payload import dump, load
+from coeval.engines._engine import NO_LIMITS, Batch, Failure, Packed
+from coeval.engines._payload import drop, dump, take
+from coeval.engines._segments import SegmentGone
 from coeval.errors import CallStopped, EngineError
 from coeval.executor._batching import Pace
 from coeval.executor._call import CallFuture, MapChunk
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from coeval.clocks import Clock
-    from coeval.engines import Engine, Failure, Function, Limits, Outcome, Worker
+    from coeval.engines import Engine, Function, Limits, Outcome, Worker
     from coeval.engines._protocol import Payload
     from coeval.recording import Recorder
 
@@ -86,6 +87,7 @@ class Dispatch:
         recorder: likewise.
 
     Attributes:
+        segments: where large parts of arguments go.
         lock: guards everything here, and the step from a waiting call to a running or a cancelled one.
     """
 
@@ -114,6 +116,7 @@ class Dispatch:
         except BaseException:
             recorder.close(finished=0, failed=0, cancelled=0)
             raise
+        self.segments = engine.segments
         _open_dispatches.add(self)
 
     # In ---------------------------------------------------------------------------------------------------------------
@@ -332,6 +335,8 @@ class Dispatch:
         with self.lock:
             flight = self._in_flight.get(outcome.batch)
             if flight is None:  # ended meanwhile: its futures are resolved
+                for value in outcome.values:
+                    drop(value)
                 return
             chunk = flight.chunk
             calls = [chunk] if chunk else flight.calls[outcome.first : outcome.first + outcome.item_count]
@@ -401,7 +406,8 @@ class Dispatch:
             flight.chunk_first = outcome.first + outcome.item_count
         if not is_moved:
             return False
-        part.payload, part.stride = dump(part.items), 1  # one of them may have ended its worker
+        part.drop_payload()
+        part.payload, part.stride = dump(part.items, self.segments), 1  # one of them may have ended its worker
         with self.lock:
             part.batch = part.item = -1
             if part.is_unwanted:
@@ -446,13 +452,13 @@ class Dispatch:
         failed = 0
         for call, payload in zip(calls, outcome.values, strict=True):
             try:
-                value = load(payload)
+                value = take(payload)
             except BaseException as error:
                 failed += 1
                 self._unreadable(call, call.item, outcome, error)
             else:
                 if call.keep is not None:
-                    self._keep(call, payload)
+                    self._keep(call, payload if type(payload) is bytes else dump(value))
                 call.finish(value)
             call.batch = call.item = -1
             call.let_go()
@@ -463,12 +469,14 @@ class Dispatch:
 
     def _resolve_chunk(self, outcome: Outcome, batch: Batch, chunk: MapChunk) -> None:
         if chunk.error is not None:
+            for value in outcome.values:
+                drop(value)
             return  # whoever takes its values stops at the item that failed
         if outcome.failure is not None:
             chunk.error = self._exception(chunk, outcome.failure, outcome.worker, batch.limits)
         else:
             try:
-                chunk.values += load(outcome.values[0])
+                chunk.values += take(outcome.values[0])
             except BaseException as error:
                 self._unreadable(chunk, 0, outcome, error)
                 with self.lock:
@@ -480,20 +488,25 @@ class Dispatch:
         from coeval.executor._failures import unreadable_result
 
         assert call.function is not None
-        made = unreadable_result(
-            error,
-            function=call.function.name,
-            arguments=call.arguments(values=True),
-            attempt=call.attempt,
-            worker=outcome.worker,
-        )
+        made: BaseException
+        if isinstance(error, SegmentGone):  # it ended after it had sent word of it, and before we looked
+            failure = Failure("died", message="it ended before its result was taken")
+            made = self._exception(call, failure, outcome.worker, NO_LIMITS)
+        else:
+            made = unreadable_result(
+                error,
+                function=call.function.name,
+                arguments=call.arguments(values=True),
+                attempt=call.attempt,
+                worker=outcome.worker,
+            )
         self._record_failure(call, outcome.batch, item, "result", type(error).__qualname__, str(error), final=True)
         if isinstance(call, MapChunk):
             call.error = made
         else:
             call.fail(made)
 
-    def _keep(self, call: CallFuture, payload: Payload) -> None:
+    def _keep(self, call: CallFuture, payload: bytes) -> None:
         assert call.keep is not None
         try:
             call.keep(payload)
@@ -518,9 +531,9 @@ class Dispatch:
     def note_function(self, function: Function) -> None:
         """Write down a function that is new in this executor."""
         try:  # without `hashlib`, which brings OpenSSL along
-            from _sha2 import sha256
+            from _sha2 import sha256  # type: ignore[import-not-found]
         except ImportError:
-            from _sha256 import sha256  # Python 3.11
+            from _sha256 import sha256  # type: ignore[import-not-found]  # Python 3.11
 
         from coeval.recording._raw_rows import function_row
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from coeval.engines import Capabilities, Engine
     from coeval.executor._call import CallOptions
     from coeval.executor._resume import KeptCalls
+    from coeval.executor._share import Shared
     from coeval.executor._statistics import Statistics
     from coeval.recording import RunFolder
     from coeval.timeline import Timeline
@@ -289,6 +290,23 @@ class Executor(StandardExecutor):
         if not isinstance(future, CallFuture) or future.home not in (None, self._dispatch):
             raise ValueError(f"{future!r} is not a future of this executor")
         return self._dispatch.stop(future)
+
+    def share(self, value: T) -> Shared[T]:
+        """
+        Put an object where all workers find it: sent once to a host, and mapped by each of its workers.
+
+            with ex.share(table) as shared:
+                results = list(ex.map(partial(look_up, shared), questions))
+
+        Given to a call, the handle arrives as the object itself, its arrays read-only. See `Shared` for how long it
+        stays. Workers on other hosts get the content with each batch.
+
+        Raises:
+            MemoryError: there is no room for it.
+        """
+        from coeval.executor._share import Shared
+
+        return Shared(value, self._dispatch.segments)
 
     def statistics(self) -> Statistics:
         """Tell how many calls wait, run and are done."""

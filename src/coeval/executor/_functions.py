@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from coeval.engines._engine import Function
 from coeval.engines._payload import dump, is_importable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 # Bodies of functions that travel by value, remembered so that the same code gets the same number. A program that makes

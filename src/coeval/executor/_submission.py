@@ -66,7 +66,9 @@ class Submission:
         dispatch = self._dispatch
         dispatch.check_open()
         try:
-            call = CallFuture(self._find(function), args, kwargs, dump((args, kwargs)), options, dispatch)
+            call = CallFuture(
+                self._find(function), args, kwargs, dump((args, kwargs), dispatch.segments), options, dispatch
+            )
         except Exception as error:
             return self._unsendable(function, args, kwargs, error)
         dispatch.submit(call)
@@ -95,7 +97,7 @@ class Submission:
         try:
             if isinstance(function, Exception):
                 raise function
-            payload: Payload = dump((args, kwargs))
+            payload: Payload = dump((args, kwargs), dispatch.segments)
         except Exception as error:
             return self._unsendable(prepared.function, args, kwargs, error)
         call = CallFuture(function, args, kwargs, payload, options, dispatch)
@@ -122,7 +124,7 @@ class Submission:
         if isinstance(function, Exception):
             return None
         try:
-            payload: Payload = dump(items)
+            payload: Payload = dump(items, self._dispatch.segments)
         except Exception:
             return None
         chunk = MapChunk(function, items, payload, options, self._dispatch, spread=spread, stride=stride)
@@ -141,6 +143,8 @@ class Submission:
     def _unsendable(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception
     ) -> CallFuture:
+        if isinstance(error, MemoryError):
+            return self._fail(error)
         from coeval.errors import CallNotSendable
         from coeval.executor._functions import find_unsendable, function_name
         from coeval.executor._summary import summarize
@@ -154,6 +158,9 @@ class Submission:
             arguments=arguments,
         )
         made.__cause__ = error
+        return self._fail(made)
+
+    def _fail(self, error: Exception) -> CallFuture:
         future = CallFuture(home=self._dispatch)
-        self._dispatch.fail_unsent(future, made)
+        self._dispatch.fail_unsent(future, error)
         return future

@@ -150,7 +150,7 @@ class Outpost(WorkerPlugin):
         self._channel: Any = None
         self._writing = asyncio.Lock()  # not every protocol of Dask's takes two messages at once
         self._me = _who_this_is()
-        self._pool = LocalEngine(worker.state.nthreads)
+        self._pool = LocalEngine(worker.state.nthreads, results_leave_host=True)
         self._pool.start(self._deliver)
         self._listener = self._loop.create_task(self._listen())
 

@@ -26,6 +26,7 @@ from collections import deque
 
 from coeval.clocks import SYSTEM_CLOCK
 from coeval.engines._engine import Capabilities, Outcome, Stamps, Worker
+from coeval.engines._segments import Segments
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
 from coeval.engines.local._cores import usable_cores
 from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, frame
@@ -92,6 +93,7 @@ class LocalEngine:
         initializer, initargs: called in each worker before its first call.
         recycle_after: a worker leaves after so many calls, and a new one takes its place.
         server: a fork server that was launched for this engine.
+        results_leave_host: whoever gets the outcomes sends them on, so nothing may stay in this host's memory.
     """
 
     name = "local"
@@ -106,6 +108,7 @@ class LocalEngine:
         initargs: Sequence[object] = (),
         recycle_after: int | None = None,
         server: LaunchedServer | None = None,
+        results_leave_host: bool = False,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.workers_max = max_workers or usable_cores()
@@ -121,6 +124,8 @@ class LocalEngine:
         self._start_method: Method = start_method
         self._preload = list(preload)
         self._server = server
+        self.segments: Segments | None = None
+        self._results_leave_host = results_leave_host
         self._initializer = _packed(initializer, initargs)
         self._clock = clock
         self._state = PoolState(self.workers_max, recycle_after)
@@ -164,6 +169,8 @@ class LocalEngine:
         self._epoll.register(self._bell, select.EPOLLIN)
         self._epoll.register(self._starter.fd, select.EPOLLIN)
         self._is_open = True
+        if not self._results_leave_host:
+            self.segments = Segments(self._clock)
         _pools.add(self)
 
     def window(self) -> int:
@@ -494,7 +501,13 @@ class LocalEngine:
         finally:
             os.close(commands)
             os.close(results)
-        worker.unwritten += frame({"levels": _logger_levels(), "initializer": self._initializer})
+        worker.unwritten += frame(
+            {
+                "levels": _logger_levels(),
+                "initializer": self._initializer,
+                "segments": not self._results_leave_host,
+            }
+        )
         self._write(worker)
 
     def _hand_over(self, worker: _Worker, batch: Batch) -> None:
@@ -575,6 +588,8 @@ class LocalEngine:
                     self._starter.kill(number)
         self._let_leave(leaving)
         self._starter.close()
+        if self.segments is not None:
+            self.segments.close()
         with self._lock:
             for worker in list(self._workers.values()):
                 self._forget(worker)

@@ -14,6 +14,8 @@ import sys
 from coeval.clocks import SYSTEM_CLOCK, clock_id
 from coeval.engines._attempt import load_function, run_batch
 from coeval.engines._engine import Failure
+from coeval.engines._payload import settle
+from coeval.engines._segments import Segments, can_reach
 from coeval.engines.local._board import Row
 from coeval.engines.local._child import flush_standard_streams
 from coeval.engines.local._frames import FrameReader, write_frame
@@ -85,12 +87,15 @@ class _Worker:
         self._is_child = False
         os.register_at_fork(after_in_child=self._note_fork)
         self._functions: dict[int, Callable[..., Any] | Failure] = {}
+        self._segments: Segments | None = None
 
     def run(self) -> None:
         hello = self._commands.next()
         if hello is None:
             return
         logs = WorkerLogs(hello["levels"])
+        if hello["segments"] and can_reach(os.getppid()):
+            self._segments = Segments(SYSTEM_CLOCK)
         if hello["initializer"] is not None and not self._initialize(hello["initializer"]):
             return
         self._snapshot = SYSTEM_CLOCK.snapshot()
@@ -105,6 +110,8 @@ class _Worker:
                 self._row.take(batch)
                 self._functions[number] = load_function(body)
             self._run_batch(batch, attempt, number, items, calls)
+            if self._segments is not None:
+                self._segments.give_back()
             # An idle worker keeps nothing of what it was sent and what it made.
             del message, body, items, calls
 
@@ -140,10 +147,18 @@ class _Worker:
         else:
             begin = self._row.beginner(batch)
         for piece in run_batch(
-            self._functions[number], items, calls, attempt, clock=SYSTEM_CLOCK, begin=begin, whole_process=True
+            self._functions[number],
+            items,
+            calls,
+            attempt,
+            clock=SYSTEM_CLOCK,
+            begin=begin,
+            segments=self._segments,
+            whole_process=True,
         ):
             if self._is_child:
                 _end_forked_child(piece.failure)
+            settle()
             # What a call printed belongs before what the caller prints on seeing its result.
             flush_standard_streams()
             write_frame(self._results, ("piece", batch, self._with_snapshot(piece)))
