@@ -18,7 +18,7 @@ ROWS: tuple[frozenset[str], ...] = (
     frozenset({"recording", "alignment"}),
     frozenset({"engines", "timeline"}),
     frozenset({"executor"}),
-    frozenset({"web", "make", "integrations"}),
+    frozenset({"standard", "web", "make", "integrations"}),
     frozenset({"testing"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),

@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     )
     from coeval.executor import Executor, Retry
     from coeval.recording import attempt, mark, span
+    from coeval.standard import Pool, ProcessPoolExecutor
     from coeval.timeline import Timeline, open_run
 
 __all__ = [
     "Executor",
     "Retry",
+    "ProcessPoolExecutor",
+    "Pool",
     "mark",
     "span",
     "attempt",
@@ -80,6 +83,7 @@ _HOMES = {
     ),
     "executor": ("Executor", "Retry"),
     "recording": ("attempt", "mark", "span"),
+    "standard": ("Pool", "ProcessPoolExecutor"),
     "timeline": ("Timeline", "open_run"),
 }
 

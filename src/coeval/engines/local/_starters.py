@@ -371,8 +371,9 @@ class _ForkStarter(_ChildStarter):
             gc.freeze()
         try:
             with warnings.catch_warnings():
-                # Who asks for fork while threads run is warned, and not refused halfway: by then the child exists.
-                warnings.filterwarnings("default", ".*multi-threaded.*", DeprecationWarning)
+                if any(action == "error" for action, *_ in warnings.filters):
+                    # Who asks for fork while threads run is warned, and not refused halfway: by then the child exists.
+                    warnings.filterwarnings("default", ".*multi-threaded.*", DeprecationWarning)
                 pid = os.fork()
             if pid == 0:
                 self._be_worker(descriptors, cell, lifeline, changes)
