@@ -16,6 +16,7 @@ class TestLocal(EngineContract):
 
 DONE_AT_ONCE = Gap("never", "a call is done before `submit` returns, so none ever waits or runs meanwhile")
 NO_PROCESS = Gap("never", "calls run in the caller's own process: what ends or changes it ends or changes the caller")
+NO_MEMORY_LIMIT = Gap("never", "a limit on the caller's own process would be the caller's")
 NO_END = Gap("never", "nothing can end a call that runs in the caller's own thread")
 
 
@@ -74,6 +75,12 @@ class TestInline(EngineContract):
         "test_time_limit_holds_for_each_item_of_a_chunk": NO_END,
         "test_call_over_its_time_limit_is_tried_again": NO_END,
         "test_call_over_its_time_limit_leaves_no_process_of_its_own": NO_END,
+        "test_call_over_its_memory_limit_fails_alone": NO_MEMORY_LIMIT,
+        "test_memory_limit_leaves_room_for_what_is_below_it": NO_MEMORY_LIMIT,
+        "test_memory_limit_ends_with_its_call": NO_MEMORY_LIMIT,
+        "test_memory_limit_counts_from_the_start_of_the_call": NO_MEMORY_LIMIT,
+        "test_memory_limit_holds_for_each_item_of_a_chunk": NO_MEMORY_LIMIT,
+        "test_call_over_its_memory_limit_is_tried_again_when_asked": NO_MEMORY_LIMIT,
         "test_stop_ends_a_running_call_alone": NO_END,
         "test_stop_ends_a_call_inside_c_code": NO_END,
         "test_stopped_call_is_not_tried_again": NO_END,

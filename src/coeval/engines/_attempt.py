@@ -67,6 +67,7 @@ def run_batch(
     begin: Callable[[int, int], bool] | None = None,
     segments: Segments | None = None,
     whole_process: bool = False,
+    memory_bytes: int | None = None,
 ) -> Iterator[Piece]:
     """
     Run every item; yield what became of them, in order, each item exactly once.
@@ -80,6 +81,7 @@ def run_batch(
             they go home as "moved".
         segments: where large parts of results go.
         whole_process: one call at a time in this process, so threads started by a call belong to it.
+        memory_bytes: so far may this process grow in an item, if it runs one call at a time (and none in a `Packed`).
     """
     if isinstance(function, Failure):
         now_ns = clock.raw_ns()
@@ -87,7 +89,7 @@ def run_batch(
     elif isinstance(items, Packed):
         yield from _run_packed(function, items, calls, attempt, clock, begin, segments, whole_process)
     else:
-        yield from _run_items(function, items, calls, attempt, clock, begin, segments, whole_process)
+        yield from _run_items(function, items, calls, attempt, clock, begin, segments, whole_process, memory_bytes)
 
 
 def _run_items(
@@ -99,12 +101,16 @@ def _run_items(
     begin: Callable[[int, int], bool] | None,
     segments: Segments | None,
     whole_process: bool,
+    memory_bytes: int | None,
 ) -> Iterator[Piece]:
     first = 0
     values: list[Payload] = []
     stamps: list[ItemStamps] = []
     running = Running(-1, attempt, -1, [])
-    run_item = _run_item if whole_process else _run_item_in_context
+    if memory_bytes is not None:
+        run_item = _run_item_below(memory_bytes)
+    else:
+        run_item = _run_item if whole_process else _run_item_in_context
     if whole_process:
         run_in_process(running)
     raw_ns, last = clock.raw_ns, len(items) - 1
@@ -160,6 +166,38 @@ def _run_item_in_context(
 ) -> tuple[Payload, Failure | None]:
     with running_call(Attempt(running.call, running.attempt), running.item, running.events, whole_process=False):
         return _run_item(function, item, running, segments)
+
+
+def _run_item_below(
+    memory_bytes: int,
+) -> Callable[[Callable[..., Any], Payload, Running, Segments | None], tuple[Payload, Failure | None]]:
+    """Like `_run_item`, under a memory limit. It is lifted before anything is said about a failure: that takes some."""
+    from coeval.engines._memory_limit import MemoryCeiling
+
+    ceiling = MemoryCeiling(memory_bytes)
+
+    def run_item(
+        function: Callable[..., Any], item: Payload, running: Running, segments: Segments | None
+    ) -> tuple[Payload, Failure | None]:
+        stage, value = "argument", None
+        try:
+            ceiling.lower()
+            try:
+                args, kwargs = load(item)
+                stage = "raised"
+                value = function(*args, **kwargs)
+                stage = "result"
+                return dump(value, segments), None
+            finally:
+                ceiling.lift()
+        except MemoryError as error:
+            return b"", _describe("memory_limit", error)
+        except BaseException as error:
+            if stage == "raised" and isinstance(error, SystemExit | KeyboardInterrupt):
+                stage = "exited"
+            return b"", _unsendable_result(value, error) if stage == "result" else _describe(stage, error)
+
+    return run_item
 
 
 class _RunningInMap(Running):

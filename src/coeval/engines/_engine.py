@@ -48,9 +48,11 @@ class Limits(NamedTuple):
 
     Attributes:
         time_s: seconds from the item's start; None: no limit.
+        memory_bytes: how far the worker's process may grow from the item's start; None: no limit.
     """
 
     time_s: float | None = None
+    memory_bytes: int | None = None
 
 
 NO_LIMITS = Limits()
@@ -218,6 +220,7 @@ class Capabilities(NamedTuple):
         time_limit: `Limits.time_s` is kept, whatever the item is doing.
         names_signal: a worker's death is told with its signal or exit code.
         same_host: workers share the caller's files and memory.
+        memory_limit: `Limits.memory_bytes` is kept, also inside C code.
         batch_items_max: the executor may send so many waiting calls as one batch, where they proved short. The price
             is that a worker's death repeats what was finished but not home.
         batch_ns: a batch of several calls should be about this much work. Shorter: what a batch costs by itself shows.
@@ -231,3 +234,4 @@ class Capabilities(NamedTuple):
     same_host: bool
     batch_items_max: int = 1
     batch_ns: int = 100_000_000
+    memory_limit: bool = False

@@ -21,6 +21,7 @@ FailureKind = Literal[
     "result",  # what it returned could not be pickled
     "died",  # its worker ended under it
     "time_limit",  # it was ended for running too long
+    "memory_limit",  # it raised MemoryError under a memory limit
     "stopped",  # it was ended on request
     "engine",  # the engine itself cannot go on
     "moved",  # it never started, its worker ended before: nobody's fault. It is sent again as the same attempt

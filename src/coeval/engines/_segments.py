@@ -25,7 +25,6 @@ import mmap
 import os
 import sys
 from collections import OrderedDict, deque
-from weakref import ref
 
 from coeval.clocks._named_tuple import NamedTuple
 
@@ -36,12 +35,13 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from weakref import ref
 
     from coeval.clocks import Clock
 
     _Reference = ref[mmap.mmap]
 else:
-    _Reference = ref
+    from _weakref import ref as _Reference  # `weakref` is not free
 
 # Unused segments that are kept for the next value, in each owner.
 # Less: arrays that take turns come into fresh pages, at a quarter of the speed. More: idle memory that others want.

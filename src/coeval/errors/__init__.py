@@ -9,6 +9,7 @@ Every exception and warning of coeval.
     │   ├── CallExited                  the call asked its process to exit (SystemExit, KeyboardInterrupt)
     │   ├── CallStopped                 somebody stopped it: ex.stop(future), or the executor was torn down
     │   ├── TimeLimitExceeded           also a TimeoutError
+    │   ├── MemoryLimitExceeded         also a MemoryError
     │   └── WorkerDied                  also a BrokenProcessPool
     ├── EngineError                     the engine itself cannot go on
     │   ├── UnknownEngine               also a ValueError
@@ -50,6 +51,7 @@ __all__ = [
     "CallExited",
     "CallStopped",
     "TimeLimitExceeded",
+    "MemoryLimitExceeded",
     "WorkerDied",
     "EngineError",
     "UnknownEngine",
@@ -159,6 +161,17 @@ class TimeLimitExceeded(CallFailed, TimeoutError):
 
     limit_s: float = 0.0
     ran_s: float = 0.0
+
+
+class MemoryLimitExceeded(CallFailed, MemoryError):
+    """
+    A call with `memory=` raised `MemoryError`, which is its cause: its worker could not grow further. The worker lives.
+
+    Attributes:
+        limit_bytes: the limit.
+    """
+
+    limit_bytes: int = 0
 
 
 class EngineError(CoevalError):

@@ -1,7 +1,26 @@
 """The face: a `concurrent.futures.Executor` over any engine, with retries, time limits, recording and a timeline."""
 
-from coeval.executor._executor import Executor
-from coeval.executor._retry import Retry
-from coeval.executor._statistics import Statistics
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from coeval.executor._executor import Executor
+    from coeval.executor._retry import Retry
+    from coeval.executor._statistics import Statistics
 
 __all__ = ["Executor", "Retry", "Statistics"]
+
+# Each by itself: an executor launches its engine before it imports more. Hidden from type checkers, which would
+# otherwise take every misspelt name for one of these.
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name == "Executor":
+            from coeval.executor._executor import Executor as value
+        elif name == "Retry":
+            from coeval.executor._retry import Retry as value
+        elif name == "Statistics":
+            from coeval.executor._statistics import Statistics as value
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value

@@ -9,12 +9,20 @@ first makes the lock and then looks at the state: so one of the two always sees 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
-from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
 from coeval.engines._engine import NO_LIMITS, Limits
 from coeval.engines._payload import drop
 from coeval.executor._retry import NO_RETRY, Retry
+from coeval.executor._standard import (
+    CANCELLED,
+    CANCELLED_AND_NOTIFIED,
+    FINISHED,
+    PENDING,
+    RUNNING,
+    StandardFuture,
+    become_standard,
+    is_standard,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +64,7 @@ class CallOptions:
 _NO_OPTIONS = CallOptions()
 
 
-class CallFuture(Future["Any"]):
+class CallFuture(StandardFuture):
     """
     One call, from submit to its one outcome.
 
@@ -105,9 +113,12 @@ class CallFuture(Future["Any"]):
         self.home = home
 
     def __getattr__(self, name: str) -> Any:
-        # What `Future.__init__` would have made.
+        # What `Future.__init__` would have made, and what has not been imported yet.
         if name not in ("_condition", "_waiters", "_done_callbacks"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            if name.startswith("__") or is_standard(CallFuture):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            become_standard()
+            return getattr(self, name)
         with _making:
             made = self.__dict__.get(name)
             if made is None:
@@ -121,6 +132,7 @@ class CallFuture(Future["Any"]):
         if self._state != FINISHED and self.home is not None:
             timeout = self.home.wait(self, timeout)
         if self._state != FINISHED or self._exception is not None:
+            become_standard()
             try:
                 return super().result(timeout)
             finally:
@@ -131,11 +143,13 @@ class CallFuture(Future["Any"]):
         """See `concurrent.futures.Future.exception`."""
         if self._state != FINISHED and self.home is not None:
             timeout = self.home.wait(self, timeout)
+        become_standard()
         return super().exception(timeout)
 
     def cancel(self) -> bool:
         """See `concurrent.futures.Future.cancel`: a call that was handed to the engine cannot be cancelled."""
         if self.home is None:
+            become_standard()
             return super().cancel()
         with self.home.lock:  # under which it would become a running one
             if self._state != PENDING:
@@ -147,6 +161,7 @@ class CallFuture(Future["Any"]):
         return True
 
     def __repr__(self) -> str:
+        become_standard()
         text = super().__repr__()
         return f"{text[:-1]} of {self}>" if self.function else text
 

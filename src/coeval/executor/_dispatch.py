@@ -14,7 +14,6 @@ from __future__ import annotations
 import _thread
 import atexit
 import contextlib
-import logging
 import os
 import sys
 import threading
@@ -511,6 +510,8 @@ class Dispatch:
         try:
             call.keep(payload)
         except Exception:  # as a full disk's warning where warnings are errors
+            import logging
+
             logging.getLogger("coeval.executor").exception("the result of %s is not kept", call)
 
     def _exception(self, call: CallFuture, failure: Failure, worker: Worker | None, limits: Limits) -> BaseException:
@@ -523,7 +524,7 @@ class Dispatch:
             arguments=call.arguments(values=True),
             attempt=call.attempt,
             worker=worker,
-            limit_s=limits.time_s,
+            limits=limits,
         )
 
     # Writing down -----------------------------------------------------------------------------------------------------
@@ -795,4 +796,6 @@ def _shut_down_at_exit() -> None:
             interrupted = True
             dispatch.abort()
         except Exception:
+            import logging
+
             logging.getLogger("coeval.executor").exception("an executor could not be shut down at exit")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import weakref
-from concurrent.futures import Executor as StandardExecutor
 
-from coeval.clocks import SYSTEM_CLOCK
-from coeval.executor._retry import Retry
+from coeval.executor._standard import StandardExecutor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +17,7 @@ if TYPE_CHECKING:
     from coeval.engines import Capabilities, Engine
     from coeval.executor._call import CallOptions
     from coeval.executor._resume import KeptCalls
+    from coeval.executor._retry import Retry
     from coeval.executor._share import Shared
     from coeval.executor._statistics import Statistics
     from coeval.recording import RunFolder
@@ -45,12 +42,14 @@ class Executor(StandardExecutor):
             recorded into as it is. None: the run that `coeval run` opened, if any.
         retries: how often a failed call is tried again; a `Retry` says more.
         time_limit: seconds that each try may run, counted from its start; then the work itself is ended.
+        memory: how far a worker may grow in one try, in bytes or as text such as "2 GB"; beyond it allocations fail,
+            and the call fails with `MemoryLimitExceeded` (see the how-to page "Limit a call").
         preload: modules that the calls need, such as `["pandas"]`, where the engine can import them ahead: local
             workers share what was imported once, in memory and in time, and it begins here, while the program goes on.
 
     Raises:
         UnknownEngine: no engine answers to the URL.
-        UnsupportedByEngine: the engine cannot keep a time limit.
+        UnsupportedByEngine: the engine cannot keep such a limit.
         RunExists: the folder has something in it.
     """
 
@@ -62,8 +61,9 @@ class Executor(StandardExecutor):
         run: str | os.PathLike[str] | RunFolder | None = None,
         retries: int | Retry = 0,
         time_limit: float | None = None,
+        memory: int | str | None = None,
         preload: Sequence[str] = (),
-        clock: Clock = SYSTEM_CLOCK,
+        clock: Clock | None = None,
     ) -> None:
         if isinstance(engine, int):
             raise TypeError(
@@ -79,7 +79,7 @@ class Executor(StandardExecutor):
         else:
             opened = engine
         try:
-            self._open(opened, run, retries, time_limit, clock)
+            self._open(opened, run, retries, time_limit, memory, clock)
         except BaseException:
             opened.close()
             raise
@@ -90,15 +90,23 @@ class Executor(StandardExecutor):
         run: str | os.PathLike[str] | RunFolder | None,
         retries: int | Retry,
         time_limit: float | None,
-        clock: Clock,
+        memory: int | str | None,
+        clock: Clock | None,
     ) -> None:
+        # Here and not above, as what starts workers boots meanwhile.
+        import weakref
+
+        from coeval.clocks import SYSTEM_CLOCK
         from coeval.executor._call import CallOptions
         from coeval.executor._dispatch import Dispatch
         from coeval.executor._submission import Submission
         from coeval.recording._ambient import ambient_run
         from coeval.recording._recorder import Recorder
 
-        self._options = _checked(CallOptions(), opened, retries=retries, time_limit=time_limit, name=None)
+        clock = clock or SYSTEM_CLOCK
+        self._options = _checked(
+            CallOptions(), opened, retries=retries, time_limit=time_limit, memory=memory, name=None
+        )
         folder = ambient_run() if run is None else run
         if isinstance(folder, str | os.PathLike):
             from coeval.recording import RunFolder
@@ -201,6 +209,9 @@ class Executor(StandardExecutor):
         """
         self._dispatch.shutdown(wait=wait, cancel=cancel_futures)
 
+    def __enter__(self) -> Self:
+        return self
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
@@ -217,7 +228,12 @@ class Executor(StandardExecutor):
     # What coeval adds -------------------------------------------------------------------------------------------------
 
     def options(
-        self, *, retries: int | Retry | None = None, time_limit: float | None = None, name: str | None = None
+        self,
+        *,
+        retries: int | Retry | None = None,
+        time_limit: float | None = None,
+        memory: int | str | None = None,
+        name: str | None = None,
     ) -> Self:
         """
         Give a view of this executor whose calls have these options; `None` keeps what this one has.
@@ -225,17 +241,17 @@ class Executor(StandardExecutor):
             ex.options(time_limit=30, name="january").submit(simulate, january)
 
         Args:
-            retries, time_limit: as for the executor.
+            retries, time_limit, memory: as for the executor.
             name: names the calls for people and in the recording.
 
         Raises:
-            UnsupportedByEngine: the engine cannot keep a time limit.
+            UnsupportedByEngine: the engine cannot keep such a limit.
         """
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view._parent = self._parent or self  # the executor lives as long as its views
         view._options = _checked(
-            self._options, self._dispatch.engine, retries=retries, time_limit=time_limit, name=name
+            self._options, self._dispatch.engine, retries=retries, time_limit=time_limit, memory=memory, name=name
         )
         return view
 
@@ -356,6 +372,8 @@ class Executor(StandardExecutor):
         ahead: int,
         timeout: float | None,
     ) -> Iterator[Any]:
+        import itertools
+
         from coeval.executor._map import bounded_map
         from coeval.executor._resume import begin_or_resume
 
@@ -375,11 +393,17 @@ class Executor(StandardExecutor):
 
 
 def _checked(
-    base: CallOptions, engine: Engine, *, retries: int | Retry | None, time_limit: float | None, name: str | None
+    base: CallOptions,
+    engine: Engine,
+    *,
+    retries: int | Retry | None,
+    time_limit: float | None,
+    memory: int | str | None,
+    name: str | None,
 ) -> CallOptions:
-    from coeval.engines._engine import Limits
     from coeval.errors import UnsupportedByEngine
     from coeval.executor._call import CallOptions
+    from coeval.executor._retry import Retry
 
     retry = base.retry if retries is None else retries if isinstance(retries, Retry) else Retry(retries)
     limits = base.limits
@@ -391,7 +415,16 @@ def _checked(
                 f"time_limit={time_limit:g} was asked of engine {engine.name!r}, which cannot end a running call. "
                 f"Use another engine (local), or no limit."
             )
-        limits = Limits(float(time_limit))
+        limits = limits._replace(time_s=float(time_limit))
+    if memory is not None:
+        from coeval.executor._size import size_bytes
+
+        limits = limits._replace(memory_bytes=size_bytes(memory, "memory"))
+        if not engine.capabilities.memory_limit:
+            raise UnsupportedByEngine(
+                f"memory={memory!r} was asked of engine {engine.name!r}, which cannot limit the memory of a call. "
+                f"Use another engine (local), or no limit."
+            )
     return CallOptions(retry, limits, base.name if name is None else name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coeval.engines import Failure, Worker
+from coeval.engines import Failure, Limits, Worker
 from coeval.engines._payload import load
 from coeval.errors import (
     CallExited,
@@ -12,6 +12,7 @@ from coeval.errors import (
     CallNotSendable,
     CallStopped,
     EngineError,
+    MemoryLimitExceeded,
     RemoteError,
     RemoteTraceback,
     ResultNotSendable,
@@ -21,7 +22,7 @@ from coeval.errors import (
 
 
 def exception_of(
-    failure: Failure, *, function: str, arguments: str, attempt: int, worker: Worker | None, limit_s: float | None
+    failure: Failure, *, function: str, arguments: str, attempt: int, worker: Worker | None, limits: Limits
 ) -> BaseException:
     """
     Make the exception for a call that failed and will not be tried again.
@@ -31,7 +32,7 @@ def exception_of(
         arguments: their summary.
         attempt: which try it was.
         worker: where it ran, if it did.
-        limit_s: its time limit, if it had one.
+        limits: what it was allowed to use.
     """
     host, pid = (worker.host, worker.pid) if worker else ("", 0)
     facts: dict[str, Any] = {
@@ -82,17 +83,26 @@ def exception_of(
                     f"{failure.message}. Arguments too large for a worker's memory do that. All other calls go on."
                 )
             else:
-                message = f"{call} lost its worker{tries}: {where} {_how_it_died(failure)}"
+                message = f"{call} lost its worker{tries}: {where} {_how_it_died(failure, limits)}"
             died = WorkerDied(message, **facts)
             died.signal, died.exit_code = failure.signal, failure.exit_code
             error = died
         case "time_limit":
             late = TimeLimitExceeded(
-                f"{call} ran {failure.ran_s:.3g} s{tries} and was ended ({where}): its time limit is {limit_s:g} s.",
+                f"{call} ran {failure.ran_s:.3g} s{tries} and was ended ({where}): its time limit is {limits.time_s:g} s.",
                 **facts,
             )
-            late.limit_s, late.ran_s = limit_s or 0.0, failure.ran_s
+            late.limit_s, late.ran_s = limits.time_s or 0.0, failure.ran_s
             error = late
+        case "memory_limit":
+            limit_bytes = limits.memory_bytes or 0
+            large = MemoryLimitExceeded(
+                f"{call} went over its memory limit of {limit_bytes:,} bytes{tries} ({where}): {_cause(failure)}. "
+                f"Give it more with memory=, or less to do.",
+                **facts,
+            )
+            large.limit_bytes = limit_bytes
+            error = large
         case "stopped":
             error = CallStopped(f"{call} was stopped{tries} ({where}).", **facts)
         case "engine":
@@ -164,8 +174,13 @@ def _cause(failure: Failure) -> str:
     return f"{failure.type_name}: {failure.message}" if failure.message else failure.type_name
 
 
-def _how_it_died(failure: Failure) -> str:
+def _how_it_died(failure: Failure, limits: Limits) -> str:
     others = "All other calls go on."
+    if failure.signal in ("SIGABRT", "SIGSEGV") and limits.memory_bytes is not None:
+        return (
+            f"was ended by {failure.signal}. It had a memory limit of {limits.memory_bytes:,} bytes, and C code that "
+            f"cannot do without what it was refused ends so. {others}"
+        )
     if failure.signal == "SIGKILL":
         return (
             f"was ended by SIGKILL. Where nobody sent it, that is the kernel short of memory: try fewer workers, or "

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from coeval.engines import Failure, FailureKind
 
 # What another try could change. Arguments, functions and results that cannot travel never will.
-_WORTH_ANOTHER_TRY: frozenset[FailureKind] = frozenset({"raised", "exited", "time_limit"})
+_WORTH_ANOTHER_TRY: frozenset[FailureKind] = frozenset({"raised", "exited", "time_limit", "memory_limit"})
 
 
 class Retry:
@@ -15,7 +15,7 @@ class Retry:
     How often a failed call is tried again.
 
     Attributes:
-        times: tries beyond the first, for calls that raised, exited or ran over their time limit.
+        times: tries beyond the first, for calls that raised, exited or went over a limit of time or memory.
         on_death: also try a call again whose worker died under it. Off unless asked for: most often the call itself
             killed the worker, and would kill the next one too.
     """

@@ -105,6 +105,13 @@ def encode_frame(payload: bytes, first_row: int) -> bytes:
     return _FRAME_HEAD.pack(MARKER, length, _frame_crc(length, first_row, payload), first_row) + payload
 
 
+def _listed(value: object) -> list[int]:
+    """Call numbers of a map's chunk are kept as a range."""
+    if isinstance(value, range):
+        return list(value)
+    raise TypeError(f"{type(value).__qualname__} has no word in JSON")
+
+
 def encode_rows(rows: Sequence[Row | RawRow]) -> Iterator[tuple[int, bytes | None]]:
     """
     Turn rows into payloads; yield how many rows and the payload that holds them, in order.
@@ -119,6 +126,7 @@ def encode_rows(rows: Sequence[Row | RawRow]) -> Iterator[tuple[int, bytes | Non
             ensure_ascii=False,
             allow_nan=False,
             separators=(",", ":"),
+            default=_listed,
         )
         # File names that are no UTF-8 have lone surrogates in Python; they must come back as they were.
         payload = text.encode("utf-8", "surrogatepass")

@@ -272,6 +272,47 @@ def spin_in_c(additions: int = 10**15) -> None:
     sum(itertools.repeat(0, additions))
 
 
+def fill_list(_: int = 0) -> None:
+    """Take all the memory there is, in small pieces."""
+    kept: list[list[int]] = []
+    while True:
+        kept.append([len(kept)] * 100)
+
+
+def fill_array(size: int) -> int:
+    """Take so many bytes inside C code; gives how many they are."""
+    import numpy
+
+    return int(numpy.ones(size, numpy.uint8).sum())
+
+
+def give_bytes(size: int) -> bytes:
+    """Give so many bytes, which have to be copied on their way home."""
+    return bytes(size)
+
+
+def fill_bytes(size: int) -> int:
+    """Take so many bytes for a moment; gives how many they are."""
+    return len(bytearray(size))
+
+
+def fill_list_until(good: int, folder: Path) -> int:
+    """Take all the memory there is before try number `good`."""
+    number = count_try(folder)
+    if number < good:
+        fill_list()
+    return number
+
+
+_kept: list[bytearray] = []
+
+
+def keep_bytes(size: int) -> int:
+    """Leave the process so many bytes larger."""
+    _kept[:] = [bytearray(size)]
+    return os.getpid()
+
+
 def act(deed: str) -> object:
     """Do one of several things that calls may do to their worker."""
     match deed:

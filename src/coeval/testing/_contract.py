@@ -73,7 +73,7 @@ class EngineContract(Futures, Map, Travel, Faults, Limits, Records):
             yield shared
             assert wait_until(lambda: _is_idle(shared), self.patience_s), "a call of this behaviour is not done"
             assert shared.submit(calls.square, 12).result(self.patience_s) == 144, "it takes no calls any more"
-            check_nothing_beyond(with_shared, self._settle_s())
+            check_nothing_beyond(with_shared, self._settle_s(), is_open=True)
             broken = False
         finally:
             if broken:

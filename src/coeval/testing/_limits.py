@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from coeval.errors import CallExited, CallNotSendable, CallStopped, ResultNotSendable, TimeLimitExceeded, WorkerDied
+from coeval.errors import (
+    CallExited,
+    CallNotSendable,
+    CallStopped,
+    MemoryLimitExceeded,
+    ResultNotSendable,
+    TimeLimitExceeded,
+    WorkerDied,
+)
 from coeval.testing import _calls as calls
 from coeval.testing._gap import may_end_the_process
 from coeval.testing._gate import wait_until
@@ -21,6 +29,9 @@ if TYPE_CHECKING:
 # A limit that calls overrun on purpose, and one that a quick call never does, however busy the machine.
 SHORT_S = 0.1
 AMPLE_S = 60.0
+
+# A memory limit that calls exceed on purpose, and that the worker's own doings do not.
+SMALL_BYTES = 64_000_000
 
 
 def on_death(times: int) -> Retry:
@@ -149,6 +160,76 @@ class Limits(Subject):
         error = ex.options(time_limit=1).submit(calls.start_process_and_spin, trace).exception(self.patience_s)
         assert isinstance(error, TimeLimitExceeded)
         self.check_gone(int(trace.read_text()))
+
+    # Memory limits ------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("memory", [0, -1, "", "much", "2 XB", "-1 GB"])
+    def test_senseless_memory_limit_is_refused(self, ex: Executor, memory: int | str) -> None:
+        with pytest.raises(ValueError, match="memory"):
+            ex.options(memory=memory)
+
+    def test_memory_limit_is_kept_or_refused_at_once(self, ex: Executor) -> None:
+        from coeval.errors import UnsupportedByEngine
+
+        if ex.capabilities.memory_limit:
+            future = ex.options(memory="1 GiB").submit(calls.square, 2)
+            assert future.result(self.patience_s) == 4
+        else:
+            with pytest.raises(UnsupportedByEngine, match="memory"):
+                ex.options(memory="1 GiB")
+            with pytest.raises(UnsupportedByEngine, match="memory"):
+                self.executor(memory=1 << 30)
+
+    @pytest.mark.parametrize(
+        ("work", "size"),
+        [(calls.fill_list, 0), (calls.fill_array, 2 * SMALL_BYTES), (calls.give_bytes, 2 * SMALL_BYTES)],
+        ids=["a list", "an array", "a result"],
+    )
+    def test_call_over_its_memory_limit_fails_alone(self, ex: Executor, work: Any, size: int) -> None:
+        error = self.failure_among_others(ex.options(memory=SMALL_BYTES), work, size)
+        assert isinstance(error, MemoryLimitExceeded)
+        assert isinstance(error, MemoryError), "handlers that people have go on working"
+        assert isinstance(error.__cause__, MemoryError), "what the call itself raised"
+        assert error.limit_bytes == SMALL_BYTES
+        assert error.function == f"coeval.testing._calls:{work.__name__}"
+        assert (error.attempt, error.pid > 0) == (1, True)
+
+    def test_memory_limit_leaves_room_for_what_is_below_it(self, ex: Executor) -> None:
+        limited = ex.options(memory=4 * SMALL_BYTES)
+        assert limited.submit(calls.fill_bytes, SMALL_BYTES).result(self.patience_s) == SMALL_BYTES
+
+    def test_memory_limit_ends_with_its_call(self) -> None:
+        with self.executor(max_workers=1) as own:
+            error = own.options(memory=SMALL_BYTES).submit(calls.fill_list).exception(self.patience_s)
+            assert isinstance(error, MemoryLimitExceeded)
+            after = own.submit(calls.fill_bytes, 2 * SMALL_BYTES)
+            assert after.result(self.patience_s) == 2 * SMALL_BYTES
+
+    def test_memory_limit_counts_from_the_start_of_the_call(self) -> None:
+        with self.executor(max_workers=1) as own:
+            process = own.submit(calls.keep_bytes, 2 * SMALL_BYTES).result(self.patience_s)
+            limited = own.options(memory=SMALL_BYTES)
+            assert limited.submit(calls.fill_bytes, SMALL_BYTES // 2).result(self.patience_s) == SMALL_BYTES // 2
+            assert limited.submit(calls.pid).result(self.patience_s) == process
+
+    def test_memory_limit_holds_for_each_item_of_a_chunk(self) -> None:
+        with self.executor(max_workers=1, memory=SMALL_BYTES) as own:
+            quarter = SMALL_BYTES // 4
+            assert list(own.map(calls.fill_bytes, [quarter] * 8, chunksize=8)) == [quarter] * 8
+            results = own.map(calls.fill_bytes, [quarter, quarter, 2 * SMALL_BYTES, quarter], chunksize=4)
+            assert [next(results), next(results)] == [quarter, quarter]
+            with pytest.raises(MemoryLimitExceeded):
+                next(results)
+
+    def test_call_over_its_memory_limit_is_tried_again_when_asked(self, ex: Executor, tmp_path: Path) -> None:
+        once, again = tmp_path / "once", tmp_path / "again"
+        once.mkdir()
+        again.mkdir()
+        limited = ex.options(memory=SMALL_BYTES)
+        error = limited.submit(calls.fill_list_until, 2, once).exception(self.patience_s)
+        assert isinstance(error, MemoryLimitExceeded)
+        assert len(list(once.iterdir())) == 1
+        assert limited.options(retries=1).submit(calls.fill_list_until, 2, again).result(self.patience_s) == 2
 
     # Stopping -----------------------------------------------------------------------------------------------------
 

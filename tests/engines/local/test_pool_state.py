@@ -69,16 +69,16 @@ def test_an_idle_worker_is_used_before_another_is_started() -> None:
     state.workers_max = 2
     state.piece_arrived(0, 7, piece(0, 1), 2_000)
     [action] = state.batch_sent(batch(8))
-    assert action == HandOver(0, batch(8))
+    assert action == HandOver(0, batch(8), TURN)
 
 
 def test_a_batch_waits_for_a_ready_worker_and_goes_first_come_first_served() -> None:
     state = PoolState(1)
     state.batch_sent(batch(0))
     state.batch_sent(batch(1))
-    assert state.worker_ready(0, worker(0)) == [HandOver(0, batch(0))]
+    assert state.worker_ready(0, worker(0)) == [HandOver(0, batch(0), TURN)]
     state.handed_over(0, 5)
-    assert state.piece_arrived(0, 0, piece(0, 1), 9)[1:] == [HandOver(0, batch(1))]
+    assert state.piece_arrived(0, 0, piece(0, 1), 9)[1:] == [HandOver(0, batch(1), TURN)]
 
 
 def test_stamps_of_an_outcome_are_in_the_order_in_which_they_were_taken() -> None:
@@ -174,9 +174,9 @@ def one_ready_and_others_that_never_start() -> PoolState:
 
 def test_where_no_more_workers_start_those_that_are_there_do_the_work() -> None:
     state = one_ready_and_others_that_never_start()
-    assert state.piece_arrived(0, 7, piece(0, 1), 200)[1:] == [HandOver(0, batch(8))]
+    assert state.piece_arrived(0, 7, piece(0, 1), 200)[1:] == [HandOver(0, batch(8), TURN)]
     state.handed_over(0, 201)
-    assert state.piece_arrived(0, 8, piece(0, 1), 300)[1:] == [HandOver(0, batch(9))]
+    assert state.piece_arrived(0, 8, piece(0, 1), 300)[1:] == [HandOver(0, batch(9), TURN)]
 
 
 def test_a_lost_workers_place_is_worth_one_more_start() -> None:
@@ -196,9 +196,9 @@ def test_a_worker_that_was_started_before_the_failures_does_not_make_up_for_them
     assert len(starting) == 5
     again = [a for n in (1, 2, 3) for a in state.worker_gone(n, NEVER_READY, NEVER_TOOK, 100)]
     assert again == [StartWorker(5), StartWorker(6)]
-    assert state.worker_ready(0, worker(0)) == [HandOver(0, batch(0))]
+    assert state.worker_ready(0, worker(0)) == [HandOver(0, batch(0), TURN)]
     # Nor does one that was started between them.
-    assert state.worker_ready(5, worker(5)) == [HandOver(5, batch(1))]
+    assert state.worker_ready(5, worker(5)) == [HandOver(5, batch(1), TURN)]
 
 
 def test_a_limit_counts_from_the_items_start_not_from_its_hand_over() -> None:

@@ -33,7 +33,8 @@ _KEY, _STARTED, _LIMIT = range(3)
 
 # A key is (batch << ITEM_BITS) + item. The highest item stands for none: the worker took the batch and loads its
 # function; whatever happens there belongs to item 0.
-ITEM_BITS = 20
+# Fewer: a chunk of a map that somebody makes very large does not fit. More: batches run out, after 2 ** 39.
+ITEM_BITS = 24
 LOADING = (1 << ITEM_BITS) - 1
 
 # No item is called back.
@@ -55,7 +56,7 @@ class BoardReading(NamedTuple):
     What a worker was doing.
 
     Attributes:
-        batch: id of the batch it took last; -1 before the first.
+        batch: which batch it took last, counted by the pool in the order of handing over; -1 before the first.
         item: the item it began last; `LOADING` before the first.
         started_ns: the item's start on the raw clock that pool and worker share; 0 while loading.
     """
@@ -72,6 +73,11 @@ BLANK = BoardReading(-1, LOADING, 0)
 def key_of(batch: int, item: int) -> int:
     """The key of an item."""
     return (batch << ITEM_BITS) + item
+
+
+def turn_and_item(key: int) -> tuple[int, int]:
+    """Which batch and item a key is of."""
+    return key >> ITEM_BITS, key & LOADING
 
 
 class Board:
@@ -118,7 +124,7 @@ class Board:
             key = self._cells[first + _KEY]
             started_ns = self._cells[first + _STARTED]
             if self._cells[first + _KEY] == key:
-                return BoardReading(key >> ITEM_BITS, key & LOADING, started_ns)
+                return BoardReading(*turn_and_item(key), started_ns)
 
     def call_back(self, row: int, key: int) -> None:
         """The worker shall not begin this item and what comes after it; `NO_LIMIT`: it may."""

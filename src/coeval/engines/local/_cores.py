@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 
 TYPE_CHECKING = False
@@ -26,7 +25,7 @@ def usable_cores(root: str = "", environment: Mapping[str, str] = os.environ) ->
     counts = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)]
     quota = cgroup_quota(root)
     if quota is not None:
-        counts.append(math.ceil(quota))
+        counts.append(int(-(-quota // 1)))  # `math` is not free
     counts += [int(value) for name in GRANTS if (value := environment.get(name, "")).isdecimal() and int(value) > 0]
     return max(1, min(counts))
 

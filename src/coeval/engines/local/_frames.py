@@ -8,11 +8,13 @@ yet (see `_pool.py`). Both gather what comes in a `FrameReader`.
 from __future__ import annotations
 
 import os
-import pickle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pickle import dumps, loads
     from typing import Any
+else:
+    from _pickle import dumps, loads  # `pickle` brings `re`, `enum` and more
 
 _LENGTH_BYTES = 8
 
@@ -22,7 +24,7 @@ READ_BYTES_MAX = 1 << 18
 
 def frame(message: object) -> bytes:
     """Make the bytes of one frame."""
-    payload = pickle.dumps(message, 5)
+    payload = dumps(message, 5)
     return len(payload).to_bytes(_LENGTH_BYTES, "little") + payload
 
 
@@ -71,7 +73,7 @@ class FrameReader:
         begin, end = self._start + _LENGTH_BYTES, self._start + self._wanted
         self._start, self._wanted = end, _LENGTH_BYTES
         with memoryview(self._bytes) as whole, whole[begin:end] as payload:
-            message = pickle.loads(payload)
+            message = loads(payload)
         if end == len(self._bytes):  # whoever idles keeps nothing
             self._bytes, self._start = bytearray(), 0
         return message

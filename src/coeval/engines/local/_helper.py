@@ -58,7 +58,7 @@ class Helper:
         pool = self._pool
         looks, seen = 0, -1
         while not pool.is_closing:
-            if pool.is_busy and not pool.is_being_read():
+            if pool.is_busy and not pool.is_being_read:
                 looks = 0
                 if pool.reads == seen:
                     pool.read_for_everybody()
@@ -69,7 +69,7 @@ class Helper:
                     looks = 0
                     self._sleeps = True
                     # Whoever brings work, or stops reading, first does that and then looks whether we sleep.
-                    if not pool.is_closing and (not pool.is_busy or pool.is_being_read()):
+                    if not pool.is_closing and (not pool.is_busy or pool.is_being_read):
                         self._bell.acquire()
                     self._sleeps = False
                     continue

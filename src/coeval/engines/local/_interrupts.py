@@ -15,7 +15,8 @@ _SIGINT = 2
 
 class Uninterrupted:
     """
-    `with Uninterrupted():` the interrupt handler of the program runs when the block ends.
+    `with Uninterrupted():` the interrupt handler of the program runs when the block ends. At the second interrupt it
+    runs at once, as what is in there may be somebody's callback that never ends.
 
     Only the main thread is ever interrupted; in any other this does nothing. About half a microsecond.
     """
@@ -30,13 +31,15 @@ class Uninterrupted:
         handler = _signal.getsignal(_SIGINT)
         if not callable(handler):  # ignored, the system's own, or not Python's
             return
+        self._handler = handler
         try:
             _signal.signal(_SIGINT, self._note)
         except ValueError:  # a subinterpreter's main thread
-            return
-        self._handler = handler
+            self._handler = None
 
     def _note(self, *signal: Any) -> None:
+        if self._noted is not None:
+            self._handler(*signal)
         self._noted = signal
 
     def __exit__(self, *_: object) -> None:

@@ -10,16 +10,17 @@ The local engine: worker processes and their pipes, served by whoever waits for 
                                  board (shared page, read when it matters) <──── item, start
 
 What to do about each fact is decided in `_pool_state.py`; this file does it. Three locks: `_reading` is held by the one
-thread that reads; `_lock` guards the state, for as long as a decision and its writes take; `_bringing` is held by the
-one thread that delivers outcomes, in their order, with neither of the others held, as delivering runs callbacks.
+thread that reads; `_lock` guards the state, for as long as a decision and its writes take, and may be taken under it;
+`_bringing` is held by the one thread that delivers outcomes, in their order, with neither of the others held, as
+delivering runs callbacks.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import select
+import sys
 import threading
 import weakref
 from collections import deque
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from coeval.clocks import Clock
     from coeval.engines._engine import Batch
     from coeval.engines._protocol import Deliver
+    from coeval.engines.local._board import BoardReading
     from coeval.engines.local._launch import LaunchedServer
     from coeval.engines.local._pool_state import Action
     from coeval.engines.local._starters import Method, Starter
@@ -75,6 +77,9 @@ BATCH_NS = 2_000_000
 # Whoever waits for a result looks so often before it sleeps, if a core is free for that: about 60 us.
 # Fewer: a chain of calls waits for this process to wake, some 30 us each. More: it takes time from others.
 LOOKS_BEFORE_SLEEP = 50
+
+# While results stream in, limits and what waits are looked at so often.
+LOOK_EVERY_NS = 1_000_000
 
 # A thread that wants to read waits at most so long for the helper to stop reading.
 GIVE_WAY_S_MAX = 0.05
@@ -118,6 +123,7 @@ class LocalEngine:
             time_limit=True,
             names_signal=True,
             same_host=True,
+            memory_limit=sys.platform == "linux",
             batch_items_max=1 if recycle_after else BATCH_ITEMS_MAX,
             batch_ns=BATCH_NS,
         )
@@ -133,21 +139,29 @@ class LocalEngine:
         self._by_fd: dict[int, _Worker] = {}
         self._cores = usable_cores()
         self._has_preloaded = False
-        self._lock = threading.Lock()
         self._bell = -1
-        self._bell_lock = threading.Lock()
-        self._reading = threading.Lock()
-        self._bringing = threading.RLock()
+        self._make_locks()
         self._outbox: deque[Outcome] = deque()
         self._helper = Helper(self)
         self._helper_reads = False
         self._reader_is_wanted = False  # somebody waits to read in the helper's place
         self._reads_until_ns = 0  # when whoever reads looks at the clock again; 0: never
+        self._looked_ns = 0  # when it did
+        self._is_being_closed = False
         self.is_closing = False
         self.is_busy = False
         self.reads = 0
         self._is_open = False
         self._closed = threading.Event()
+
+    def _make_locks(self) -> None:
+        self._lock = threading.Lock()
+        self._bell_lock = threading.Lock()
+        # These two know their owner. An interrupt may come between acquiring and noting it; and whoever delivers may
+        # be called back from there.
+        self._reading = threading.RLock()
+        self._bringing = threading.RLock()
+        self.is_being_read = False
 
     # The contract -----------------------------------------------------------------------------------------------------
 
@@ -185,19 +199,19 @@ class LocalEngine:
                 self._helper.start()
                 self._do(self._state.batch_sent(batch))
                 self.is_busy = True
+                self._tell_reader()
             self._after_change()
 
     def pump(self, is_wanted: Callable[[], bool], timeout_s: float | None) -> None:
         wait_ns = None if timeout_s is None else round(timeout_s * 1e9)
-        if wait_ns == 0:
-            if self.is_busy:
-                self._read(is_wanted, 0)
-            return
         deadline_ns = None if wait_ns is None else self._clock.raw_ns() + wait_ns
-        while self._read(is_wanted, wait_ns):
+        if self._outbox:  # as where a callback waits
+            with Uninterrupted():
+                self._bring()
+        while self.is_busy and self._read(is_wanted, wait_ns):
             if deadline_ns is not None and (wait_ns := deadline_ns - self._clock.raw_ns()) <= 0:
                 break
-        if self.is_busy:
+        if self.is_busy and not self.is_being_read:
             self._helper.wake()
 
     def stop(self, batch: int, item: int) -> bool:
@@ -205,9 +219,9 @@ class LocalEngine:
             with self._lock:
                 if self.is_closing:
                     return False
-                boards = {number: self._board.read(worker.row) for number, worker in self._workers.items()}
-                actions = self._state.stop_asked(batch, item, boards, self._clock.raw_ns())
+                actions = self._state.stop_asked(batch, item, self._boards(), self._clock.raw_ns())
                 self._do(actions)
+                self._tell_reader()
             self._after_change()
         return bool(actions)
 
@@ -216,39 +230,40 @@ class LocalEngine:
             with self._lock:
                 if self.is_closing:
                     return
-                boards = {number: self._board.read(worker.row) for number, worker in self._workers.items()}
-                self._do(self._state.called_back(batch, boards, self._clock.raw_ns()))
+                self._do(self._state.called_back(batch, self._boards(), self._clock.raw_ns()))
+                self._tell_reader()
             self._after_change()
+
+    def _boards(self) -> dict[int, BoardReading]:
+        return {number: self._board.read(worker.row) for number, worker in self._workers.items()}
 
     def workers(self) -> Sequence[Worker]:
         return self._state.workers()
 
     def close(self) -> None:
         with self._lock:
-            is_first, self.is_closing = not self.is_closing, True
+            is_first, self._is_being_closed = not self._is_being_closed, True
+            self.is_closing = True
         if not self._is_open:
             if self._server is not None:  # it was launched, and is not wanted
                 server, self._server = self._server, None
                 starter_of("server", preload=self._preload, workers_max=self.workers_max, server=server).close()
             return
         if is_first:
-            self._ring()
-            self._helper.wake()
-            self._reading.acquire()  # for good: nobody reads any more
-            try:
-                self._end_everything()
-            finally:
-                self._closed.set()
-        this_thread = threading.current_thread()
+            with Uninterrupted():
+                try:
+                    self._ring()
+                    self._helper.wake()
+                    self._reading.acquire()  # for good: nobody reads any more
+                    self._end_everything()
+                finally:
+                    self._closed.set()
         self._closed.wait()
+        this_thread = threading.current_thread()
         if self._helper.thread is not None and self._helper.thread is not this_thread:
             self._helper.thread.join()
 
     # Reading ----------------------------------------------------------------------------------------------------------
-
-    def is_being_read(self) -> bool:
-        """Is a thread reading?"""
-        return self._reading.locked()
 
     def read_for_everybody(self) -> None:
         """The helper reads until there is nothing to read for, or somebody else wants to."""
@@ -278,58 +293,60 @@ class LocalEngine:
         Returns:
             False if there is nothing to read for (any more), or another thread reads.
         """
-        is_held = False
+        reading = self._reading
         try:
-            is_held = self._reading.acquire(blocking=False) or (wait_ns != 0 and self._relieve_helper())
+            is_held = reading.acquire(blocking=False) or (wait_ns != 0 and self._relieve_helper())
             # Whoever brings something home that nobody reads for any more looks afterwards whether somebody reads.
             if not is_held or not self.is_busy or self.is_closing or not is_wanted():
                 return False
+            self.is_being_read = True
             self.reads += 1
             events = self._wait(wait_ns)
             with Uninterrupted():
                 is_sound = self._take_soundly(events)
-                self._reading.release()
-                is_held = False
+                self.is_being_read = False
+                reading.release()
                 if is_sound:
                     self._bring()
                 else:
                     self._fail()
             return True
         finally:
-            if is_held:
-                self._reading.release()
+            # Asked of the lock itself, as an interrupt may come before what `acquire` returns is noted.
+            if reading._is_owned() and not self._closed.is_set():  # type: ignore[attr-defined]  # as `Condition` does
+                self.is_being_read = False
+                reading.release()
+
+    def _wait(self, wait_ns: int | None) -> list[tuple[int, int]]:
+        poll = self._epoll.poll
+        if wait_ns != 0 and self._state.busy_workers < self._cores:
+            for _ in range(LOOKS_BEFORE_SLEEP):
+                events = poll(0)
+                if events:
+                    return events
+                os.sched_yield()
+        with self._lock:
+            look_ns = self._state.next_look_ns()
+            self._reads_until_ns = look_ns or 0
+        if look_ns is not None:
+            until_look_ns = max(0, look_ns - self._clock.raw_ns())
+            wait_ns = until_look_ns if wait_ns is None else min(wait_ns, until_look_ns)
+        # Rounded up: waking a millisecond late costs nothing, waking early costs a second look.
+        return poll(None if wait_ns is None else -(-wait_ns // 1_000_000) / 1000)
 
     def _take_soundly(self, events: list[tuple[int, int]]) -> bool:
         try:
             with self._lock:
-                self._take(events)
+                if not self.is_closing:
+                    self._take(events)
         except Exception:
             # Our own broken invariant. Nobody must wait for ever for calls that nobody serves.
-            self._log_failure()
+            _warn("the local pool failed; please report this", exc_info=True)
             return False
         return True
 
-    def _wait(self, wait_ns: int | None) -> list[tuple[int, int]]:
-        with self._lock:
-            look_ns = self._state.next_look_ns()
-            looks = LOOKS_BEFORE_SLEEP if wait_ns != 0 and len(self._workers) < self._cores else 0
-        poll = self._epoll.poll
-        for _ in range(looks):
-            events = poll(0)
-            if events:
-                return events
-            os.sched_yield()
-        if look_ns is not None:
-            until_look_ns = max(0, look_ns - self._clock.raw_ns())
-            wait_ns = until_look_ns if wait_ns is None else min(wait_ns, until_look_ns)
-        self._reads_until_ns = look_ns or 0
-        # Rounded up: waking a millisecond late costs nothing, waking early costs a second look.
-        return poll(None if wait_ns is None else -(-wait_ns // 1_000_000) / 1000)
-
     def _take(self, events: list[tuple[int, int]]) -> None:
         """See what there is; called with the lock held."""
-        if self.is_closing:
-            return
         for fd, _ in events:
             if fd == self._bell:
                 with contextlib.suppress(BlockingIOError):
@@ -345,10 +362,12 @@ class LocalEngine:
                 else:
                     self._write(worker)
         now_ns = self._clock.raw_ns()
-        due = self._state.looks_due(now_ns)
-        if due:
-            boards = {number: self._board.read(self._workers[number].row) for number in due}
-            self._do(self._state.time_passed(now_ns, boards))
+        if not events or now_ns - self._looked_ns >= LOOK_EVERY_NS:
+            self._looked_ns = now_ns
+            due = self._state.looks_due(now_ns)
+            if due:
+                boards = {number: self._board.read(self._workers[number].row) for number in due}
+                self._do(self._state.time_passed(now_ns, boards))
         self.is_busy = not self._state.is_quiet()
 
     def _read_results(self, worker: _Worker) -> None:
@@ -360,33 +379,37 @@ class LocalEngine:
             if not data:  # closed: the starter tells the rest
                 self._stop_reading(worker)
                 return
-            reader = worker.reader
-            reader.feed(data)
-            try:
-                while reader.has_frame():
-                    self._take_message(worker, reader.take_frame())
-            except Exception:  # a call wrote into a pipe that is not its own
-                logging.getLogger("coeval.engines.local").warning("a worker sent what is no frame", exc_info=True)
-                self._stop_reading(worker)
-                self._starter.kill(worker.number)
-                return
-            if len(data) < READ_BYTES_MAX:
+            worker.reader.feed(data)
+            while (actions := self._next_actions(worker)) is not None:
+                self._do(actions)
+            if len(data) < READ_BYTES_MAX or not worker.is_read:
                 return
 
-    def _take_message(self, worker: _Worker, message: tuple[Any, ...]) -> None:
+    def _next_actions(self, worker: _Worker) -> list[Action] | None:
+        """What follows from a worker's next message; None: there is no whole one."""
+        try:
+            return self._take_message(worker, worker.reader.take_frame()) if worker.reader.has_frame() else None
+        except Exception:  # a call wrote into a pipe that is not its own
+            _warn("a worker sent what is no frame", exc_info=True)
+            self._stop_reading(worker)
+            self._starter.kill(worker.number)
+            return None
+
+    def _take_message(self, worker: _Worker, message: tuple[Any, ...]) -> list[Action]:
         seen_ns = self._clock.raw_ns()
         match message:
-            case ("piece", int(batch), piece):
-                self._do(self._state.piece_arrived(worker.number, batch, piece, seen_ns))
+            case ("piece", int(turn), piece):
+                return self._state.piece_arrived(worker.number, turn, piece, seen_ns)
             case ("ready", str(host), int(pid), clock, str(python), Event() as snapshot):
                 introduced = Worker(worker.number, host, pid, clock, python)
                 # No item belongs to it: a batch id of -1 says so. Its snapshot was taken before it was sent, so the two
                 # are a message between our clocks.
                 stamps = Stamps(0, 0, snapshot.end_ns or 0, seen_ns)
                 self._outbox.append(Outcome(-1, 0, 0, (), None, stamps, introduced, (snapshot,)))
-                self._do(self._state.worker_ready(worker.number, introduced))
+                return self._state.worker_ready(worker.number, introduced)
             case ("refused", str(reason)):
                 worker.refusal = reason
+                return []
             case _:
                 raise ValueError(f"a worker sent {message!r:.200}")
 
@@ -410,7 +433,7 @@ class LocalEngine:
                     self._starter.reap(worker.number)
                     self._bury(worker, how)
                 case NotStarted(_, reason):
-                    logging.getLogger("coeval.engines.local").warning("a worker cannot be started: %s", reason)
+                    _warn("a worker cannot be started: %s", reason)
                     self._bury(worker, Exit("", None, reason))
 
     # Doing ------------------------------------------------------------------------------------------------------------
@@ -421,8 +444,8 @@ class LocalEngine:
             match action:
                 case DeliverOutcome(outcome):
                     self._outbox.append(outcome)
-                case HandOver(number, batch):
-                    self._hand_over(self._workers[number], batch)
+                case HandOver(number, batch, turn):
+                    self._hand_over(self._workers[number], batch, turn)
                 case StartWorker(number):
                     self._start(number)
                 case EndWorker(number):
@@ -432,34 +455,38 @@ class LocalEngine:
                 case CallBack(number, key):
                     self._board.call_back(self._workers[number].row, key)
 
+    def _tell_reader(self) -> None:
+        """Whoever reads may have to look at the clock earlier; called with the lock held."""
+        if self.is_being_read:
+            look_ns = self._state.next_look_ns()
+            if look_ns is not None and not 0 < self._reads_until_ns <= look_ns:
+                self._ring()
+
     def _after_change(self) -> None:
         """Something was done by a thread that does not read."""
-        self._bring()
-        look_ns = self._state.next_look_ns() if self._reading.locked() else None
-        if look_ns is not None and not 0 < self._reads_until_ns <= look_ns:
-            self._ring()  # whoever reads must look at the clock earlier
-        if self.is_busy and not self._reading.locked():
+        # Not from within a callback: whoever called that delivers the rest, and a callback that submits would nest
+        # once more for each outcome.
+        if self._outbox and not self._bringing._is_owned():  # type: ignore[attr-defined]  # as `Condition` does
+            self._bring()
+        if self.is_busy and not self.is_being_read:
             self._helper.wake()
 
     def _bring(self) -> None:
         """Deliver what waits for it, unless another thread does that: then it takes these along."""
-        brought = False
-        while self._outbox and self._bringing.acquire(blocking=False):
+        bringing, brought = self._bringing, False
+        while self._outbox and bringing.acquire(blocking=False):
             try:
                 while self._outbox:
                     self._deliver(self._outbox.popleft())
                     brought = True
             except BaseException:
                 # Our own broken invariant, or what a callback may not raise. Nobody must wait for ever for it.
-                self._log_failure()
+                _warn("the local pool failed; please report this", exc_info=True)
                 self._fail()
             finally:
-                self._bringing.release()
-        if brought and self._reading.locked():
+                bringing.release()
+        if brought and self.is_being_read:
             self._ring()  # whoever reads may have been waiting for just this
-
-    def _log_failure(self) -> None:
-        logging.getLogger("coeval.engines.local").critical("the local pool failed; please report this", exc_info=True)
 
     def _fail(self) -> None:
         """End the pool, and all that is outstanding."""
@@ -469,10 +496,8 @@ class LocalEngine:
             actions = self._state.failed("the local pool failed; its log says why", self._clock.raw_ns())
         for action in actions:
             assert isinstance(action, DeliverOutcome)
-            with contextlib.suppress(Exception):  # each by itself
+            with contextlib.suppress(BaseException):  # each by itself
                 self._deliver(action.outcome)
-        with self._lock:
-            self.is_closing = False
         self.close()
 
     def _ring(self) -> None:
@@ -483,21 +508,24 @@ class LocalEngine:
     def _start(self, number: int) -> None:
         try:
             worker = _Worker(number)
-        except OSError as error:  # no descriptors: as if it had ended at once
-            logging.getLogger("coeval.engines.local").warning("a worker cannot be started: %s", error)
-            how = Exit("", None, f"{type(error).__name__}: {error}")
-            self._do(self._state.worker_gone(number, how, BLANK, self._clock.raw_ns()))
+        except OSError as error:
+            self._never_started(number, error)
             return
         worker.row = self._board.take_row()
         self._workers[number] = worker
         self._by_fd[worker.results] = self._by_fd[worker.commands] = worker
-        self._epoll.register(worker.results, select.EPOLLIN)
-        if not self._has_preloaded:
-            self._has_preloaded = True
-            self._starter.preload(modules_worth_preloading())
         commands, results = worker.theirs
         try:
+            if not self._has_preloaded:
+                self._has_preloaded = True
+                self._starter.preload(modules_worth_preloading())
+            self._epoll.register(worker.results, select.EPOLLIN)
+            worker.is_read = True
             self._starter.start(number, commands, results, self._board.fd, worker.row * ROW_BYTES)
+        except OSError as error:
+            self._forget(worker)
+            self._never_started(number, error)
+            return
         finally:
             os.close(commands)
             os.close(results)
@@ -510,7 +538,35 @@ class LocalEngine:
         )
         self._write(worker)
 
-    def _hand_over(self, worker: _Worker, batch: Batch) -> None:
+    def _never_started(self, number: int, error: OSError) -> None:
+        """No descriptors, or no memory: as if it had ended at once."""
+        _warn("a worker cannot be started: %s", error)
+        how = Exit("", None, f"{type(error).__name__}: {error}")
+        self._do(self._state.worker_gone(number, how, BLANK, self._clock.raw_ns()))
+
+    def _hand_over(self, worker: _Worker, batch: Batch, turn: int) -> None:
+        try:
+            data = self._batch_frame(worker, batch, turn)
+        except Exception:  # no memory
+            _warn("a batch cannot be handed over", exc_info=True)
+            self._starter.kill(worker.number)
+            return
+        now_ns = self._clock.raw_ns()
+        self._state.handed_over(worker.number, now_ns)
+        if not worker.unwritten:  # most often all of it goes at once
+            try:
+                data = data[os.write(worker.commands, data) :]
+            except BlockingIOError:
+                pass
+            except BrokenPipeError:
+                self._state.refused(worker.number, now_ns)
+                return
+            if not data:
+                return
+        worker.unwritten += data
+        self._write(worker)
+
+    def _batch_frame(self, worker: _Worker, batch: Batch, turn: int) -> bytes:
         function = batch.function
         body = None
         if function.number not in worker.functions:
@@ -521,19 +577,8 @@ class LocalEngine:
                 worker.function_bytes = len(body)
                 worker.unwritten += frame(("forget",))
             worker.functions.add(function.number)
-        data = frame(("batch", batch.id, batch.attempt, function.number, body, batch.items, batch.calls))
-        self._state.handed_over(worker.number, self._clock.raw_ns())
-        if not worker.unwritten:  # most often all of it goes at once
-            try:
-                data = data[os.write(worker.commands, data) :]
-            except BlockingIOError:
-                pass
-            except BrokenPipeError:
-                return  # it has ended; the starter tells the rest
-            if not data:
-                return
-        worker.unwritten += data
-        self._write(worker)
+        number, memory_bytes = function.number, batch.limits.memory_bytes
+        return frame(("batch", turn, batch.attempt, number, body, batch.items, batch.calls, memory_bytes))
 
     def _write(self, worker: _Worker) -> None:
         try:
@@ -615,9 +660,9 @@ class LocalEngine:
 
     def close_in_forked_child(self) -> None:
         """After `os.fork` all of this is the parent's business; the child closes its copies, and ends nothing."""
-        self.is_closing, self.is_busy = True, False
-        self._bell_lock = threading.Lock()
-        self._lock, self._reading, self._bringing = threading.Lock(), threading.Lock(), threading.RLock()
+        self._is_being_closed = self.is_closing = True
+        self.is_busy = False
+        self._make_locks()
         self._helper = Helper(self)
         self._closed = threading.Event()
         self._closed.set()
@@ -627,6 +672,8 @@ class LocalEngine:
             with contextlib.suppress(OSError):
                 os.close(fd)
         self._bell = -1
+        with contextlib.suppress(OSError):
+            self._board.close()
         self._by_fd.clear()
         self._workers.clear()
 
@@ -683,7 +730,7 @@ class _Worker:
         self.row = -1
         self.reader = FrameReader()
         self.refusal = ""
-        self.is_read, self.is_written = True, False
+        self.is_read = self.is_written = False
         self.functions: set[int] = set()
         self.function_bytes = 0
         self.unwritten = bytearray()
@@ -699,8 +746,21 @@ def _packed(initializer: Callable[..., object] | None, initargs: Sequence[object
     return dump(functools.partial(initializer, *initargs))
 
 
+def _warn(text: str, *values: object, exc_info: bool = False) -> None:
+    try:
+        import logging  # most programs never need it
+    except OSError:  # no descriptors, which may be what it is about
+        sys.stderr.write(f"coeval: {text % values}\n")
+        return
+    logging.getLogger("coeval.engines.local").warning(text, *values, exc_info=exc_info)
+
+
 def _logger_levels() -> dict[str, int]:
     """The levels that the caller set, so that a worker makes the records which the caller would, and no others."""
+    if "logging" not in sys.modules:  # nobody has set any
+        return {}
+    import logging
+
     levels = {"": logging.getLogger().level}
     for name, logger in list(logging.getLogger().manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and logger.level != logging.NOTSET:

@@ -10,8 +10,9 @@ The mind of the local pool: facts in, actions out. No process, pipe or clock is 
         that is why it was ended); what it never started comes home as "moved", and the executor sends it again.
     a worker idles while calls wait behind a long one: CallBack, and what was not begun comes home as "moved".
 
-A worker runs its batches in order, so there is at most one culprit when it dies. What still waits here can be stopped
-without touching any process.
+A worker runs its batches in order, so there is at most one culprit when it dies. That order is a batch's *turn*, which
+is what the board shows: ids are given by the executor, and threads may send them in another order. What still waits
+here can be stopped without touching any process.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections import deque
 
 from coeval.clocks._named_tuple import NamedTuple
 from coeval.engines._engine import Batch, Failure, Outcome, Packed, Stamps
-from coeval.engines.local._board import LOADING, NO_LIMIT, BoardReading, key_of
+from coeval.engines.local._board import LOADING, NO_LIMIT, BoardReading, key_of, turn_and_item
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +52,19 @@ FUNCTIONS_KEPT_MAX = 1024
 # Shorter: batches of short calls are torn apart. Longer: it waits longer.
 CALL_BACK_AFTER_NS = 5_000_000
 
+# What a worker has not even begun after so long goes to another one that idles: somebody has stopped it (SIGSTOP), or
+# the machine has no core for it.
+# Shorter: on a busy machine calls go to and fro between workers none of which gets a core. Longer: it waits longer.
+STUCK_AFTER_NS = 1_000_000_000
+
+# A worker that has done its share may run its atexit functions, and wait for threads that calls left, so long.
+LEAVE_NS_MAX = 2_000_000_000
+
 # After so long a worker has seen the limit on its board, or we have seen what it began (see `_board.py`).
 SEEN_AFTER_NS = 1_000_000
+
+
+_MOVED = Failure("moved")
 
 
 class Exit(NamedTuple):
@@ -80,10 +92,15 @@ class StartWorker(NamedTuple):
 
 
 class HandOver(NamedTuple):
-    """Stamp and write this batch to this worker; then report `handed_over`."""
+    """
+    Stamp and write this batch to this worker; then report `handed_over`, and `refused` where the worker takes nothing.
+
+    Its turn is what the worker calls it by, on the board and in its pieces.
+    """
 
     number: int
     batch: Batch
+    turn: int
 
 
 class EndWorker(NamedTuple):
@@ -119,7 +136,7 @@ class _Ending(NamedTuple):
     """Why we ended a worker, and which item for."""
 
     kind: Literal["time_limit", "stopped"]
-    batch: int
+    turn: int
     item: int
     ran_s: float
 
@@ -127,14 +144,16 @@ class _Ending(NamedTuple):
 class _Held:
     """A batch that a worker has: items [delivered, end) are its to do, what is beyond was moved away."""
 
-    __slots__ = ("batch", "delivered", "end", "handed_over_ns", "stopped_item")
+    __slots__ = ("batch", "delivered", "end", "handed_over_ns", "is_untouched", "stopped_item", "turn")
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, turn: int = 0) -> None:
         self.batch = batch
+        self.turn = turn
         self.delivered = 0
         self.end = len(batch.items)
         self.handed_over_ns = 0
-        self.stopped_item = -1  # to be stopped as soon as the batch is called back
+        self.is_untouched = False  # its worker had ended before it was handed over
+        self.stopped_item = -1  # somebody wants it stopped
 
 
 class _Member:
@@ -145,8 +164,11 @@ class _Member:
         "ending",
         "held",
         "is_brisk",
-        "is_called_back",
+        "is_busy",
         "is_leaving",
+        "is_seen_running",
+        "leave_by_ns",
+        "limit_key",
         "limit_ns",
         "seen_ns",
         "since_ns",
@@ -159,10 +181,14 @@ class _Member:
         self.ending: _Ending | None = None
         self.limit_ns: int | None = None  # when to look whether the current item is over its limit
         self.since_ns = 0  # when the first batch was handed over, or something of it came
-        self.is_called_back = False  # it gets nothing new until all it has is done or has come back
+        self.is_seen_running = False  # the board has shown that it began its first batch
+        # What the board shows as its limit; below `NO_LIMIT` it gets nothing new until all it has is done or came back.
+        self.limit_key = NO_LIMIT
         self.seen_ns: int | None = None  # when to look what it began in spite of having been called back
         self.calls_given = 0
-        self.is_leaving = False
+        self.is_leaving = False  # or has left
+        self.leave_by_ns: int | None = None
+        self.is_busy = False  # it has a batch
         self.is_brisk = False  # its first batch is of a function whose batches proved short
 
     def takes(self, held_max: int) -> bool:
@@ -171,7 +197,7 @@ class _Member:
             self.worker is not None
             and len(self.held) <= held_max
             and self.ending is None
-            and not self.is_called_back
+            and self.limit_key == NO_LIMIT
             and not self.is_leaving
         )
 
@@ -183,6 +209,9 @@ class PoolState:
     Args:
         workers_max: never more workers than this.
         recycle_after: a worker that was given so many batches leaves when they are done; None: never.
+
+    Attributes:
+        busy_workers: how many have a batch.
     """
 
     def __init__(self, workers_max: int, recycle_after: int | None = None) -> None:
@@ -191,11 +220,13 @@ class PoolState:
         self._members: dict[int, _Member] = {}
         self._queue: deque[Batch] = deque()
         self._next_number = 0
+        self._next_turn = 0
         self._start_failures = 0
         # Workers with lower numbers were started before a failure: that they get ready proves nothing.
         self._unproven_below = 0
         self._brisk_functions: set[int] = set()
         self._brisk_members = 0
+        self.busy_workers = 0
 
     # Facts ------------------------------------------------------------------------------------------------------------
 
@@ -218,52 +249,40 @@ class PoolState:
         if len(member.held) == 1:
             self._begin_front(member, now_ns)
 
-    def piece_arrived(self, number: int, batch: int, piece: Piece, seen_ns: int) -> list[Action]:
+    def refused(self, number: int, now_ns: int) -> None:
+        """The worker's pipe was closed when it was to be handed a batch: it has ended, and `worker_gone` follows."""
+        member = self._members[number]
+        # One that never did anything may be ended by the first thing that it reads.
+        member.held[-1].is_untouched = member.calls_given > 1
+        member.is_leaving = True
+        member.leave_by_ns = now_ns + LEAVE_NS_MAX
+
+    def piece_arrived(self, number: int, turn: int, piece: Piece, seen_ns: int) -> list[Action]:
         """A worker sent what became of some items."""
         member = self._members.get(number)
-        if member is None or not member.held or member.held[0].batch.id != batch:
+        if member is None or not member.held or member.held[0].turn != turn:
             return []  # the pool gave it up
         held = member.held[0]
-        end = piece.first + piece.item_count
-        actions: list[Action] = []
-        if piece.failure is not None and piece.failure.kind == "moved":  # it was called back
-            actions += _give_back(held, piece.first, seen_ns)
-        else:
-            stamps = Stamps(held.handed_over_ns, piece.started_ns, piece.finished_ns, seen_ns)
-            actions.append(
-                DeliverOutcome(
-                    Outcome(
-                        batch,
-                        piece.first,
-                        piece.item_count,
-                        piece.values,
-                        piece.failure,
-                        stamps,
-                        member.worker,
-                        piece.events,
-                        piece.item_stamps,
-                    )
-                )
-            )
-            held.delivered = end
-        if end < len(held.batch.items):
+        is_moved = piece.failure is not None and piece.failure.kind == "moved"  # it was called back
+        actions = _give_back(held, piece.first, seen_ns) if is_moved else _bring(held, piece, member.worker, seen_ns)
+        if piece.first + piece.item_count < len(held.batch.items):
             self._begin_front(member, seen_ns)
             return actions
-        self._is_brisk = (
-            seen_ns - member.since_ns <= BRISK_NS_MAX and piece.finished_ns - piece.started_ns <= BRISK_NS_MAX
-        )
+        if not is_moved:
+            worked_ns = max(seen_ns - member.since_ns, piece.finished_ns - piece.started_ns)
+            self._note_duration(held.batch.function.number, worked_ns)
         member.held.popleft()
+        self._front_changed(member)
         if member.held:
             self._begin_front(member, seen_ns)
-            if member.held[0].stopped_item >= 0 and member.seen_ns is None:
-                member.seen_ns = seen_ns + SEEN_AFTER_NS
         else:
             member.limit_ns = None
-            if member.is_called_back:
-                member.is_called_back, member.seen_ns = False, None
+            if member.limit_key != NO_LIMIT:
+                member.limit_key, member.seen_ns = NO_LIMIT, None
                 actions.append(CallBack(number, NO_LIMIT))
             if self._recycle_after is not None and member.calls_given >= self._recycle_after:
                 member.is_leaving = True
+                member.leave_by_ns = seen_ns + LEAVE_NS_MAX
                 actions.append(LetGo(number))
         if self._queue:
             actions += self._feed()
@@ -273,6 +292,7 @@ class PoolState:
         """A worker ended, and everything it had sent before has been reported."""
         member = self._members.pop(number)
         self._brisk_members -= member.is_brisk
+        self.busy_workers -= member.is_busy
         actions: list[Action] = []
         if member.worker is None:
             self._start_failures += 1
@@ -302,9 +322,9 @@ class PoolState:
                 if held.batch.id != batch or not held.delivered <= item < held.end or member.ending:
                     continue
                 if position == 0:
-                    return self._end_for(member, number, "stopped", item, boards[number], now_ns)
+                    return _end_for(member, number, "stopped", held, item, boards[number], now_ns)
                 held.stopped_item = item
-                return self._call_back(member, number, key_of(batch, 0), now_ns)
+                return _call_back(member, number, key_of(held.turn, 0), now_ns)
         return []
 
     def called_back(self, batch: int, boards: Mapping[int, BoardReading], now_ns: int) -> list[Action]:
@@ -314,28 +334,29 @@ class PoolState:
                 self._queue.remove(waiting)
                 return _give_back(_Held(waiting), 0, now_ns)
         for number, member in self._members.items():
-            for position, held in enumerate(member.held):
-                if held.batch.id == batch and not member.is_called_back and member.ending is None:
-                    begun = _begun(held, boards[number]) if position == 0 else 0
-                    return self._call_back(member, number, key_of(batch, begun), now_ns)
+            for held in member.held:
+                if held.batch.id == batch and member.ending is None:
+                    board = boards[number]
+                    key = _key_after(board) if board.batch >= held.turn else key_of(held.turn, 0)
+                    return _call_back(member, number, key, now_ns) if key < member.limit_key else []
         return []
 
     def time_passed(self, now_ns: int, boards: Mapping[int, BoardReading]) -> list[Action]:
-        """It is later; look at what `looks_due` names. `boards` are those of these workers."""
+        """It is later; look at those workers that `looks_due` names. `boards` are theirs."""
         actions: list[Action] = []
-        for number in self.looks_due(now_ns):
+        for number, board in boards.items():
             member = self._members[number]
-            board = boards[number]
+            if member.leave_by_ns is not None and member.leave_by_ns <= now_ns:
+                member.leave_by_ns = None
+                actions.append(EndWorker(number))
             if member.limit_ns is not None and member.limit_ns <= now_ns:
                 actions += self._look_at_limit(member, number, board, now_ns)
             if member.ending is not None:
                 continue
             if member.seen_ns is not None and member.seen_ns <= now_ns:
-                actions += self._take_what_was_not_begun(member, number, board, now_ns)
-            elif _is_hoarding(member) and member.since_ns + CALL_BACK_AFTER_NS <= now_ns and self._somebody_idles():
-                front = member.held[0]
-                begun = _begun(front, board)
-                actions += self._call_back(member, number, key_of(front.batch.id, begun), now_ns)
+                actions += _take_what_was_not_begun(member, number, board, now_ns)
+            elif (at := _call_back_ns(member)) is not None and at <= now_ns and self._somebody_idles():
+                actions += _call_back_what_waits(member, number, board, now_ns)
         return actions
 
     def failed(self, message: str, now_ns: int) -> list[Action]:
@@ -346,7 +367,7 @@ class PoolState:
             for held in member.held:
                 actions += _unrun(held.batch, held.delivered, held.end, failure, now_ns)
             member.held.clear()
-            self._set_brisk(member)
+            self._front_changed(member)
         for batch in self._queue:
             actions += _unrun(batch, 0, len(batch.items), failure, now_ns)
         self._queue.clear()
@@ -370,7 +391,7 @@ class PoolState:
         return [
             number
             for number, member in self._members.items()
-            if member.held and (at := self._look_ns(member, somebody_idles)) is not None and at <= now_ns
+            if (at := _look_ns(member, somebody_idles)) is not None and at <= now_ns
         ]
 
     def next_look_ns(self) -> int | None:
@@ -378,10 +399,9 @@ class PoolState:
         somebody_idles = self._somebody_idles()
         next_ns = None
         for member in self._members.values():
-            if member.held:
-                at = self._look_ns(member, somebody_idles)
-                if at is not None and (next_ns is None or at < next_ns):
-                    next_ns = at
+            at = _look_ns(member, somebody_idles)
+            if at is not None and (next_ns is None or at < next_ns):
+                next_ns = at
         return next_ns
 
     def workers(self) -> Sequence[Worker]:
@@ -414,12 +434,13 @@ class PoolState:
         """One batch to each worker that has no more than so many."""
         for number, member in self._members.items():
             if member.takes(held_max) and (member.is_brisk or not member.held):
-                batch = self._queue.popleft()
-                member.held.append(_Held(batch))
+                batch, turn = self._queue.popleft(), self._next_turn
+                self._next_turn += 1
+                member.held.append(_Held(batch, turn))
                 member.calls_given += 1
                 if len(member.held) == 1:
-                    self._set_brisk(member)
-                actions.append(HandOver(number, batch))
+                    self._front_changed(member)
+                actions.append(HandOver(number, batch, turn))
                 if not self._queue:
                     return
 
@@ -431,7 +452,7 @@ class PoolState:
                 self._brisk_functions.clear()
             self._brisk_functions.add(function)
 
-    def _set_brisk(self, member: _Member) -> None:
+    def _front_changed(self, member: _Member) -> None:
         is_brisk = (
             bool(member.held)
             and self._recycle_after is None
@@ -439,23 +460,17 @@ class PoolState:
         )
         self._brisk_members += is_brisk - member.is_brisk
         member.is_brisk = is_brisk
+        self.busy_workers += bool(member.held) - member.is_busy
+        member.is_busy = bool(member.held)
 
     def _may_start(self) -> bool:
         return self._start_failures < START_FAILURES_MAX
 
     def _begin_front(self, member: _Member, now_ns: int) -> None:
         member.since_ns = now_ns
+        member.is_seen_running = False
         limit_s = member.held[0].batch.limits.time_s
         member.limit_ns = None if limit_s is None else now_ns + round(limit_s * 1e9)
-
-    def _look_ns(self, member: _Member, somebody_idles: bool) -> int | None:
-        at = member.limit_ns
-        if member.seen_ns is not None:
-            at = member.seen_ns if at is None else min(at, member.seen_ns)
-        elif somebody_idles and _is_hoarding(member):
-            call_back_ns = member.since_ns + CALL_BACK_AFTER_NS
-            at = call_back_ns if at is None else min(at, call_back_ns)
-        return at
 
     def _somebody_idles(self) -> bool:
         """Could another worker begin something at once?"""
@@ -466,61 +481,29 @@ class PoolState:
         return any(member.takes(0) for member in self._members.values())
 
     def _look_at_limit(self, member: _Member, number: int, board: BoardReading, now_ns: int) -> list[Action]:
-        batch = member.held[0].batch
-        limit_s = batch.limits.time_s
+        limit_s = member.held[0].batch.limits.time_s
         assert limit_s is not None
         limit_ns = round(limit_s * 1e9)
-        if board.batch != batch.id or board.item == LOADING:
+        held = member.held[0]
+        if board.batch != held.turn or board.item == LOADING:
             member.limit_ns = now_ns + min(limit_ns, LOADING_LOOK_NS)
             return []
-        ran_ns = now_ns - max(board.started_ns, member.held[0].handed_over_ns)
+        ran_ns = now_ns - max(board.started_ns, held.handed_over_ns)
         if ran_ns < limit_ns:
             member.limit_ns = now_ns + limit_ns - ran_ns
             return []
-        return self._end_for(member, number, "time_limit", board.item, board, now_ns)
-
-    def _end_for(
-        self,
-        member: _Member,
-        number: int,
-        kind: Literal["time_limit", "stopped"],
-        item: int,
-        board: BoardReading,
-        now_ns: int,
-    ) -> list[Action]:
-        held = member.held[0]
-        is_running = board.batch == held.batch.id and board.item == item
-        started_ns = max(board.started_ns, held.handed_over_ns) if is_running else now_ns
-        member.ending = _Ending(kind, held.batch.id, item, (now_ns - started_ns) / 1e9)
-        member.limit_ns = member.seen_ns = None
-        return [EndWorker(number)]
-
-    def _call_back(self, member: _Member, number: int, key: int, now_ns: int) -> list[Action]:
-        member.is_called_back = True
-        member.seen_ns = now_ns + SEEN_AFTER_NS
-        return [CallBack(number, key)]
-
-    def _take_what_was_not_begun(self, member: _Member, number: int, board: BoardReading, now_ns: int) -> list[Action]:
-        """The worker has seen the limit by now: what it has not begun it will not begin."""
-        member.seen_ns = None
-        front, *others = member.held
-        if front.stopped_item >= 0 and board.batch == front.batch.id:  # it began before it saw the limit
-            return self._end_for(member, number, "stopped", front.stopped_item, board, now_ns)
-        actions: list[Action] = []
-        if all(held.stopped_item < 0 for held in others):
-            actions += _give_back(front, max(_begun(front, board), front.delivered), now_ns)
-        for held in others:
-            if board.batch != held.batch.id:
-                actions += _give_back(held, 0, now_ns)
-        return actions
+        return _end_for(member, number, "time_limit", held, board.item, board, now_ns)
 
     def _lost(self, member: _Member, held: _Held, how: Exit, board: BoardReading, now_ns: int) -> list[Action]:
-        batch, end = held.batch, held.end
-        ending = member.ending
-        if board.batch != batch.id:  # it ended before it took the batch up
+        """What becomes of a dead worker's first batch."""
+        batch, end, ending = held.batch, held.end, member.ending
+        if ending is not None and ending.turn != held.turn:  # what we ended the worker for was finished by then
+            return _give_back(held, held.delivered, now_ns)
+        if board.batch != held.turn:  # it ended before it took the batch up
             if ending is None:
-                lost = Failure("moved", message=str(how), signal=how.signal, exit_code=how.code)
-                return _unrun(batch, held.delivered, end, lost, now_ns)
+                message = "" if held.is_untouched else str(how)
+                lost = Failure("moved", message=message, signal=how.signal, exit_code=how.code)
+                return _moved(held, held.delivered, end, now_ns, lost)
             culprit = ending.item
         else:
             # An item is begun after the one before was finished, so the item begun last is where it ended. What was
@@ -529,13 +512,14 @@ class PoolState:
             culprit = max(held.delivered, begun)
         if ending and ending.kind == "stopped":
             culprit = max(held.delivered, ending.item)  # whether it ran, or another one before it
-        if ending and ending.item != culprit:
-            # We ended the worker because of an item that was finished by then; this one is innocent.
+        if culprit >= end or (ending and ending.item != culprit):
+            # It showed an item that was called back and so never began; or we ended it because of an item that was
+            # finished by then. What is left is innocent.
             return _give_back(held, held.delivered, now_ns)
         if ending is None and isinstance(batch.items, Packed) and batch.items.stride > 1:
             return _give_back(held, held.delivered, now_ns)  # it is one of several; they are tried one by one
         kind: FailureKind = ending.kind if ending else "died"
-        started_ns = board.started_ns if (board.batch, board.item) == (batch.id, culprit) else 0
+        started_ns = board.started_ns if (board.batch, board.item) == (held.turn, culprit) else 0
         failure = Failure(
             kind,
             message=f"worker {how}",
@@ -546,9 +530,9 @@ class PoolState:
         stamps = Stamps(held.handed_over_ns, started_ns, 0, now_ns)
         failed = Outcome(batch.id, culprit, 1, (), failure, stamps, member.worker)
         return [
-            *_unrun(batch, held.delivered, culprit, Failure("moved"), now_ns),
+            *_moved(held, held.delivered, culprit, now_ns),
             DeliverOutcome(failed),
-            *_unrun(batch, culprit + 1, end, Failure("moved"), now_ns),
+            *_moved(held, culprit + 1, end, now_ns),
         ]
 
     def _give_up(self, how: Exit, now_ns: int) -> list[Action]:
@@ -565,37 +549,151 @@ class PoolState:
         return [action for batch in waiting for action in _unrun(batch, 0, len(batch.items), failure, now_ns)]
 
 
-def _is_hoarding(member: _Member) -> bool:
-    """Has it what another worker could do?"""
-    if member.is_called_back or member.ending is not None:
-        return False
+# Calling back ---------------------------------------------------------------------------------------------------------
+
+
+def _look_ns(member: _Member, somebody_idles: bool) -> int | None:
+    """When `time_passed` should look at a worker."""
+    at = member.leave_by_ns
+    for other in (
+        member.limit_ns,
+        member.seen_ns if member.seen_ns is not None or not somebody_idles else _call_back_ns(member),
+    ):
+        if other is not None and (at is None or other < at):
+            at = other
+    return at
+
+
+def _call_back_ns(member: _Member) -> int | None:
+    """From when on another worker that idles gets what this one has not begun; None: it has nothing of that kind."""
+    if not member.held or member.ending is not None:
+        return None
+    front = member.held[0]
+    if _has_several(member) and member.limit_key > key_of(front.turn, LOADING):
+        return member.since_ns + CALL_BACK_AFTER_NS
+    if not member.is_seen_running and member.limit_key > key_of(front.turn, 0):
+        return member.since_ns + STUCK_AFTER_NS
+    return None
+
+
+def _has_several(member: _Member) -> bool:
     front = member.held[0]
     return len(member.held) > 1 or front.end - front.delivered > 1
 
 
+def _call_back_what_waits(member: _Member, number: int, board: BoardReading, now_ns: int) -> list[Action]:
+    front = member.held[0]
+    member.is_seen_running = board.batch >= front.turn
+    if not member.is_seen_running and now_ns - member.since_ns >= STUCK_AFTER_NS:
+        return _call_back(member, number, key_of(front.turn, 0), now_ns)
+    if not _has_several(member) or member.limit_key <= key_of(front.turn, LOADING):
+        return []
+    # Its first item stays with it, so that something is always done, however long it takes to begin.
+    return _call_back(member, number, max(_key_after(board), key_of(front.turn, 1)), now_ns)
+
+
+def _key_after(board: BoardReading) -> int:
+    """Of the item after the one that was begun last."""
+    return key_of(board.batch, 1 if board.item == LOADING else board.item + 1)
+
+
+def _call_back(member: _Member, number: int, key: int, now_ns: int) -> list[Action]:
+    member.limit_key = min(key, member.limit_key)  # what may have come home already must not be begun after all
+    member.seen_ns = now_ns + SEEN_AFTER_NS
+    return [CallBack(number, member.limit_key)]
+
+
+def _take_what_was_not_begun(member: _Member, number: int, board: BoardReading, now_ns: int) -> list[Action]:
+    """The worker has seen the limit by now: what it has not begun, and is not below that, it will not begin."""
+    member.seen_ns = None
+    actions: list[Action] = []
+    for held in member.held:
+        first = max(held.delivered, _begun(held, board), _below(held, member.limit_key))
+        if held.delivered <= held.stopped_item < first:  # it began before it saw the limit
+            return [*actions, *_end_for(member, number, "stopped", held, held.stopped_item, board, now_ns)]
+        actions += _give_back(held, first, now_ns)
+    return actions
+
+
 def _begun(held: _Held, board: BoardReading) -> int:
-    """The first item of a worker's first batch that it has not begun."""
-    if board.batch < held.batch.id:
+    """The first item that a worker has not begun."""
+    if board.batch < held.turn:
         return 0
-    if board.batch > held.batch.id:
+    if board.batch > held.turn:
         return held.end
-    if board.item == LOADING:
-        return 1  # whatever happens while it loads the function belongs to the first item
-    stride = held.batch.items.stride if isinstance(held.batch.items, Packed) else 1
-    return min(board.item + stride, held.end)
+    begun = 0 if board.item == LOADING else board.item  # what happens while it loads belongs to the first item
+    return min(begun + _stride(held), held.end)
+
+
+def _below(held: _Held, limit_key: int) -> int:
+    """The first item that a worker may not begin any more."""
+    turn, item = turn_and_item(limit_key)
+    if turn != held.turn:
+        return 0 if turn < held.turn else held.end
+    return min(item - 1 + _stride(held), held.end) if item else 0
+
+
+def _stride(held: _Held) -> int:
+    return held.batch.items.stride if isinstance(held.batch.items, Packed) else 1
+
+
+def _end_for(
+    member: _Member,
+    number: int,
+    kind: Literal["time_limit", "stopped"],
+    held: _Held,
+    item: int,
+    board: BoardReading,
+    now_ns: int,
+) -> list[Action]:
+    is_running = board.batch == held.turn and board.item == item
+    started_ns = max(board.started_ns, held.handed_over_ns) if is_running else now_ns
+    member.ending = _Ending(kind, held.turn, item, (now_ns - started_ns) / 1e9)
+    member.limit_ns = member.seen_ns = None
+    if kind == "stopped":
+        held.stopped_item = item
+    return [EndWorker(number)]
+
+
+# Outcomes -------------------------------------------------------------------------------------------------------------
+
+
+def _bring(held: _Held, piece: Piece, worker: Worker | None, seen_ns: int) -> list[Action]:
+    # A function or arguments that cannot be loaded fail items that went home when they were called back.
+    count = min(piece.first + piece.item_count, held.end) - piece.first
+    if count <= 0:
+        return []
+    held.delivered = piece.first + count
+    stamps = Stamps(held.handed_over_ns, piece.started_ns, piece.finished_ns, seen_ns)
+    outcome = Outcome(
+        held.batch.id,
+        piece.first,
+        count,
+        piece.values,
+        piece.failure,
+        stamps,
+        worker,
+        piece.events,
+        piece.item_stamps,
+    )
+    return [DeliverOutcome(outcome)]
 
 
 def _give_back(held: _Held, first: int, now_ns: int) -> list[Action]:
     """Items from `first` on go home: they were not begun."""
     end, held.end = held.end, min(held.end, first)
+    return _moved(held, first, end, now_ns)
+
+
+def _moved(held: _Held, first: int, end: int, now_ns: int, failure: Failure = _MOVED) -> list[Action]:
+    """Some items go on elsewhere, but not the one that somebody wants stopped."""
     stopped = held.stopped_item
     if not first <= stopped < end:
-        return _unrun(held.batch, first, end, Failure("moved"), now_ns)
-    held.stopped_item = -1
+        return _unrun(held.batch, first, end, failure, now_ns)
     return [
-        *_unrun(held.batch, first, stopped, Failure("moved"), now_ns),
+        *_unrun(held.batch, first, stopped, failure, now_ns),
         *_unrun(held.batch, stopped, stopped + 1, Failure("stopped", message="it had not started"), now_ns),
-        *_unrun(held.batch, stopped + 1, end, Failure("moved"), now_ns),
+        *_unrun(held.batch, stopped + 1, end, failure, now_ns),
     ]
 
 

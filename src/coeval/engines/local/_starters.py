@@ -13,17 +13,15 @@ pidfd, epoll and `/proc`.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` brings `enum`
 import _socket
 import contextlib
 import errno
 import fcntl
 import gc
-import logging
 import os
 import select
-import signal
 import threading
-import warnings
 import weakref
 from collections import deque
 
@@ -43,6 +41,7 @@ from coeval.engines.local._pool_state import Exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Mapping, Sequence
     from typing import Any, Literal, Protocol, TypeAlias
 
@@ -173,15 +172,15 @@ class _Process:
     def kill(self) -> None:
         """End the process and its group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)  # first, as a call may have left the group
+            _signal.pidfd_send_signal(self.pidfd, _signal.SIGKILL)  # first, as a call may have left the group
         try:
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL, None, _PIDFD_SIGNAL_PROCESS_GROUP)
+            _signal.pidfd_send_signal(self.pidfd, _signal.SIGKILL, None, _PIDFD_SIGNAL_PROCESS_GROUP)
         except (ProcessLookupError, PermissionError):
             return
         except OSError:  # an older kernel
             if self.is_held:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self.pid, signal.SIGKILL)
+                    os.killpg(self.pid, _signal.SIGKILL)
 
     def look(self) -> Exit | None:
         """How our own child ended, without reaping it; None: it runs."""
@@ -209,6 +208,8 @@ def exit_of(code: int, status: int) -> Exit:
     """Say how a process ended, from what waitid(2) gives."""
     if code == os.CLD_EXITED:
         return Exit("", status)
+    import signal
+
     try:
         return Exit(signal.Signals(status).name, None)
     except ValueError:
@@ -364,6 +365,8 @@ class _ForkStarter(_ChildStarter):
     """Forks the caller's process as it is."""
 
     def _begin(self, number: int, descriptors: tuple[int, int, int], cell: int) -> None:
+        import warnings
+
         changes = self._environment_changes()
         lifeline = raised(os.dup(self._lifeline_read))  # in the child all of the starter's own descriptors are closed
         is_frozen = gc.get_freeze_count() > 0  # by the caller, who may count on it
@@ -384,7 +387,7 @@ class _ForkStarter(_ChildStarter):
         try:
             pidfd = raised(os.pidfd_open(pid))
         except OSError:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, _signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
             raise
@@ -604,7 +607,7 @@ class _ServerStarter(_Starter):
     def _hear_without_descriptor(self, message: tuple[Any, ...]) -> None:
         """A worker has started, and this process has no descriptor left to hold it by."""
         _, number, pid = message
-        os.kill(pid, signal.SIGKILL)  # the server keeps the pid until it is told to reap
+        os.kill(pid, _signal.SIGKILL)  # the server keeps the pid until it is told to reap
         self._send(("reap", number))
         self._refuse(number, "Too many open files")
 
@@ -690,6 +693,8 @@ def _close_all(descriptors: Sequence[int]) -> None:
 
 
 def _log() -> logging.Logger:
+    import logging  # only who has something to tell
+
     return logging.getLogger("coeval.engines.local")
 
 

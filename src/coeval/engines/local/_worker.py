@@ -104,12 +104,12 @@ class _Worker:
             if message[0] == "forget":
                 self._functions.clear()
                 continue
-            _, batch, attempt, number, body, items, calls = message
+            _, batch, attempt, number, body, items, calls, memory_bytes = message
             logs.keep_on()
             if body is not None:
                 self._row.take(batch)
                 self._functions[number] = load_function(body)
-            self._run_batch(batch, attempt, number, items, calls)
+            self._run_batch(batch, attempt, number, items, calls, memory_bytes)
             if self._segments is not None:
                 self._segments.give_back()
             # An idle worker keeps nothing of what it was sent and what it made.
@@ -141,7 +141,9 @@ class _Worker:
         self._is_child = True
         self._row.leave()
 
-    def _run_batch(self, batch: int, attempt: int, number: int, items: Any, calls: Any) -> None:
+    def _run_batch(
+        self, batch: int, attempt: int, number: int, items: Any, calls: Any, memory_bytes: int | None
+    ) -> None:
         if not self._row.take(batch):
             begin: Callable[[int, int], bool] = _never
         else:
@@ -155,6 +157,7 @@ class _Worker:
             begin=begin,
             segments=self._segments,
             whole_process=True,
+            memory_bytes=memory_bytes,
         ):
             if self._is_child:
                 _end_forked_child(piece.failure)
