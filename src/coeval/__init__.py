@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         CoevalError,
         CoevalWarning,
         EngineError,
+        MemoryLimitExceeded,
         RecordingError,
         RemoteError,
         ResultNotSendable,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         WorkerDied,
     )
     from coeval.executor import Executor, Retry
+    from coeval.executor._stacks import dump_stacks_on
     from coeval.recording import attempt, mark, span
     from coeval.standard import Pool, ProcessPoolExecutor
     from coeval.timeline import Timeline, open_run
@@ -41,6 +43,7 @@ __all__ = [
     "mark",
     "span",
     "attempt",
+    "dump_stacks_on",
     "open_run",
     "Timeline",
     "Instant",
@@ -54,6 +57,7 @@ __all__ = [
     "CallExited",
     "CallStopped",
     "TimeLimitExceeded",
+    "MemoryLimitExceeded",
     "WorkerDied",
     "EngineError",
     "UnsupportedByEngine",
@@ -74,6 +78,7 @@ _HOMES = {
         "CoevalError",
         "CoevalWarning",
         "EngineError",
+        "MemoryLimitExceeded",
         "RecordingError",
         "RemoteError",
         "ResultNotSendable",
@@ -82,6 +87,7 @@ _HOMES = {
         "WorkerDied",
     ),
     "executor": ("Executor", "Retry"),
+    "executor._stacks": ("dump_stacks_on",),
     "recording": ("attempt", "mark", "span"),
     "standard": ("Pool", "ProcessPoolExecutor"),
     "timeline": ("Timeline", "open_run"),

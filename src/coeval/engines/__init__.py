@@ -23,15 +23,17 @@ if TYPE_CHECKING:
         Limits,
         Outcome,
         Packed,
+        RunningItem,
         Stamps,
         Worker,
     )
     from coeval.engines._open import open_engine
-    from coeval.engines._protocol import Deliver, Engine, FailureKind
+    from coeval.engines._protocol import Deliver, Engine, FailureKind, ShowsStacks
 
 __all__ = [
     "open_engine",
     "Engine",
+    "ShowsStacks",
     "Capabilities",
     "Batch",
     "Packed",
@@ -43,6 +45,7 @@ __all__ = [
     "FailureKind",
     "Stamps",
     "ItemStamps",
+    "RunningItem",
     "Worker",
     "Deliver",
 ]
@@ -56,6 +59,7 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        home = {"open_engine": "_open", "Engine": "_protocol", "Deliver": "_protocol", "FailureKind": "_protocol"}
-        value = globals()[name] = getattr(import_module(f"{__name__}.{home.get(name, '_engine')}"), name)
+        in_protocol = ("Engine", "ShowsStacks", "Deliver", "FailureKind")
+        home = "_open" if name == "open_engine" else "_protocol" if name in in_protocol else "_engine"
+        value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
         return value

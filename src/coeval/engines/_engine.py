@@ -116,6 +116,10 @@ class Failure(NamedTuple):
         signal: name of the signal that ended the worker, "" if none did or the engine cannot tell.
         exit_code: the worker's exit code, or the code that a call gave to `sys.exit` if that is an int.
         ran_s: how long the item had run, where the engine ended it.
+        lines: what the item logged last, where its worker died.
+        crash: the Python stack of its worker's crash in C code.
+        memory_bytes_peak: most memory (resident) that its dead worker ever had; None: unknown.
+        is_out_of_memory: the kernel says that it ended a process for want of memory when the worker died.
     """
 
     kind: FailureKind
@@ -126,6 +130,10 @@ class Failure(NamedTuple):
     signal: str = ""
     exit_code: int | None = None
     ran_s: float = 0.0
+    lines: Sequence[str] = ()
+    crash: str = ""
+    memory_bytes_peak: int | None = None
+    is_out_of_memory: bool = False
 
 
 class Worker(NamedTuple):
@@ -164,6 +172,22 @@ class Stamps(NamedTuple):
     started_ns: int
     finished_ns: int
     seen_ns: int
+
+
+class RunningItem(NamedTuple):
+    """
+    An item that runs now.
+
+    Attributes:
+        batch, item: which.
+        worker: where.
+        ran_s: for how long by now.
+    """
+
+    batch: int
+    item: int
+    worker: Worker
+    ran_s: float
 
 
 class ItemStamps(NamedTuple):
@@ -221,6 +245,7 @@ class Capabilities(NamedTuple):
         names_signal: a worker's death is told with its signal or exit code.
         same_host: workers share the caller's files and memory.
         memory_limit: `Limits.memory_bytes` is kept, also inside C code.
+        stacks: it can tell what runs now, and the Python stacks of it (`ShowsStacks`).
         batch_items_max: the executor may send so many waiting calls as one batch, where they proved short. The price
             is that a worker's death repeats what was finished but not home.
         batch_ns: a batch of several calls should be about this much work. Shorter: what a batch costs by itself shows.
@@ -235,3 +260,4 @@ class Capabilities(NamedTuple):
     batch_items_max: int = 1
     batch_ns: int = 100_000_000
     memory_limit: bool = False
+    stacks: bool = False

@@ -1,8 +1,8 @@
 """
 The memory limit of one call: how far the worker that runs it may grow meanwhile.
 
-The kernel keeps it (`RLIMIT_DATA`), so it also holds inside C code: an allocation beyond it fails, Python and numpy make
-a `MemoryError` of that, and the call ends alone in a worker that lives on. Reading the worker's size from outside, and
+The kernel keeps it (`RLIMIT_DATA`), so it also holds inside C code: an allocation beyond it fails, Python and numpy
+make a `MemoryError` of that, and the call ends alone in a worker that lives on. Reading the worker's size from outside, and
 killing it, was turned down: what grows within milliseconds is seen too late, and the machine's memory is gone.
 
 Counted is what the kernel calls data: the heap and private writable mappings, by address space, touched or not. Not
@@ -41,7 +41,7 @@ class MemoryCeiling:
 
     def lift(self) -> None:
         """As before."""
-        try:
+        try:  # noqa: SIM105  # `contextlib` is not free
             self._resource.setrlimit(self._resource.RLIMIT_DATA, self._before)
         except (OSError, ValueError):
             pass  # the call itself narrowed the hard limit, which nothing undoes

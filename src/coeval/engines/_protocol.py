@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
-from coeval.engines._engine import Batch, Capabilities, Outcome, Worker
+from coeval.engines._engine import Batch, Capabilities, Outcome, RunningItem, Worker
 from coeval.engines._segments import Heavy, Segments
 
 # A pickle, or one whose large buffers travel beside it.
@@ -26,6 +26,19 @@ FailureKind = Literal[
     "engine",  # the engine itself cannot go on
     "moved",  # it never started, its worker ended before: nobody's fault. It is sent again as the same attempt
 ]
+
+
+@runtime_checkable
+class ShowsStacks(Protocol):
+    """What an engine does besides that has the capability `stacks`; from any thread."""
+
+    def running(self) -> Sequence[RunningItem]:
+        """The items that run now."""
+        ...
+
+    def stacks(self) -> Sequence[tuple[RunningItem, str]]:
+        """The items that run now, each with the Python stacks of its worker's threads as text, or why there are none."""
+        ...
 
 
 @runtime_checkable

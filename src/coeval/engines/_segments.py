@@ -24,7 +24,6 @@ import errno
 import mmap
 import os
 import sys
-from collections import OrderedDict, deque
 
 from coeval.clocks._named_tuple import NamedTuple
 
@@ -34,6 +33,7 @@ if sys.platform != "win32":  # there are no segments there either
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from collections import OrderedDict, deque
     from collections.abc import Sequence
     from weakref import ref
 
@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 
     _Reference = ref[mmap.mmap]
 else:
-    from _weakref import ref as _Reference  # `weakref` is not free
+    # What `collections` and `weakref` take from there; by themselves they are not free.
+    from _collections import OrderedDict, deque
+    from _weakref import ref as _Reference
 
 # Unused segments that are kept for the next value, in each owner.
 # Less: arrays that take turns come into fresh pages, at a quarter of the speed. More: idle memory that others want.

@@ -642,6 +642,26 @@ class Dispatch:
     def _is_something_left(self) -> bool:
         return bool(self._in_flight or self._waiting)
 
+    def describe(self, batch: int, item: int) -> str:
+        """Which call an item that the engine has is, with its arguments in a few words and its try."""
+        with self.lock:
+            flight = self._in_flight.get(batch)
+            if flight is None:
+                return "a call that has just ended"
+            if flight.chunk is None:
+                call, position = flight.calls[item], 0
+                number = call.number
+            else:
+                call, position = flight.chunk, item - flight.chunk_first - len(flight.chunk.values)
+                number = call.number + item - flight.chunk_first
+            name = call.function.name if call.function is not None else "?"
+            label = f" {call.options.name!r}" if call.options.name else ""
+            return f"{name}{call.arguments(position, values=True)}{label}, call {number}, try {call.attempt}"
+
+    def wait_for_end(self, timeout_s: float) -> bool:
+        """Wait until engine and recorder are closed; False: they are not."""
+        return self._ended_event.wait(timeout_s)
+
     def leave(self) -> None:
         """
         Shut down without waiting, as nobody holds the executor any more.
@@ -767,6 +787,11 @@ def _checked_move(outcome: Outcome, flight: _Flight) -> Outcome:
 
 
 _open_dispatches: weakref.WeakSet[Dispatch] = weakref.WeakSet()
+
+
+def open_dispatches() -> list[Dispatch]:
+    """Those of this process that are not closed."""
+    return list(_open_dispatches)
 
 
 def _after_fork_in_child() -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from types import TracebackType
-    from typing import Any, ParamSpec, Self, TypeVar
+    from typing import Any, ParamSpec, Self, TextIO, TypeVar
 
     from coeval.clocks import Clock
     from coeval.engines import Capabilities, Engine
@@ -44,12 +44,14 @@ class Executor(StandardExecutor):
         time_limit: seconds that each try may run, counted from its start; then the work itself is ended.
         memory: how far a worker may grow in one try, in bytes or as text such as "2 GB"; beyond it allocations fail,
             and the call fails with `MemoryLimitExceeded` (see the how-to page "Limit a call").
+        stall_after: a call that runs for so many seconds has the Python stacks of all running calls written to standard
+            error, once (see `dump_stacks`).
         preload: modules that the calls need, such as `["pandas"]`, where the engine can import them ahead: local
             workers share what was imported once, in memory and in time, and it begins here, while the program goes on.
 
     Raises:
         UnknownEngine: no engine answers to the URL.
-        UnsupportedByEngine: the engine cannot keep such a limit.
+        UnsupportedByEngine: the engine cannot keep such a limit, or cannot tell what stalls.
         RunExists: the folder has something in it.
     """
 
@@ -62,6 +64,7 @@ class Executor(StandardExecutor):
         retries: int | Retry = 0,
         time_limit: float | None = None,
         memory: int | str | None = None,
+        stall_after: float | None = None,
         preload: Sequence[str] = (),
         clock: Clock | None = None,
     ) -> None:
@@ -83,6 +86,14 @@ class Executor(StandardExecutor):
         except BaseException:
             opened.close()
             raise
+        if stall_after is not None:
+            from coeval.executor._stacks import StallWatch
+
+            try:
+                StallWatch(self._dispatch, stall_after)
+            except BaseException:
+                self._dispatch.abort()
+                raise
 
     def _open(
         self,
@@ -323,6 +334,22 @@ class Executor(StandardExecutor):
         from coeval.executor._share import Shared
 
         return Shared(value, self._dispatch.segments)
+
+    def dump_stacks(self, file: TextIO | None = None) -> None:
+        """
+        Write the Python stacks of every running call, with the call, where it runs and since when.
+
+        They are read from outside, so a call is shown also while it sits in C code, waits, or deadlocks.
+
+        Args:
+            file: None: standard error.
+
+        Raises:
+            UnsupportedByEngine: the engine cannot tell (`capabilities.stacks`).
+        """
+        from coeval.executor._stacks import write_stacks
+
+        write_stacks(self._dispatch, file)
 
     def statistics(self) -> Statistics:
         """Tell how many calls wait, run and are done."""

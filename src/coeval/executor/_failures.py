@@ -86,10 +86,13 @@ def exception_of(
                 message = f"{call} lost its worker{tries}: {where} {_how_it_died(failure, limits)}"
             died = WorkerDied(message, **facts)
             died.signal, died.exit_code = failure.signal, failure.exit_code
+            died.last_lines, died.crash = tuple(failure.lines), failure.crash
+            died.memory_bytes_peak, died.is_out_of_memory = failure.memory_bytes_peak, failure.is_out_of_memory
             error = died
         case "time_limit":
             late = TimeLimitExceeded(
-                f"{call} ran {failure.ran_s:.3g} s{tries} and was ended ({where}): its time limit is {limits.time_s:g} s.",
+                f"{call} ran {failure.ran_s:.3g} s{tries} and was ended ({where}): its time limit is "
+                f"{limits.time_s or 0.0:g} s.",
                 **facts,
             )
             late.limit_s, late.ran_s = limits.time_s or 0.0, failure.ran_s
@@ -175,22 +178,37 @@ def _cause(failure: Failure) -> str:
 
 
 def _how_it_died(failure: Failure, limits: Limits) -> str:
-    others = "All other calls go on."
-    if failure.signal in ("SIGABRT", "SIGSEGV") and limits.memory_bytes is not None:
+    parts = [_end_of(failure, limits)]
+    if failure.memory_bytes_peak is not None:
+        parts.append(f"Its memory was at most {failure.memory_bytes_peak:,} bytes.")
+    parts.append("All other calls go on.")
+    if failure.crash:
+        parts.append(f"Where it crashed:\n{failure.crash}\n")
+    if failure.lines:
+        parts.append("\n  ".join(["The call's log ends with:", *failure.lines]))
+    return " ".join(parts)
+
+
+def _end_of(failure: Failure, limits: Limits) -> str:
+    if failure.is_out_of_memory:
         return (
-            f"was ended by {failure.signal}. It had a memory limit of {limits.memory_bytes:,} bytes, and C code that "
-            f"cannot do without what it was refused ends so. {others}"
+            f"was ended by {failure.signal}: the kernel was short of memory, as its count of processes ended for that "
+            f"rose. Try fewer workers, or a memory= limit that fails the call instead."
         )
     if failure.signal == "SIGKILL":
         return (
-            f"was ended by SIGKILL. Where nobody sent it, that is the kernel short of memory: try fewer workers, or "
-            f"look into the kernel's log. {others}"
+            "was ended by SIGKILL. Where nobody sent it, that is the kernel short of memory: try fewer workers, or "
+            "look into the kernel's log."
         )
-    if failure.signal:
+    if failure.signal in ("SIGABRT", "SIGSEGV") and limits.memory_bytes is not None:
         return (
-            f"was ended by {failure.signal}. A crash in C code shows its stack under python -X faulthandler. {others}"
+            f"was ended by {failure.signal}. It had a memory limit of {limits.memory_bytes:,} bytes, and C code that "
+            f"cannot do without what it was refused ends so."
         )
+    if failure.signal and failure.crash:
+        return f"was ended by {failure.signal}."
+    if failure.signal:
+        return f"was ended by {failure.signal}. A crash in C code shows its stack under python -X faulthandler."
     if failure.exit_code is not None:
-        return f"ended by itself with exit code {failure.exit_code}; something called os._exit, or the like. {others}"
-    known = f": {failure.message}" if failure.message else ""
-    return f"ended, the engine cannot tell how{known}. {others}"
+        return f"ended by itself with exit code {failure.exit_code}; something called os._exit, or the like."
+    return f"ended, the engine cannot tell how{f': {failure.message}' if failure.message else ''}."

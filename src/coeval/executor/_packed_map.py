@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from operator import length_hint
 
 from coeval.executor._map import AHEAD_MIN
 
@@ -36,7 +37,14 @@ CHUNK_BYTES_MAX = 1 << 20
 # Items shorter than this run several at a time without a line of Python between two.
 # Fewer, or for longer items: it would not show. More: where a worker dies, more items have to be tried one by one.
 STRIDE_NS_MAX = 2_000
-STRIDE = 16
+STRIDE = 64
+
+# A map whose length is known is cut into at least so many chunks for each batch that the engine wants at once without
+# prefetching, that is for each worker. Fewer: where the last chunks end at different times, somebody idles.
+CHUNKS_PER_WORKER = 4
+
+# Values of a chunk of fewer items than this may be large, so each goes as soon as the caller drops it.
+SINGLE_VALUES_MAX = 64
 
 
 def packed_map(
@@ -49,17 +57,51 @@ def packed_map(
     window: Callable[[], int],
     timeout_s: float | None,
     clock: Clock,
-) -> Generator[Any, None, None]:
+) -> MapResults:
     """
-    Yield results in order. The first items are submitted now, not at the first `next`, as `Executor.map` does.
+    Give results in order. The first items are submitted now, not at the first `next`, as `Executor.map` does.
 
     Args:
         chunksize: so many items travel together; None: as measured.
         window: how many batches the engine wants at once.
     """
-    begun = _Map(submission, prepared, iterables, options, chunksize, window, timeout_s, clock).results()
+    begun = _Map(submission, prepared, iterables, options, chunksize, window, timeout_s, clock).parts()
     next(begun)
-    return begun
+    return MapResults(begun)
+
+
+class MapResults:
+    """
+    The results of a map, one after the other. It is an iterator that a `for` or a `list` runs through without a line of
+    Python for each result.
+
+    Args:
+        parts: gives iterables of successive results.
+    """
+
+    __slots__ = ("__weakref__", "_parts", "_results")
+
+    def __init__(self, parts: Generator[Iterable[Any], None, None]) -> None:
+        self._parts = parts
+        self._results = itertools.chain.from_iterable(parts)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._results
+
+    def __next__(self) -> Any:
+        return next(self._results)
+
+    def close(self) -> None:
+        """Cancel what has not started; there are no more results."""
+        self._parts.close()
+        self._results = itertools.chain()
+
+
+def _let_go_one_by_one(values: list[Any]) -> Iterator[Any]:
+    """Values that may be large: each is the caller's alone as soon as he has it."""
+    values.reverse()
+    while values:
+        yield values.pop()
 
 
 class _Map:
@@ -82,27 +124,28 @@ class _Map:
         self._clock = clock
         self._deadline_ns = None if timeout_s is None else clock.raw_ns() + round(timeout_s * 1e9)
         self._take, self._spread = _taker(iterables)
+        length = min([length_hint(iterable, 0) for iterable in iterables])
+        self._share = -(-length // (CHUNKS_PER_WORKER * window())) if length else CHUNK_ITEMS_MAX
         self._pending: deque[CallFuture] = deque()
         self._item_bytes = 0.0
         self._is_exhausted = False
 
-    def results(self) -> Generator[Any, None, None]:
+    def parts(self) -> Generator[Iterable[Any], None, None]:
         pending = self._pending
         try:
             self._top_up()
-            yield None  # asked for by `packed_map`: a generator that never began runs no `finally` when it is closed
+            yield ()  # asked for by `packed_map`: a generator that never began runs no `finally` when it is closed
             while pending:
                 call = pending.popleft()
                 if call.count == 1 and not hasattr(call, "values"):
-                    yield self._wait_for(call)
-                    del call  # the caller may drop the result before the next one is made
+                    yield _let_go_one_by_one([self._wait_for(call)])
+                    del call
                 else:
                     values, error, rest = self._wait_for_chunk(call)  # type: ignore[arg-type]
                     del call
                     self._top_up()  # first work for whoever is free, then what may take long here
-                    values.reverse()
-                    while values:
-                        yield values.pop()
+                    yield values if len(values) > SINGLE_VALUES_MAX else _let_go_one_by_one(values)
+                    del values
                     if error is not None:
                         try:
                             raise error
@@ -153,7 +196,7 @@ class _Map:
         items = CHUNK_NS / item_ns if item_ns > 0 else CHUNK_ITEMS_MAX
         if self._item_bytes > 0:
             items = min(items, CHUNK_BYTES_MAX / self._item_bytes)
-        return max(2, min(CHUNK_ITEMS_MAX, int(items)))
+        return max(2, min(CHUNK_ITEMS_MAX, self._share, int(items)))
 
     def _submit_chunk(self, items: Sequence[Any], stride: int) -> None:
         chunk = self._submission.submit_chunk(self._prepared, items, self._options, spread=self._spread, stride=stride)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
 
 from coeval.clocks import SYSTEM_CLOCK, Clock
 from coeval.recording._capture import running_here
@@ -20,10 +21,18 @@ class LogCapture(logging.Handler):
         alone_on_root: the process is a worker, whose records are printed by the caller. Else it is the caller's own
             process, where nothing may change by our being here: a record that no other handler takes goes to
             `logging.lastResort`, as it would without us.
+        note: also told the running call's number and each record as a line.
     """
 
-    def __init__(self, clock: Clock = SYSTEM_CLOCK, *, alone_on_root: bool = True) -> None:
+    def __init__(
+        self,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        alone_on_root: bool = True,
+        note: Callable[[int, str], None] | None = None,
+    ) -> None:
         super().__init__()
+        self._note = note
         self._clock = clock
         self._alone_on_root = alone_on_root
 
@@ -41,6 +50,8 @@ class LogCapture(logging.Handler):
             self.handleError(record)
             return
         running.events.append(Event("log", reading_ns, None, record.name, fields, running.item))
+        if self._note is not None:
+            self._note(running.call, f"{record.levelname} {record.name}: {fields['message']}")
 
 
 def _has_other_handler(record: logging.LogRecord, this: logging.Handler) -> bool:

@@ -26,10 +26,12 @@ class WorkerLogs:
 
     Args:
         levels: by a logger's name ("" is the root), the level that the caller has set.
+        note: also told the running call's number and each record as a line.
     """
 
-    def __init__(self, levels: Mapping[str, int]) -> None:
+    def __init__(self, levels: Mapping[str, int], note: Callable[[int, str], None] | None = None) -> None:
         self._levels = levels
+        self._note = note
         self._capture: LogCapture | None = None
         if "logging" in sys.modules:
             self._begin()
@@ -51,7 +53,7 @@ class WorkerLogs:
 
         for name, level in self._levels.items():
             logging.getLogger(name or None).setLevel(level)
-        self._capture = LogCapture()
+        self._capture = LogCapture(note=self._note)
         logging.getLogger().addHandler(self._capture)
 
 

@@ -32,11 +32,10 @@ __all__ = ["LocalEngine", "launch_server"]
 
 def launch_server(max_workers: int | None, preload: "Sequence[str]") -> "LaunchedServer | None":
     """Launch the fork server of an engine that will be made; None if that cannot be done now."""
-    from coeval.engines.local._cores import usable_cores
     from coeval.engines.local._launch import LaunchedServer
 
     try:
-        return LaunchedServer(preload, workers_max=max_workers or usable_cores())
+        return LaunchedServer(preload, workers_max=max_workers)
     except OSError:
         return None  # the engine tries again, and says why it cannot be done
 

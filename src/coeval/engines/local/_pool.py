@@ -30,7 +30,7 @@ from coeval.engines._engine import Capabilities, Outcome, Stamps, Worker
 from coeval.engines._segments import Segments
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
 from coeval.engines.local._cores import usable_cores
-from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, frame
+from coeval.engines.local._frames import FrameReader, frame
 from coeval.engines.local._helper import Helper
 from coeval.engines.local._interrupts import Uninterrupted
 from coeval.engines.local._launch import pipe_above_standard_streams
@@ -45,6 +45,7 @@ from coeval.engines.local._pool_state import (
     StartWorker,
 )
 from coeval.engines.local._preload import modules_worth_preloading
+from coeval.engines.local._slate import SlateView, StackRequest, answers
 from coeval.engines.local._starters import Ended, NotStarted, Started, starter_of
 from coeval.recording._event import Event
 
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from coeval.clocks import Clock
-    from coeval.engines._engine import Batch
+    from coeval.engines._engine import Batch, RunningItem
     from coeval.engines._protocol import Deliver
     from coeval.engines.local._board import BoardReading
     from coeval.engines.local._launch import LaunchedServer
@@ -77,6 +78,9 @@ BATCH_NS = 2_000_000
 # Whoever waits for a result looks so often before it sleeps, if a core is free for that: about 60 us.
 # Fewer: a chain of calls waits for this process to wake, some 30 us each. More: it takes time from others.
 LOOKS_BEFORE_SLEEP = 50
+
+# A pipe holds no more. Asking for 256 KiB costs 15 us, as memory of that size is mapped anew for each read.
+READ_BYTES_MAX = 1 << 16
 
 # While results stream in, limits and what waits are looked at so often.
 LOOK_EVERY_NS = 1_000_000
@@ -124,6 +128,7 @@ class LocalEngine:
             names_signal=True,
             same_host=True,
             memory_limit=sys.platform == "linux",
+            stacks=True,
             batch_items_max=1 if recycle_after else BATCH_ITEMS_MAX,
             batch_ns=BATCH_NS,
         )
@@ -236,6 +241,22 @@ class LocalEngine:
 
     def _boards(self) -> dict[int, BoardReading]:
         return {number: self._board.read(worker.row) for number, worker in self._workers.items()}
+
+    def running(self) -> Sequence[RunningItem]:
+        with self._lock:
+            return [item for _, item in self._running()]
+
+    def stacks(self) -> Sequence[tuple[RunningItem, str]]:
+        with self._lock:
+            asked = [(item, _ask(self._workers[number].slate)) for number, item in self._running()]
+        return answers(asked)
+
+    def _running(self) -> list[tuple[int, RunningItem]]:
+        """What runs now, by the worker's number; called with the lock held."""
+        if self.is_closing:
+            return []
+        boards = {number: self._board.read(worker.row) for number, worker in self._workers.items()}
+        return self._state.running(boards, self._clock.raw_ns())
 
     def workers(self) -> Sequence[Worker]:
         return self._state.workers()
@@ -407,6 +428,10 @@ class LocalEngine:
                 stamps = Stamps(0, 0, snapshot.end_ns or 0, seen_ns)
                 self._outbox.append(Outcome(-1, 0, 0, (), None, stamps, introduced, (snapshot,)))
                 return self._state.worker_ready(worker.number, introduced)
+            case ("slate", int(pid), int(fd)):
+                with contextlib.suppress(OSError):  # it can do without
+                    worker.slate = SlateView(pid, fd)
+                return []
             case ("refused", str(reason)):
                 worker.refusal = reason
                 return []
@@ -607,6 +632,9 @@ class LocalEngine:
 
     def _bury(self, worker: _Worker, how: Exit) -> None:
         board = self._board.read(worker.row)
+        if worker.slate is not None:
+            words = worker.slate.last_words()
+            how = how._replace(call=words.call, lines=words.lines, crash=words.crash)
         self._forget(worker)
         if worker.refusal:
             how = how._replace(refusal=worker.refusal)
@@ -617,6 +645,8 @@ class LocalEngine:
         self._close_commands(worker)
         del self._by_fd[worker.results]
         os.close(worker.results)
+        if worker.slate is not None:
+            worker.slate.close()
         self._board.give_row_back(worker.row)
         del self._workers[worker.number]
 
@@ -672,8 +702,7 @@ class LocalEngine:
             with contextlib.suppress(OSError):
                 os.close(fd)
         self._bell = -1
-        with contextlib.suppress(OSError):
-            self._board.close()
+        # The board, and what workers write on, stay: the child may be a worker that was forked right here.
         self._by_fd.clear()
         self._workers.clear()
 
@@ -711,6 +740,7 @@ class _Worker:
         "refusal",
         "results",
         "row",
+        "slate",
         "theirs",
         "unwritten",
     )
@@ -730,10 +760,20 @@ class _Worker:
         self.row = -1
         self.reader = FrameReader()
         self.refusal = ""
+        self.slate: SlateView | None = None
         self.is_read = self.is_written = False
         self.functions: set[int] = set()
         self.function_bytes = 0
         self.unwritten = bytearray()
+
+
+def _ask(slate: SlateView | None) -> StackRequest | str:
+    if slate is None:
+        return "its worker cannot be looked into"
+    try:
+        return slate.ask()
+    except OSError as error:
+        return f"its worker cannot be asked: {error.strerror}"
 
 
 def _packed(initializer: Callable[..., object] | None, initargs: Sequence[object]) -> bytes | None:

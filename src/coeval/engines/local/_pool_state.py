@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import deque
 
 from coeval.clocks._named_tuple import NamedTuple
-from coeval.engines._engine import Batch, Failure, Outcome, Packed, Stamps
+from coeval.engines._engine import Batch, Failure, Outcome, Packed, RunningItem, Stamps
 from coeval.engines.local._board import LOADING, NO_LIMIT, BoardReading, key_of, turn_and_item
 
 TYPE_CHECKING = False
@@ -70,12 +70,16 @@ _MOVED = Failure("moved")
 class Exit(NamedTuple):
     """
     How a process ended: `signal` is a name such as "SIGKILL", or "" and then `code` is its exit code (None: unknown).
-    One that never began says why in `refusal`.
+    One that never began says why in `refusal`. The rest is what its slate showed (see `_slate.py`): the call that
+    logged, its last lines, and the Python stack of a crash.
     """
 
     signal: str
     code: int | None
     refusal: str = ""
+    call: int = -1
+    lines: Sequence[str] = ()
+    crash: str = ""
 
     def __str__(self) -> str:
         if self.refusal:
@@ -144,7 +148,7 @@ class _Ending(NamedTuple):
 class _Held:
     """A batch that a worker has: items [delivered, end) are its to do, what is beyond was moved away."""
 
-    __slots__ = ("batch", "delivered", "end", "handed_over_ns", "is_untouched", "stopped_item", "turn")
+    __slots__ = ("batch", "delivered", "end", "handed_over_ns", "is_untouched", "stopped", "turn")
 
     def __init__(self, batch: Batch, turn: int = 0) -> None:
         self.batch = batch
@@ -153,7 +157,7 @@ class _Held:
         self.end = len(batch.items)
         self.handed_over_ns = 0
         self.is_untouched = False  # its worker had ended before it was handed over
-        self.stopped_item = -1  # somebody wants it stopped
+        self.stopped: set[int] = set()  # items that somebody wants stopped
 
 
 class _Member:
@@ -315,7 +319,7 @@ class PoolState:
             if waiting.id == batch:
                 self._queue.remove(waiting)
                 held = _Held(waiting)
-                held.stopped_item = item
+                held.stopped.add(item)
                 return _give_back(held, 0, now_ns)
         for number, member in self._members.items():
             for position, held in enumerate(member.held):
@@ -323,7 +327,7 @@ class PoolState:
                     continue
                 if position == 0:
                     return _end_for(member, number, "stopped", held, item, boards[number], now_ns)
-                held.stopped_item = item
+                held.stopped.add(item)
                 return _call_back(member, number, key_of(held.turn, 0), now_ns)
         return []
 
@@ -407,6 +411,20 @@ class PoolState:
     def workers(self) -> Sequence[Worker]:
         """The workers that are ready or at work; the one question that any thread may ask."""
         return [member.worker for member in list(self._members.values()) if member.worker is not None]
+
+    def running(self, boards: Mapping[int, BoardReading], now_ns: int) -> list[tuple[int, RunningItem]]:
+        """The items that run now, by the worker's number."""
+        found: list[tuple[int, RunningItem]] = []
+        for number, member in self._members.items():
+            if not member.held or member.worker is None:
+                continue
+            held, board = member.held[0], boards[number]
+            if board.batch != held.turn or not (board.item == LOADING or held.delivered <= board.item < held.end):
+                continue
+            item = held.delivered if board.item == LOADING else board.item
+            since_ns = max(board.started_ns, held.handed_over_ns)
+            found.append((number, RunningItem(held.batch.id, item, member.worker, (now_ns - since_ns) / 1e9)))
+        return found
 
     def is_idle(self, number: int) -> bool:
         """Is this worker ready and without a batch?"""
@@ -526,6 +544,8 @@ class PoolState:
             signal=how.signal,
             exit_code=how.code,
             ran_s=ending.ran_s if ending else 0.0,
+            lines=how.lines if how.call == batch.calls[culprit] else (),
+            crash=how.crash,
         )
         stamps = Stamps(held.handed_over_ns, started_ns, 0, now_ns)
         failed = Outcome(batch.id, culprit, 1, (), failure, stamps, member.worker)
@@ -609,9 +629,10 @@ def _take_what_was_not_begun(member: _Member, number: int, board: BoardReading, 
     actions: list[Action] = []
     for held in member.held:
         first = max(held.delivered, _begun(held, board), _below(held, member.limit_key))
-        if held.delivered <= held.stopped_item < first:  # it began before it saw the limit
-            return [*actions, *_end_for(member, number, "stopped", held, held.stopped_item, board, now_ns)]
         actions += _give_back(held, first, now_ns)
+        begun = [item for item in held.stopped if held.delivered <= item < first]
+        if begun:  # before it saw the limit
+            return [*actions, *_end_for(member, number, "stopped", held, max(begun), board, now_ns)]
     return actions
 
 
@@ -651,7 +672,7 @@ def _end_for(
     member.ending = _Ending(kind, held.turn, item, (now_ns - started_ns) / 1e9)
     member.limit_ns = member.seen_ns = None
     if kind == "stopped":
-        held.stopped_item = item
+        held.stopped.add(item)
     return [EndWorker(number)]
 
 
@@ -686,15 +707,13 @@ def _give_back(held: _Held, first: int, now_ns: int) -> list[Action]:
 
 
 def _moved(held: _Held, first: int, end: int, now_ns: int, failure: Failure = _MOVED) -> list[Action]:
-    """Some items go on elsewhere, but not the one that somebody wants stopped."""
-    stopped = held.stopped_item
-    if not first <= stopped < end:
-        return _unrun(held.batch, first, end, failure, now_ns)
-    return [
-        *_unrun(held.batch, first, stopped, failure, now_ns),
-        *_unrun(held.batch, stopped, stopped + 1, Failure("stopped", message="it had not started"), now_ns),
-        *_unrun(held.batch, stopped + 1, end, failure, now_ns),
-    ]
+    """Some items go on elsewhere, but not those that somebody wants stopped."""
+    actions: list[Action] = []
+    for stopped in sorted(item for item in held.stopped if first <= item < end):
+        actions += _unrun(held.batch, first, stopped, failure, now_ns)
+        actions += _unrun(held.batch, stopped, stopped + 1, Failure("stopped", message="it had not started"), now_ns)
+        first = stopped + 1
+    return actions + _unrun(held.batch, first, end, failure, now_ns)
 
 
 def _unrun(batch: Batch, first: int, end: int, failure: Failure, now_ns: int) -> list[Action]:

@@ -25,6 +25,7 @@ import gc
 import marshal
 import os
 import select
+import sys
 
 from coeval.engines.local import _channel
 from coeval.engines.local._child import (
@@ -34,7 +35,6 @@ from coeval.engines.local._child import (
     limit_native_threads,
     reset_signals,
 )
-from coeval.engines.local._launch import interpreter_command
 from coeval.engines.local._lifeline import hold
 
 TYPE_CHECKING = False
@@ -56,7 +56,6 @@ def main(state: dict[str, Any]) -> NoReturn:
     keep_only((state["channel"], state["lifeline"]))
     armed = hold(state["lifeline"])
     reset_signals()
-    os.environ.update(limit_native_threads(os.environ, state["workers_max"]))
     _Server(state, armed).serve()
 
 
@@ -75,6 +74,7 @@ class _Server:
             self._watch(number, pid)
 
     def serve(self) -> NoReturn:
+        _import_pickler()
         self._import(self._state["entry"].partition(":")[0])
         self._preload(self._state.pop("preload"))
         while True:
@@ -175,6 +175,8 @@ class _Server:
 
     def _preload(self, names: Sequence[str]) -> None:
         dropped: list[str] = self._state.setdefault("dropped", [])
+        if names:  # whose libraries read this as they are imported; a worker is told by the pool
+            os.environ.update(limit_native_threads(os.environ, self._state["workers_max"]))
         for position, name in enumerate(names):
             if name in dropped:
                 continue
@@ -195,6 +197,8 @@ class _Server:
 
     def _begin_anew(self, names: list[str]) -> NoReturn:
         """Run this program again in the same process: its threads are gone then, and its workers stay its children."""
+        from coeval.engines.local._launch import interpreter_command
+
         state = {**self._state, "preload": names, "imported": [], "members": self._pids}
         told = _channel.memory_file(marshal.dumps(state))
         for fd in (told, self._channel.fileno(), self._state["lifeline"]):
@@ -208,3 +212,19 @@ class _Server:
             _channel.send(self._channel, message, descriptors)
         except ConnectionError:
             self._leave()
+
+
+def _import_pickler() -> None:
+    """
+    Import `_pickle`, which asks `functools` for `partial` when it is imported. That would bring `collections` and more,
+    and take 2 ms of a first call, where `_functools` has the very same object.
+    """
+    if "functools" in sys.modules:
+        return
+    import _functools  # type: ignore[import-not-found]
+
+    sys.modules["functools"] = _functools
+    try:
+        import _pickle  # noqa: F401
+    finally:
+        del sys.modules["functools"]

@@ -491,6 +491,9 @@ class _ServerStarter(_Starter):
             self._launch()
         assert self._server is not None
         changes = changes_between(self._server.surroundings, read_surroundings())
+        limits = limit_native_threads(os.environ, self._workers_max)
+        if limits:
+            changes["environment"] = {**limits, **changes.get("environment", {})}
         with contextlib.ExitStack() as at_once:
             streams = []
             for fd in (1, 2):

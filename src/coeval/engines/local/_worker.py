@@ -19,6 +19,7 @@ from coeval.engines._segments import Segments, can_reach
 from coeval.engines.local._board import Row
 from coeval.engines.local._child import flush_standard_streams
 from coeval.engines.local._frames import FrameReader, write_frame
+from coeval.engines.local._slate import Slate
 from coeval.recording._capture import clock_event
 from coeval.recording._worker_logs import WorkerLogs
 
@@ -93,7 +94,9 @@ class _Worker:
         hello = self._commands.next()
         if hello is None:
             return
-        logs = WorkerLogs(hello["levels"])
+        slate = Slate()
+        logs = WorkerLogs(hello["levels"], slate.note)
+        write_frame(self._results, ("slate", self._pid, slate.fd))
         if hello["segments"] and can_reach(os.getppid()):
             self._segments = Segments(SYSTEM_CLOCK)
         if hello["initializer"] is not None and not self._initialize(hello["initializer"]):

@@ -1,0 +1,225 @@
+"""
+The slate: memory in which a worker notes what must be readable also while it hangs and after it died.
+
+    the worker writes                                       the pool reads
+    the stacks of all its threads, when it gets a signal    whenever somebody asks what hangs
+    the Python stack of a crash in C code                   when it has died
+    the last lines that the running call logged             when it has died
+
+The first two are written by CPython's `faulthandler`, in C, whatever the worker is doing; it needs a file that is open
+before. It is a file in memory, one for each worker, which the pool opens by the worker's number for it: so it costs two
+system calls at the start of a worker, and a call that logs nothing, hangs nowhere and crashes never pays nothing.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+from time import sleep
+
+from coeval.clocks import SYSTEM_CLOCK
+from coeval.engines.local._channel import memory_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coeval.engines._engine import RunningItem
+
+# A signal that nobody else uses: calls may have handlers of their own for SIGUSR1, as batch systems want it. (64 is
+# Valgrind's.) `signal` brings `enum`, so it is a number.
+STACKS_SIGNAL = 62
+
+# What is kept of a call's log.
+LINES_BYTES_MAX = 16_384
+LINE_BYTES_MAX = 1_000
+
+# Lines that the dead worker's error shows.
+LAST_LINES_MAX = 10
+
+# A worker writes its stacks within a millisecond, if it can: one that is stopped cannot.
+ANSWER_S_MAX = 2.0
+LOOK_EVERY_S = 0.000_5
+
+# A call's head, and a line of its log. `faulthandler` begins no line so.
+_HEAD, _LINE = "\x01call ", "\x02"
+_CRASH = "Fatal Python error: "
+
+
+class Slate:
+    """The worker's side; made before it takes a call. Attributes: `fd`, which the pool is told."""
+
+    def __init__(self) -> None:
+        import fcntl
+
+        self.fd = memory_file(b"")
+        # So that truncating is all it takes to begin anew.
+        fcntl.fcntl(self.fd, fcntl.F_SETFL, fcntl.fcntl(self.fd, fcntl.F_GETFL) | os.O_APPEND)
+        self._call = -1
+        self._bytes = 0
+        faulthandler.register(STACKS_SIGNAL, file=self.fd, all_threads=True, chain=False)
+        if not faulthandler.is_enabled():  # else somebody wants crashes on stderr
+            faulthandler.enable(file=self.fd, all_threads=True)
+
+    def note(self, call: int, line: str) -> None:
+        """Keep a line of a call's log; those of the call before are dropped."""
+        text = line.replace("\n", f"\n{_LINE}")[:LINE_BYTES_MAX]
+        data = f"{_LINE}{text}\n".encode(errors="replace")
+        if call != self._call or self._bytes + len(data) > LINES_BYTES_MAX:
+            os.ftruncate(self.fd, 0)
+            self._call, self._bytes = call, 0
+            data = f"{_HEAD}{call}\n".encode() + data
+        self._bytes += len(data)
+        os.write(self.fd, data)
+
+
+class LastWords:
+    """
+    What a slate shows of a worker that is gone.
+
+    Attributes:
+        call: number of the call that logged; -1: none did.
+        lines: what it logged last, oldest first.
+        crash: the Python stack of a crash; "" if there was none.
+    """
+
+    __slots__ = ("call", "crash", "lines")
+
+    def __init__(self, text: str) -> None:
+        body, found, crash = text.partition(_CRASH)
+        self.crash = (found + crash).strip()
+        self.call = -1
+        lines: list[str] = []
+        for line in body.splitlines():
+            if line.startswith(_HEAD):
+                self.call = int(line.removeprefix(_HEAD))
+                lines.clear()
+            elif line.startswith(_LINE):
+                lines.append(line.removeprefix(_LINE))
+        self.lines = tuple(lines[-LAST_LINES_MAX:])
+
+
+class SlateView:
+    """
+    The pool's side.
+
+    Args:
+        pid, fd: the worker's process, and the slate's number there.
+
+    Raises:
+        OSError: the worker is gone, or not ours to look into.
+    """
+
+    def __init__(self, pid: int, fd: int) -> None:
+        self.pid = pid
+        self._fd = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def ask(self) -> StackRequest:
+        """
+        Ask the worker for its stacks; it must not be reaped yet.
+
+        Raises:
+            OSError: it has ended, or there are no descriptors.
+        """
+        return StackRequest(self.pid, os.dup(self._fd))
+
+    def last_words(self) -> LastWords:
+        """What it noted last."""
+        return LastWords(_read(self._fd, 0))
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._fd)
+
+
+class StackRequest:
+    """Stacks that a worker was asked for. Owns its descriptor until `close`."""
+
+    def __init__(self, pid: int, fd: int) -> None:
+        self._pid, self._fd = pid, fd
+        try:
+            self._before = os.fstat(fd).st_size
+            self._blocked_before = _signal_state(pid)[1]
+            os.kill(pid, STACKS_SIGNAL)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def is_answered(self) -> bool:
+        """
+        Has the worker written all of it?
+
+        `faulthandler` marks no end, but the kernel knows: the signal waits no more, and no thread is in its handler,
+        in which it is blocked.
+        """
+        try:
+            pending, blocked = _signal_state(self._pid)
+        except OSError:
+            return True  # it has ended
+        return not pending and blocked <= self._blocked_before and os.fstat(self._fd).st_size != self._before
+
+    def text(self) -> str:
+        """What there is of it by now."""
+        size = os.fstat(self._fd).st_size
+        text = _read(self._fd, self._before if size >= self._before else 0)
+        return "\n".join(line for line in text.splitlines() if not line.startswith((_HEAD, _LINE)))
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._fd)
+
+
+def _read(fd: int, begin: int) -> str:
+    size = os.fstat(fd).st_size
+    return os.pread(fd, max(0, size - begin), begin).decode(errors="replace")
+
+
+def _signal_state(pid: int) -> tuple[bool, set[str]]:
+    """Does the signal wait to be taken, and which threads have it blocked?"""
+    bit = 1 << (STACKS_SIGNAL - 1)
+    is_pending = False
+    blocked = set()
+    for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # `pathlib` is not free
+        try:
+            with open(f"/proc/{pid}/task/{thread}/status", "rb", buffering=0) as file:
+                text = file.read(8192)
+        except OSError:  # it has ended meanwhile
+            continue
+        masks = {name: int(text.partition(b"\n" + name + b":")[2].split(None, 1)[0], 16) for name in _MASKS}
+        is_pending = is_pending or bool((masks[b"SigPnd"] | masks[b"ShdPnd"]) & bit)
+        if masks[b"SigBlk"] & bit:
+            blocked.add(thread)
+    return is_pending, blocked
+
+
+_MASKS = (b"SigPnd", b"ShdPnd", b"SigBlk")
+
+
+def state_of(pid: int) -> str:
+    """What the kernel says of a process, such as "T (stopped)"; "" if it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            return file.read(512).partition(b"\nState:")[2].partition(b"\n")[0].strip().decode()
+    except OSError:
+        return ""
+
+
+def answers(asked: Sequence[tuple[RunningItem, StackRequest | str]]) -> list[tuple[RunningItem, str]]:
+    """Wait for what several workers were asked for, at most `ANSWER_S_MAX` for all of them; else say why it is none."""
+    deadline_ns = SYSTEM_CLOCK.raw_ns() + round(ANSWER_S_MAX * 1e9)
+    told: list[tuple[RunningItem, str]] = []
+    for item, request in asked:
+        if isinstance(request, str):
+            told.append((item, request))
+            continue
+        try:
+            while not (is_answered := request.is_answered()) and SYSTEM_CLOCK.raw_ns() < deadline_ns:
+                sleep(LOOK_EVERY_S)
+            text = request.text()
+        finally:
+            request.close()
+        if not is_answered:
+            state = state_of(item.worker.pid)
+            text += f"its worker does not answer: the kernel says {state}" if state else "its worker has ended"
+        told.append((item, text or "its worker has ended"))
+    return told
