@@ -32,8 +32,24 @@ SLOW = {
     "uuid",
 }
 
-# What an executor has in any case: futures come with `logging`, and that with much else.
-FUTURES = "import threading, pickle, select, collections, concurrent.futures._base"
+# What a recorder finds imported.
+THREADS = "import threading, weakref, collections, importlib"
+
+# A program's way to its first result.
+FIRST_RESULT = """
+import os
+from coeval import Executor
+executor = Executor("local:1")
+executor.submit(os.getpid).result()
+"""
+
+# In the worker of a first call: what has been imported there.
+WORKERS_MODULES = """
+import sys
+from coeval import Executor
+with Executor("local:1") as executor:
+    print(*executor.submit(eval, "[*__import__('sys').modules]").result())
+"""
 
 # What every worker runs before its first call, as far as it is about clocks and recording.
 WORKERS_SHARE = """
@@ -79,6 +95,14 @@ def modules_added_by(statement: str, *, before: str = "", bare: bool = False) ->
     return set(done.stdout.split())
 
 
+def printed_by(program: str) -> set[str]:
+    """The words that a program prints."""
+    program = f"import sys; sys.path.insert(0, {str(SOURCE)!r})\n{program}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
 def packages(modules: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in modules}
 
@@ -118,9 +142,57 @@ def test_a_worker_reads_clocks_and_records_with_next_to_nothing_imported() -> No
     }
 
 
+def test_a_first_result_needs_no_futures_no_logging_and_nothing_slow() -> None:
+    unwanted = HEAVY | SLOW | {"concurrent", "logging", "enum", "re", "signal", "pickle", "traceback", "tokenize"}
+    added = modules_added_by(FIRST_RESULT)
+    assert packages(added) & unwanted == set()
+    assert {name for name in added if name.startswith("coeval.")} & {
+        "coeval.executor._map",
+        "coeval.executor._packed_map",
+        "coeval.executor._failures",
+        "coeval.executor._share",
+        "coeval.engines._shares",
+        "coeval.engines._protocol",
+        "coeval.engines.local._server",
+        "coeval.engines.local._worker",
+    } == set()
+
+
+def test_the_server_is_launched_before_the_pool_and_the_dispatch_are_imported() -> None:
+    program = """
+import sys
+seen = []
+sys.addaudithook(lambda event, _: seen.append([*sys.modules]) if event == "os.posix_spawn" else None)
+from coeval import Executor
+Executor("local:1").shutdown()
+print(*seen[0])
+"""
+    assert {name for name in printed_by(program) if name.startswith("coeval.")} == {
+        "coeval._version",
+        "coeval.executor",
+        "coeval.executor._executor",
+        "coeval.executor._standard",
+        "coeval.engines",
+        "coeval.engines._open",
+        "coeval.engines.local",
+        "coeval.engines.local._launch",
+        "coeval.engines.local._channel",
+    }
+
+
+def test_a_worker_and_its_fork_server_import_no_wrappers_of_what_is_built_in() -> None:
+    there = printed_by(WORKERS_MODULES)
+    assert "coeval.engines.local._worker" in there
+    # What every interpreter of this environment imports (see `site`) is there in any case.
+    added = packages(there - printed_by("print(*sys.modules)"))
+    wrappers = {"collections", "functools", "weakref", "pickle", "signal", "socket", "threading", "contextlib", "enum"}
+    assert added & (HEAVY | SLOW | wrappers | {"re", "logging", "concurrent", "traceback"}) == set()
+    assert {"coeval.engines.local._launch", "coeval.engines.local._cores", "coeval.executor"} & there == set()
+
+
 def test_recording_in_memory_imports_nothing_that_writes_or_reads_a_run_folder() -> None:
-    added = modules_added_by(RECORDERS_SHARE, before=FUTURES)
-    assert packages(added) <= {"coeval", "__future__", "_contextvars", "contextvars", "importlib"}
+    added = modules_added_by(RECORDERS_SHARE, before=THREADS)
+    assert packages(added) <= {"coeval", "__future__", "_contextvars", "contextvars"}
     assert {name for name in added if name.startswith("coeval.recording.")} == {
         "coeval.recording._ambient",
         "coeval.recording._capture",

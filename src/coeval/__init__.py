@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         WorkerDied,
     )
     from coeval.executor import Executor, Retry
+    from coeval.executor._random import call_generator, call_random
     from coeval.executor._stacks import dump_stacks_on
     from coeval.recording import attempt, mark, span
     from coeval.standard import Pool, ProcessPoolExecutor
@@ -43,6 +44,8 @@ __all__ = [
     "mark",
     "span",
     "attempt",
+    "call_random",
+    "call_generator",
     "dump_stacks_on",
     "open_run",
     "Timeline",
@@ -87,6 +90,7 @@ _HOMES = {
         "WorkerDied",
     ),
     "executor": ("Executor", "Retry"),
+    "executor._random": ("call_generator", "call_random"),
     "executor._stacks": ("dump_stacks_on",),
     "recording": ("attempt", "mark", "span"),
     "standard": ("Pool", "ProcessPoolExecutor"),
@@ -99,9 +103,7 @@ if not TYPE_CHECKING:
     def __getattr__(name):
         for home, names in _HOMES.items():
             if name in names:
-                from importlib import import_module
-
-                value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+                value = globals()[name] = getattr(__import__(f"{__name__}.{home}", fromlist=(name,)), name)
                 return value
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

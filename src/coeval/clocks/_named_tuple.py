@@ -28,11 +28,17 @@ else:
             return type.__new__(cls, name, bases, body)
 
     def _constructor(fields, defaults):
-        # Compiled, so that arguments are checked, named and counted as those of any function are.
-        names = ", ".join(fields)
-        new = eval(f"lambda _cls, {names}: _tuple_new(_cls, ({names},))", {"_tuple_new": tuple.__new__})
-        new.__name__, new.__defaults__ = "__new__", defaults
-        return new
+        # A function of its own, so that arguments are checked, named and counted as those of any function are. Compiled
+        # once for each number of fields, as that takes 50 us.
+        count = len(fields)
+        if count not in _templates:
+            names = ", ".join(f"_{place}" for place in range(count))
+            _templates[count] = eval(f"lambda _cls, {names}: _tuple_new(_cls, ({names},))", {"_tuple_new": tuple.__new__})
+        new = _templates[count]
+        code = new.__code__.replace(co_varnames=("_cls", *fields), co_name="__new__")
+        return type(new)(code, new.__globals__, "__new__", defaults)
+
+    _templates = {}
 
     class NamedTuple(tuple, metaclass=_Fields):
         """See `typing.NamedTuple`."""

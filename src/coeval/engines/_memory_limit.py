@@ -2,8 +2,8 @@
 The memory limit of one call: how far the worker that runs it may grow meanwhile.
 
 The kernel keeps it (`RLIMIT_DATA`), so it also holds inside C code: an allocation beyond it fails, Python and numpy
-make a `MemoryError` of that, and the call ends alone in a worker that lives on. Reading the worker's size from outside, and
-killing it, was turned down: what grows within milliseconds is seen too late, and the machine's memory is gone.
+make a `MemoryError` of that, and the call ends alone in a worker that lives on. Turned down: reading the worker's size
+from outside, and killing it. What grows within milliseconds is seen too late, when the machine's memory is gone.
 
 Counted is what the kernel calls data: the heap and private writable mappings, by address space, touched or not. Not
 counted: shared memory (a large result on its way home), files mapped for reading, stacks, and processes that the call

@@ -20,6 +20,9 @@ def open_engine(
     """
     Find the engine that a URL names; it is not started yet.
 
+    No pools inside pools: in a worker of a local pool, where nobody says which engine or how many workers ("local"
+    alone says neither), it is the inline one, or N workers would have N workers each. `COEVAL_NESTED=1` says otherwise.
+
     Args:
         url: such as "local", "local:4", "inline:"; None: `COEVAL_ENGINE`, or else "local".
         max_workers: how many workers at most; None: as many as the URL or the engine says.
@@ -32,6 +35,10 @@ def open_engine(
     """
     if max_workers is not None and max_workers < 1:
         raise ValueError(f"max_workers is {max_workers}; expected at least 1, or None for the engine's own choice")
+    if max_workers is None and (not url or url.strip() == DEFAULT_URL) and _is_in_a_pool():
+        from coeval.engines.inline import InlineEngine
+
+        return InlineEngine()
     text = (url or os.environ.get("COEVAL_ENGINE") or DEFAULT_URL).strip()
     scheme, _, rest = text.partition(":")
     if scheme == "local":
@@ -53,6 +60,12 @@ def open_engine(
 
         return DaskEngine(text, max_workers)
     return _from_entry_point(text, scheme, max_workers)
+
+
+def _is_in_a_pool() -> bool:
+    from coeval.engines import local
+
+    return local.worker_pid == os.getpid() and os.environ.get("COEVAL_NESTED") != "1"
 
 
 def _count(url: str, rest: str) -> int | None:

@@ -37,7 +37,7 @@ class ShowsStacks(Protocol):
         ...
 
     def stacks(self) -> Sequence[tuple[RunningItem, str]]:
-        """The items that run now, each with the Python stacks of its worker's threads as text, or why there are none."""
+        """The items that run now, each with the Python stacks of its worker's threads, or why there are none."""
         ...
 
 

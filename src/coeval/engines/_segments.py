@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 else:
     # What `collections` and `weakref` take from there; by themselves they are not free.
     from _collections import OrderedDict, deque
-    from _weakref import ref as _Reference
+    from _weakref import ref
+
+    _Reference = ref
 
 # Unused segments that are kept for the next value, in each owner.
 # Less: arrays that take turns come into fresh pages, at a quarter of the speed. More: idle memory that others want.

@@ -9,18 +9,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Executor", "Retry", "Statistics"]
 
-# Each by itself: an executor launches its engine before it imports more. Hidden from type checkers, which would
-# otherwise take every misspelt name for one of these.
+# Each by itself, as an executor launches what starts workers before it imports more. Hidden from type checkers, which
+# would otherwise take every misspelt name for one of these.
 if not TYPE_CHECKING:
 
     def __getattr__(name):
-        if name == "Executor":
-            from coeval.executor._executor import Executor as value
-        elif name == "Retry":
-            from coeval.executor._retry import Retry as value
-        elif name == "Statistics":
-            from coeval.executor._statistics import Statistics as value
-        else:
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = value
+        value = globals()[name] = getattr(__import__(f"{__name__}._{name.lower()}", fromlist=(name,)), name)
         return value

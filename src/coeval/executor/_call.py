@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from coeval.engines import Function
     from coeval.engines._protocol import Payload
     from coeval.executor._dispatch import Dispatch
+    from coeval.executor._random import Seed
 
 __all__ = ["CANCELLED", "PENDING", "RUNNING", "CallFuture", "CallOptions", "MapChunk"]
 
@@ -44,7 +45,7 @@ class CallOptions:
     __slots__ = ("limits", "name", "retry", "seed")
 
     def __init__(
-        self, retry: Retry = NO_RETRY, limits: Limits = NO_LIMITS, name: str = "", seed: int | None = None
+        self, retry: Retry = NO_RETRY, limits: Limits = NO_LIMITS, name: str = "", seed: Seed | None = None
     ) -> None:
         self.retry, self.limits, self.name, self.seed = retry, limits, name, seed
 
@@ -155,10 +156,29 @@ class CallFuture(StandardFuture):
             if self._state != PENDING:
                 return self._state in (CANCELLED, CANCELLED_AND_NOTIFIED)
             self._state = CANCELLED
-        with self._condition:
-            self._condition.notify_all()
-        self._invoke_callbacks()
+        if "_condition" in self.__dict__:
+            with self._condition:
+                self._condition.notify_all()
+            self._invoke_callbacks()
         return True
+
+    def cancelled(self) -> bool:
+        """See `concurrent.futures.Future.cancelled`."""
+        return self._state in (CANCELLED, CANCELLED_AND_NOTIFIED)
+
+    def done(self) -> bool:
+        """See `concurrent.futures.Future.done`."""
+        return self._state in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED)
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """See `concurrent.futures.Future.set_running_or_notify_cancel`."""
+        if self._state == CANCELLED and "_condition" not in self.__dict__:
+            self._state = CANCELLED_AND_NOTIFIED
+            if "_condition" not in self.__dict__:  # nobody is to be told
+                return False
+            self._state = CANCELLED
+        become_standard()
+        return super().set_running_or_notify_cancel()
 
     def __repr__(self) -> str:
         become_standard()

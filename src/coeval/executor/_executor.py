@@ -44,6 +44,8 @@ class Executor(StandardExecutor):
         time_limit: seconds that each try may run, counted from its start; then the work itself is ended.
         memory: how far a worker may grow in one try, in bytes or as text such as "2 GB"; beyond it allocations fail,
             and the call fails with `MemoryLimitExceeded` (see the how-to page "Limit a call").
+        seed: gives each call its own stream of random numbers, `coeval.call_random()` and `coeval.call_generator()`, by
+            the order in which calls are submitted.
         stall_after: a call that runs for so many seconds has the Python stacks of all running calls written to standard
             error, once (see `dump_stacks`).
         preload: modules that the calls need, such as `["pandas"]`, where the engine can import them ahead: local
@@ -64,6 +66,7 @@ class Executor(StandardExecutor):
         retries: int | Retry = 0,
         time_limit: float | None = None,
         memory: int | str | None = None,
+        seed: int | None = None,
         stall_after: float | None = None,
         preload: Sequence[str] = (),
         clock: Clock | None = None,
@@ -82,7 +85,7 @@ class Executor(StandardExecutor):
         else:
             opened = engine
         try:
-            self._open(opened, run, retries, time_limit, memory, clock)
+            self._open(opened, run, retries, time_limit, memory, seed, clock)
         except BaseException:
             opened.close()
             raise
@@ -102,6 +105,7 @@ class Executor(StandardExecutor):
         retries: int | Retry,
         time_limit: float | None,
         memory: int | str | None,
+        seed: int | None,
         clock: Clock | None,
     ) -> None:
         # Here and not above, as what starts workers boots meanwhile.
@@ -116,7 +120,7 @@ class Executor(StandardExecutor):
 
         clock = clock or SYSTEM_CLOCK
         self._options = _checked(
-            CallOptions(), opened, retries=retries, time_limit=time_limit, memory=memory, name=None
+            CallOptions(), opened, retries=retries, time_limit=time_limit, memory=memory, seed=seed, name=None
         )
         folder = ambient_run() if run is None else run
         if isinstance(folder, str | os.PathLike):
@@ -244,6 +248,7 @@ class Executor(StandardExecutor):
         retries: int | Retry | None = None,
         time_limit: float | None = None,
         memory: int | str | None = None,
+        seed: int | None = None,
         name: str | None = None,
     ) -> Self:
         """
@@ -253,6 +258,7 @@ class Executor(StandardExecutor):
 
         Args:
             retries, time_limit, memory: as for the executor.
+            seed: as for the executor; it begins anew with each `options(seed=)`.
             name: names the calls for people and in the recording.
 
         Raises:
@@ -262,7 +268,13 @@ class Executor(StandardExecutor):
         view.__dict__.update(self.__dict__)
         view._parent = self._parent or self  # the executor lives as long as its views
         view._options = _checked(
-            self._options, self._dispatch.engine, retries=retries, time_limit=time_limit, memory=memory, name=name
+            self._options,
+            self._dispatch.engine,
+            retries=retries,
+            time_limit=time_limit,
+            memory=memory,
+            seed=seed,
+            name=name,
         )
         return view
 
@@ -426,6 +438,7 @@ def _checked(
     retries: int | Retry | None,
     time_limit: float | None,
     memory: int | str | None,
+    seed: int | None,
     name: str | None,
 ) -> CallOptions:
     from coeval.errors import UnsupportedByEngine
@@ -452,7 +465,12 @@ def _checked(
                 f"memory={memory!r} was asked of engine {engine.name!r}, which cannot limit the memory of a call. "
                 f"Use another engine (local), or no limit."
             )
-    return CallOptions(retry, limits, base.name if name is None else name)
+    planted = base.seed
+    if seed is not None:
+        from coeval.executor._random import Seed
+
+        planted = Seed(seed)
+    return CallOptions(retry, limits, base.name if name is None else name, planted)
 
 
 def _command_line() -> list[str]:

@@ -70,6 +70,8 @@ class KeptCalls:
             return self._submission.submit(self._prepared, args, {}, options)
         kept = self._ledger.find(index, given)
         if kept is not None and (done := _done(kept)) is not None:
+            if options.seed is not None:
+                options.seed.skip()
             return done
         return self._submission.submit(
             self._prepared, args, {}, options, keep=lambda result: self._ledger.keep(index, given, result)

@@ -34,10 +34,13 @@ def write_stacks(dispatch: Dispatch, file: TextIO | None = None) -> None:
     check_supported(dispatch)
     engine = dispatch.engine
     assert isinstance(engine, ShowsStacks)
+    # First, as they may end while a worker that cannot answer is waited for.
+    heads = {(item.batch, item.item): head(dispatch, item) for item in engine.running()}
     stacks = engine.stacks()
     parts = [f"coeval: {len(stacks)} running call{'' if len(stacks) == 1 else 's'} on engine {engine.name!r}\n"]
     for item, text in stacks:
-        parts.append(f"\n{head(dispatch, item)}\n{text.rstrip()}\n")
+        title = heads.get((item.batch, item.item)) or head(dispatch, item)
+        parts.append(f"\n{title}\n{text.rstrip()}\n")
     out = sys.stderr if file is None else file
     out.write("".join(parts))  # in one piece, as others may write there too
     out.flush()

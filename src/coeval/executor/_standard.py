@@ -22,13 +22,13 @@ CANCELLED, CANCELLED_AND_NOTIFIED = "CANCELLED", "CANCELLED_AND_NOTIFIED"
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Executor as StandardExecutor
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
 
+    StandardExecutor = Executor
     StandardFuture = Future[Any]
 elif _HOME in sys.modules:
     from concurrent.futures import Executor as StandardExecutor

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from coeval.engines._protocol import Payload
     from coeval.executor._call import CallOptions
     from coeval.executor._dispatch import Dispatch
+    from coeval.executor._random import Planted
 
 
 class Prepared:
@@ -67,7 +68,12 @@ class Submission:
         dispatch.check_open()
         try:
             call = CallFuture(
-                self._find(function), args, kwargs, dump((args, kwargs), dispatch.segments), options, dispatch
+                self._find(function),
+                args,
+                kwargs,
+                dump((_planted(args, options), kwargs), dispatch.segments),
+                options,
+                dispatch,
             )
         except Exception as error:
             return self._unsendable(function, args, kwargs, error)
@@ -97,7 +103,7 @@ class Submission:
         try:
             if isinstance(function, Exception):
                 raise function
-            payload: Payload = dump((args, kwargs), dispatch.segments)
+            payload: Payload = dump((_planted(args, options), kwargs), dispatch.segments)
         except Exception as error:
             return self._unsendable(prepared.function, args, kwargs, error)
         call = CallFuture(function, args, kwargs, payload, options, dispatch)
@@ -164,3 +170,7 @@ class Submission:
         future = CallFuture(home=self._dispatch)
         self._dispatch.fail_unsent(future, error)
         return future
+
+
+def _planted(args: tuple[Any, ...], options: CallOptions) -> Sequence[Any] | Planted:
+    return args if options.seed is None else options.seed.planted(args)

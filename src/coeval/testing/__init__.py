@@ -53,7 +53,7 @@ _HOMES = {
     "skewed_host": "_skewed_host",
 }
 _NEED_PYTEST = ("_contract", "_gap")
-_ASSERTING = ("_subject", "_futures", "_map", "_travel", "_faults", "_limits", "_records", "_contract")
+_ASSERTING = ("_subject", "_futures", "_map", "_travel", "_faults", "_limits", "_records", "_seeing", "_contract")
 
 
 def __getattr__(name: str) -> Any:

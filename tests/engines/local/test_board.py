@@ -53,7 +53,9 @@ def test_rows_do_not_touch_each_other_and_a_row_that_is_taken_again_is_blank() -
     limit=st.tuples(st.integers(0, 1 << 38), st.integers(0, LOADING - 1)),
     item=st.integers(0, LOADING - 1),
 )
-def test_a_worker_begins_what_is_below_the_limit_and_nothing_else(batch: int, limit: tuple[int, int], item: int) -> None:
+def test_a_worker_begins_what_is_below_the_limit_and_nothing_else(
+    batch: int, limit: tuple[int, int], item: int
+) -> None:
     board = Board(1)
     row = board.take_row()
     theirs = Row(board.fd, row * ROW_BYTES)

@@ -1,25 +1,29 @@
-"""The local pool's decisions, fact by fact, without one process."""
+"""The local pool's decisions, fact by fact, without one process; `test_pool_life.py` has whole lives of it."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from coeval.clocks import ClockId
-from coeval.engines import NO_LIMITS, Batch, Failure, Function, Limits, Outcome, Worker
+from coeval.engines import NO_LIMITS, Batch, Failure, Function, Limits, Outcome, Packed, Worker
 from coeval.engines._attempt import Piece
-from coeval.engines.local._board import LOADING, BoardReading
+from coeval.engines.local._board import LOADING, NO_LIMIT, BoardReading, key_of
 from coeval.engines.local._pool_state import (
+    BRISK_NS_MAX,
+    CALL_BACK_AFTER_NS,
+    LEAVE_NS_MAX,
+    SEEN_AFTER_NS,
     START_FAILURES_MAX,
+    STUCK_AFTER_NS,
+    CallBack,
     DeliverOutcome,
     EndWorker,
     Exit,
     HandOver,
+    LetGo,
     PoolState,
     StartWorker,
 )
@@ -67,30 +71,30 @@ def test_workers_start_on_demand_and_never_beyond_the_limit() -> None:
 def test_an_idle_worker_is_used_before_another_is_started() -> None:
     state = one_busy()
     state.workers_max = 2
-    state.piece_arrived(0, 7, piece(0, 1), 2_000)
+    state.piece_arrived(0, 0, piece(0, 1), 2_000)
     [action] = state.batch_sent(batch(8))
-    assert action == HandOver(0, batch(8), TURN)
+    assert action == HandOver(0, batch(8), 1)
 
 
 def test_a_batch_waits_for_a_ready_worker_and_goes_first_come_first_served() -> None:
     state = PoolState(1)
     state.batch_sent(batch(0))
     state.batch_sent(batch(1))
-    assert state.worker_ready(0, worker(0)) == [HandOver(0, batch(0), TURN)]
+    assert state.worker_ready(0, worker(0)) == [HandOver(0, batch(0), 0)]
     state.handed_over(0, 5)
-    assert state.piece_arrived(0, 0, piece(0, 1), 9)[1:] == [HandOver(0, batch(1), TURN)]
+    assert state.piece_arrived(0, 0, piece(0, 1), 9)[1:] == [HandOver(0, batch(1), 1)]
 
 
 def test_stamps_of_an_outcome_are_in_the_order_in_which_they_were_taken() -> None:
     state = one_busy()
-    [outcome] = outcomes(state.piece_arrived(0, 7, piece(0, 1), 2_000))
+    [outcome] = outcomes(state.piece_arrived(0, 0, piece(0, 1), 2_000))
     assert outcome.stamps == (1_000, 10, 20, 2_000)
 
 
 def test_a_dead_worker_fails_only_the_item_it_was_running() -> None:
     state = one_busy(items=5)
-    state.piece_arrived(0, 7, piece(0, 1), 2_000)
-    actions = state.worker_gone(0, KILLED, BoardReading(7, 3, 1_500), 3_000)
+    state.piece_arrived(0, 0, piece(0, 1), 2_000)
+    actions = state.worker_gone(0, KILLED, BoardReading(0, 3, 1_500), 3_000)
     assert [(o.first, o.item_count, o.failure.kind if o.failure else None) for o in outcomes(actions)] == [
         (1, 2, "moved"),  # finished or not, what had not come home runs again
         (3, 1, "died"),
@@ -104,26 +108,26 @@ def test_a_dead_worker_fails_only_the_item_it_was_running() -> None:
 
 def test_a_batch_that_the_dead_worker_never_took_is_moved_whole() -> None:
     state = one_busy(items=3)
-    actions = state.worker_gone(0, KILLED, BoardReading(6, 2, 500), 3_000)
+    actions = state.worker_gone(0, KILLED, BoardReading(-1, 2, 500), 3_000)
     assert [(o.first, o.item_count, o.failure and o.failure.kind) for o in outcomes(actions)] == [(0, 3, "moved")]
 
 
 def test_dying_while_the_function_is_loaded_is_the_first_items_failure() -> None:
     state = one_busy(items=2)
-    actions = state.worker_gone(0, KILLED, BoardReading(7, LOADING, 0), 3_000)
+    actions = state.worker_gone(0, KILLED, BoardReading(0, LOADING, 0), 3_000)
     assert [(o.first, o.failure and o.failure.kind) for o in outcomes(actions)] == [(0, "died"), (1, "moved")]
 
 
 def test_an_idle_workers_death_fails_nothing_and_starts_nothing() -> None:
     state = one_busy()
-    state.piece_arrived(0, 7, piece(0, 1), 2_000)
-    assert state.worker_gone(0, KILLED, BoardReading(7, 0, 1), 3_000) == []
+    state.piece_arrived(0, 0, piece(0, 1), 2_000)
+    assert state.worker_gone(0, KILLED, BoardReading(0, 0, 1), 3_000) == []
 
 
 def test_a_lost_worker_is_replaced_while_there_is_work() -> None:
     state = one_busy()
     state.batch_sent(batch(8))
-    actions = state.worker_gone(0, KILLED, BoardReading(7, 0, 1), 3_000)
+    actions = state.worker_gone(0, KILLED, BoardReading(0, 0, 1), 3_000)
     assert StartWorker(1) in actions
 
 
@@ -174,14 +178,12 @@ def one_ready_and_others_that_never_start() -> PoolState:
 
 def test_where_no_more_workers_start_those_that_are_there_do_the_work() -> None:
     state = one_ready_and_others_that_never_start()
-    assert state.piece_arrived(0, 7, piece(0, 1), 200)[1:] == [HandOver(0, batch(8), TURN)]
-    state.handed_over(0, 201)
-    assert state.piece_arrived(0, 8, piece(0, 1), 300)[1:] == [HandOver(0, batch(9), TURN)]
+    assert state.piece_arrived(0, 0, piece(0, 1), 200)[1:] == [HandOver(0, batch(8), 1), HandOver(0, batch(9), 2)]
 
 
 def test_a_lost_workers_place_is_worth_one_more_start() -> None:
     state = one_ready_and_others_that_never_start()
-    actions = state.worker_gone(0, KILLED, BoardReading(7, 0, 1), 200)
+    actions = state.worker_gone(0, KILLED, BoardReading(0, 0, 1), 200)
     started = [action.number for action in actions if isinstance(action, StartWorker)]
     assert started
     home: list[Outcome] = []
@@ -196,20 +198,20 @@ def test_a_worker_that_was_started_before_the_failures_does_not_make_up_for_them
     assert len(starting) == 5
     again = [a for n in (1, 2, 3) for a in state.worker_gone(n, NEVER_READY, NEVER_TOOK, 100)]
     assert again == [StartWorker(5), StartWorker(6)]
-    assert state.worker_ready(0, worker(0)) == [HandOver(0, batch(0), TURN)]
+    assert state.worker_ready(0, worker(0)) == [HandOver(0, batch(0), 0)]
     # Nor does one that was started between them.
-    assert state.worker_ready(5, worker(5)) == [HandOver(5, batch(1), TURN)]
+    assert state.worker_ready(5, worker(5)) == [HandOver(5, batch(1), 1)]
 
 
 def test_a_limit_counts_from_the_items_start_not_from_its_hand_over() -> None:
     state = one_busy(limits=Limits(time_s=1.0))
     due_ns = state.next_look_ns()
     assert due_ns == 1_000_001_000
-    assert state.time_passed(due_ns, {0: BoardReading(7, 0, 600_001_000)}) == []
+    assert state.time_passed(due_ns, {0: BoardReading(0, 0, 600_001_000)}) == []
     later_ns = state.next_look_ns()
     assert later_ns == 1_600_001_000
-    assert state.time_passed(later_ns, {0: BoardReading(7, 0, 600_001_000)}) == [EndWorker(0)]
-    [outcome] = outcomes(state.worker_gone(0, KILLED, BoardReading(7, 0, 600_001_000), later_ns + 5))
+    assert state.time_passed(later_ns, {0: BoardReading(0, 0, 600_001_000)}) == [EndWorker(0)]
+    [outcome] = outcomes(state.worker_gone(0, KILLED, BoardReading(0, 0, 600_001_000), later_ns + 5))
     assert outcome.failure is not None
     assert (outcome.failure.kind, outcome.failure.ran_s) == ("time_limit", 1.0)
 
@@ -218,7 +220,7 @@ def test_loading_a_function_does_not_count_towards_the_limit() -> None:
     state = one_busy(limits=Limits(time_s=1.0))
     due_ns = state.next_look_ns()
     assert due_ns is not None
-    assert state.time_passed(due_ns, {0: BoardReading(7, LOADING, 0)}) == []
+    assert state.time_passed(due_ns, {0: BoardReading(0, LOADING, 0)}) == []
     assert state.next_look_ns() is not None
 
 
@@ -226,23 +228,23 @@ def test_an_item_that_began_after_its_predecessor_was_condemned_is_moved_not_fai
     state = one_busy(items=2, limits=Limits(time_s=1.0))
     due_ns = state.next_look_ns()
     assert due_ns is not None
-    assert state.time_passed(due_ns, {0: BoardReading(7, 0, 1_000)}) == [EndWorker(0)]
+    assert state.time_passed(due_ns, {0: BoardReading(0, 0, 1_000)}) == [EndWorker(0)]
     # It finished in the very moment between the look and the kill, and sent it home.
-    state.piece_arrived(0, 7, piece(0, 1), due_ns + 1)
-    actions = state.worker_gone(0, KILLED, BoardReading(7, 1, due_ns + 1), due_ns + 2)
+    state.piece_arrived(0, 0, piece(0, 1), due_ns + 1)
+    actions = state.worker_gone(0, KILLED, BoardReading(0, 1, due_ns + 1), due_ns + 2)
     assert [(o.first, o.failure and o.failure.kind) for o in outcomes(actions)] == [(1, "moved")]
 
 
 def test_stopping_what_runs_ends_its_worker_and_moves_the_rest() -> None:
     state = one_busy(items=3)
-    board = BoardReading(7, 1, 1_500)
+    board = BoardReading(0, 1, 1_500)
     assert state.stop_asked(7, 1, {0: board}, 2_000) == [EndWorker(0)]
     actions = state.worker_gone(0, KILLED, board, 2_500)
     kinds = [(o.first, o.failure and o.failure.kind) for o in outcomes(actions)]
     assert kinds == [(0, "moved"), (1, "stopped"), (2, "moved")]
 
 
-@pytest.mark.parametrize("board", [BoardReading(7, 0, 1_500), BoardReading(7, 2, 1_500), BoardReading(6, 0, 900)])
+@pytest.mark.parametrize("board", [BoardReading(0, 0, 1_500), BoardReading(0, 2, 1_500), BoardReading(-1, 0, 900)])
 def test_stopping_what_has_not_begun_or_is_not_home_yet_stops_just_that(board: BoardReading) -> None:
     state = one_busy(items=3)
     assert state.stop_asked(7, 1, {0: board}, 2_000) == [EndWorker(0)]
@@ -253,7 +255,7 @@ def test_stopping_what_has_not_begun_or_is_not_home_yet_stops_just_that(board: B
 
 def test_a_stopped_item_does_not_run_over_its_limit_as_well() -> None:
     state = one_busy(limits=Limits(1.0))
-    board = BoardReading(7, 0, 1_500)
+    board = BoardReading(0, 0, 1_500)
     assert state.stop_asked(7, 0, {0: board}, 2_000) == [EndWorker(0)]
     assert state.next_look_ns() is None
 
@@ -270,83 +272,218 @@ def test_stopping_what_waits_touches_no_worker() -> None:
 
 
 def test_stopping_what_is_not_here_does_nothing() -> None:
-    assert one_busy().stop_asked(99, 0, {0: BoardReading(7, 0, 1)}, 2_000) == []
+    assert one_busy().stop_asked(99, 0, {0: BoardReading(0, 0, 1)}, 2_000) == []
 
 
 def test_a_broken_pool_fails_everything_outstanding_and_only_that() -> None:
     state = one_busy(items=3)
-    state.piece_arrived(0, 7, piece(0, 2), 2_000)
+    state.piece_arrived(0, 0, piece(0, 2), 2_000)
     state.batch_sent(batch(8))
     failed = outcomes(state.failed("bug", 3_000))
     assert [(o.batch, o.first, o.item_count) for o in failed] == [(7, 2, 1), (8, 0, 1)]
 
 
-@dataclasses.dataclass
-class _Sent:
-    batch: Batch
-    seen: list[int]
+# Batches of which one waits behind another --------------------------------------------------------------------------
 
 
-@given(st.data())
-def test_every_item_that_was_sent_comes_home_exactly_once_whatever_dies_when(data: st.DataObject) -> None:
-    """A random life of a pool: sends, pieces, deaths at any moment, until nothing is outstanding."""
-    state = PoolState(data.draw(st.integers(1, 3)))
-    sent: dict[int, _Sent] = {}
-    starting: list[int] = []
-    busy: dict[int, list[int]] = {}  # worker -> [batch, delivered]
-    now = 0
+def brisk(workers_max: int = 1, recycle_after: int | None = None) -> PoolState:
+    """A pool whose one worker has proved quick with batch 7, turn 0, and now idles."""
+    state = PoolState(workers_max, recycle_after)
+    state.batch_sent(batch(7))
+    state.worker_ready(0, worker(0))
+    state.handed_over(0, 1_000)
+    state.piece_arrived(0, 0, piece(0, 1), 2_000)
+    return state
 
-    def take(actions: Sequence[Action]) -> None:
-        for action in actions:
-            match action:
-                case StartWorker(number):
-                    starting.append(number)
-                case HandOver(number, given_batch):
-                    busy[number] = [given_batch.id, 0]
-                    state.handed_over(number, now)
-                case DeliverOutcome(outcome):
-                    if outcome.batch in sent:
-                        home = range(outcome.first, outcome.first + outcome.item_count)
-                        sent[outcome.batch].seen.extend(home)
-                case EndWorker():
-                    raise AssertionError("nobody asked for it")
 
-    batches = data.draw(st.lists(st.integers(1, 4), max_size=6))
-    steps = 0
-    while batches or busy or starting:
-        now += 1
-        steps += 1
-        options = ["send"] * bool(batches) + ["ready"] * bool(starting) + ["piece"] * bool(busy)
-        # Deaths stop after a while, so that every life ends.
-        if steps < 40:
-            options += ["die"] * bool(busy)
-        match data.draw(st.sampled_from(options)):
-            case "send":
-                new = batch(len(sent), batches.pop())
-                sent[new.id] = _Sent(new, [])
-                take(state.batch_sent(new))
-            case "ready":
-                number = starting.pop(0)
-                take(state.worker_ready(number, worker(number)))
-            case "piece":
-                number = data.draw(st.sampled_from(sorted(busy)))
-                current, delivered = busy[number]
-                left = len(sent[current].batch.items) - delivered
-                count = data.draw(st.integers(1, left))
-                if count == left:
-                    del busy[number]
-                else:
-                    busy[number][1] += count
-                take(state.piece_arrived(number, current, piece(delivered, count), now))
-            case "die":
-                number = data.draw(st.sampled_from(sorted(busy)))
-                current, delivered = busy.pop(number)
-                items = len(sent[current].batch.items)
-                taken = data.draw(st.booleans())
-                board = BoardReading(current if taken else -1, data.draw(st.integers(delivered, items - 1)), now)
-                take(state.worker_gone(number, KILLED, board, now))
-    for one in sent.values():
-        assert one.seen == list(range(len(one.batch.items)))
+def send(state: PoolState, sent: Batch, now_ns: int = 3_000) -> list[Action]:
+    actions = state.batch_sent(sent)
+    for action in actions:
+        if isinstance(action, HandOver):
+            state.handed_over(action.number, now_ns)
+    return actions
+
+
+def kinds(actions: Sequence[Action]) -> list[tuple[int, int, int, str | None]]:
+    return [(o.batch, o.first, o.item_count, o.failure and o.failure.kind) for o in outcomes(actions)]
+
+
+def with_two(first_items: int = 1, second_items: int = 1) -> PoolState:
+    """Its worker has batch 8, turn 1, and behind that batch 9, turn 2."""
+    state = brisk()
+    assert send(state, batch(8, first_items)) == [HandOver(0, batch(8, first_items), 1)]
+    assert send(state, batch(9, second_items)) == [HandOver(0, batch(9, second_items), 2)]
+    return state
+
+
+def test_a_second_batch_waits_only_at_a_worker_whose_first_is_of_a_function_that_proved_quick() -> None:
+    state = with_two()
+    assert send(state, batch(10)) == []
+    state.piece_arrived(0, 1, piece(0, 1), 3_000 + BRISK_NS_MAX + 1)  # not any more
+    assert send(state, batch(11)) == []
+
+
+def test_the_window_has_room_for_the_second_batches_and_shrinks_with_the_workers_that_take_them() -> None:
+    state = brisk()
+    assert state.window() == 1
+    send(state, batch(8))
+    assert state.window() == 2
+    state.worker_gone(0, KILLED, BoardReading(1, 0, 1), 4_000)
+    assert (state.window(), state.busy_workers) == (1, 0)
+
+
+def test_a_worker_that_is_recycled_gets_no_second_batch_and_leaves() -> None:
+    state = brisk(recycle_after=2)
+    assert state.window() == 1
+    send(state, batch(8))
+    assert send(state, batch(9)) == []
+    assert state.piece_arrived(0, 1, piece(0, 1), 4_000)[1:] == [LetGo(0)]
+    assert not state.is_quiet()
+    assert StartWorker(1) in state.worker_gone(0, Exit("", 0), BoardReading(1, 0, 1), 5_000)
+
+
+def test_a_worker_that_does_not_leave_by_itself_is_ended() -> None:
+    state = brisk(recycle_after=1)
+    assert state.next_look_ns() == 2_000 + LEAVE_NS_MAX
+    assert state.time_passed(2_000 + LEAVE_NS_MAX, {0: BoardReading(0, 0, 1)}) == [EndWorker(0)]
+    assert state.next_look_ns() is None
+
+
+def test_what_waits_behind_a_long_item_is_called_back_when_a_worker_idles_and_taken_when_that_was_seen() -> None:
+    state = with_two(first_items=3)
+    assert state.next_look_ns() is None  # nobody could do it
+    state.workers_max = 2
+    called_ns = 3_000 + CALL_BACK_AFTER_NS
+    assert state.next_look_ns() == called_ns
+    running = BoardReading(1, 0, 3_100)
+    assert state.time_passed(called_ns, {0: running}) == [CallBack(0, key_of(1, 1))]
+    assert state.next_look_ns() == called_ns + SEEN_AFTER_NS
+    begun_meanwhile = BoardReading(1, 1, called_ns + 1)
+    taken = state.time_passed(called_ns + SEEN_AFTER_NS, {0: begun_meanwhile})
+    assert kinds(taken) == [(8, 2, 1, "moved"), (9, 0, 1, "moved")]
+    # The worker says the same later, and nothing comes home twice.
+    assert kinds(state.piece_arrived(0, 1, piece(0, 2), 9_000_000)) == [(8, 0, 2, None)]
+    assert state.piece_arrived(0, 1, piece(2, 1, Failure("moved")), 9_000_000) == []
+    assert state.piece_arrived(0, 2, piece(0, 1, Failure("moved")), 9_000_000) == [CallBack(0, NO_LIMIT)]
+    assert state.is_quiet()
+
+
+def test_a_worker_that_died_after_it_showed_what_was_called_back_did_not_die_of_that() -> None:
+    state = with_two(first_items=2)
+    state.workers_max = 2
+    called_ns = 3_000 + CALL_BACK_AFTER_NS
+    state.time_passed(called_ns, {0: BoardReading(1, 0, 1)})
+    state.time_passed(called_ns + SEEN_AFTER_NS, {0: BoardReading(1, 0, 1)})
+    gone = state.worker_gone(0, KILLED, BoardReading(1, 1, 2), called_ns + SEEN_AFTER_NS + 1)
+    assert kinds(gone) == [(8, 0, 1, "moved")]
+
+
+def test_a_function_that_cannot_be_loaded_fails_only_what_was_not_called_back() -> None:
+    state = with_two(first_items=3)
+    assert state.called_back(8, {0: BoardReading(1, LOADING, 0)}, 4_000) == [CallBack(0, key_of(1, 1))]
+    taken = state.time_passed(4_000 + SEEN_AFTER_NS, {0: BoardReading(1, LOADING, 0)})
+    assert kinds(taken) == [(8, 1, 2, "moved"), (9, 0, 1, "moved")]
+    failed = state.piece_arrived(0, 1, piece(0, 3, Failure("function")), 2_000_000)
+    assert kinds(failed) == [(8, 0, 1, "function")]
+
+
+def test_nobody_runs_again_what_is_called_back_where_several_items_run_at_a_time() -> None:
+    state = brisk()
+    packed = Batch(8, 1, FUNCTION, Packed(b"", 40, False, 16), range(40))
+    send(state, packed)
+    assert state.called_back(8, {0: BoardReading(1, LOADING, 0)}, 4_000) == [CallBack(0, key_of(1, 1))]
+    taken = state.time_passed(4_000 + SEEN_AFTER_NS, {0: BoardReading(1, LOADING, 0)})
+    assert kinds(taken) == [(8, 16, 24, "moved")]
+
+
+@pytest.mark.parametrize(
+    ("stride", "expected"),
+    [
+        (16, [(8, 0, 40, "moved")]),
+        (1, [(8, 0, 3, "moved"), (8, 3, 1, "died"), (8, 4, 36, "moved")]),
+    ],
+)
+def test_a_death_names_its_item_where_items_run_one_by_one_and_else_moves_all(
+    stride: int, expected: list[tuple[int, int, int, str]]
+) -> None:
+    state = brisk()
+    send(state, Batch(8, 1, FUNCTION, Packed(b"", 40, False, stride), range(40)))
+    assert kinds(state.worker_gone(0, KILLED, BoardReading(1, 3, 1), 5_000)) == expected
+
+
+def test_a_batch_that_its_worker_has_not_even_begun_goes_to_another_one_in_the_end() -> None:
+    state = brisk(workers_max=2)
+    send(state, batch(8))
+    stuck_ns = 3_000 + STUCK_AFTER_NS
+    assert state.next_look_ns() == stuck_ns
+    before = BoardReading(0, 0, 1)
+    assert state.time_passed(stuck_ns, {0: before}) == [CallBack(0, key_of(1, 0))]
+    assert kinds(state.time_passed(stuck_ns + SEEN_AFTER_NS, {0: before})) == [(8, 0, 1, "moved")]
+    assert send(state, batch(9)) == [StartWorker(1)]
+
+
+def test_a_call_that_runs_for_long_is_looked_at_once() -> None:
+    state = brisk(workers_max=2)
+    send(state, batch(8))
+    assert state.time_passed(3_000 + STUCK_AFTER_NS, {0: BoardReading(1, 0, 1)}) == []
+    assert state.next_look_ns() is None
+
+
+def test_several_items_of_a_batch_that_waits_can_be_stopped() -> None:
+    state = with_two(second_items=4)
+    board = {0: BoardReading(1, 0, 1)}
+    assert state.stop_asked(9, 1, board, 4_000) == [CallBack(0, key_of(2, 0))]
+    assert state.stop_asked(9, 3, board, 4_500) == [CallBack(0, key_of(2, 0))]
+    assert kinds(state.time_passed(4_500 + SEEN_AFTER_NS, board)) == [
+        (9, 0, 1, "moved"),
+        (9, 1, 1, "stopped"),
+        (9, 2, 1, "moved"),
+        (9, 3, 1, "stopped"),
+    ]
+
+
+def test_an_item_that_began_before_the_worker_saw_the_stop_is_ended() -> None:
+    state = with_two()
+    state.stop_asked(9, 0, {0: BoardReading(1, 0, 1)}, 4_000)
+    state.piece_arrived(0, 1, piece(0, 1), 4_100)
+    board = BoardReading(2, 0, 4_050)
+    assert state.time_passed(4_000 + SEEN_AFTER_NS, {0: board}) == [EndWorker(0)]
+    assert kinds(state.worker_gone(0, KILLED, board, 2_000_000)) == [(9, 0, 1, "stopped")]
+
+
+def test_a_later_stop_does_not_let_the_worker_begin_what_was_called_back() -> None:
+    state = with_two(first_items=3)
+    board = {0: BoardReading(1, 0, 1)}
+    assert state.called_back(8, board, 4_000) == [CallBack(0, key_of(1, 1))]
+    assert state.stop_asked(9, 0, board, 4_100) == [CallBack(0, key_of(1, 1))]
+
+
+def test_a_worker_ended_for_an_item_that_was_finished_by_then_leaves_the_next_batch_blameless() -> None:
+    state = with_two()
+    assert state.stop_asked(8, 0, {0: BoardReading(1, 0, 1)}, 4_000) == [EndWorker(0)]
+    state.piece_arrived(0, 1, piece(0, 1), 4_001)
+    assert kinds(state.worker_gone(0, KILLED, BoardReading(2, 0, 4_002), 4_100)) == [(9, 0, 1, "moved")]
+
+
+def test_a_worker_that_had_ended_before_gets_nothing_more_and_what_it_was_handed_is_not_to_blame() -> None:
+    state = brisk()
+    send(state, batch(8))
+    state.refused(0, 3_000)
+    assert send(state, batch(9)) == []
+    [moved] = outcomes(state.worker_gone(0, KILLED, BoardReading(0, 0, 1), 4_000))
+    assert (moved.batch, moved.failure) == (8, Failure("moved", signal="SIGKILL"))  # no message: nobody counts it
+
+
+def test_batches_are_told_apart_by_their_turn_whatever_ids_they_have() -> None:
+    state = brisk(workers_max=2)
+    send(state, batch(5, items=2))  # ids as two threads may send them
+    state.workers_max = 1
+    assert send(state, batch(3)) == [HandOver(0, batch(3), 2)]
+    assert kinds(state.worker_gone(0, KILLED, BoardReading(1, 1, 1), 4_000)) == [
+        (5, 0, 1, "moved"),
+        (5, 1, 1, "died"),
+        (3, 0, 1, "moved"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,7 +28,10 @@ from coeval.engines.local import _starters
 from coeval.engines.local._child import NATIVE_THREADS, changes_between
 from coeval.engines.local._pool_state import Exit
 from coeval.engines.local._preload import is_found_elsewhere, modules_worth_preloading
-from coeval.engines.local._starters import Ended, Method, NotStarted, Started, Starter, starter_of
+from coeval.engines.local._starters import Ended, NotStarted, Started, Starter, starter_of
+
+if TYPE_CHECKING:
+    from coeval.engines.local._starters import Method
 
 METHODS: tuple[Method, ...] = ("server", "fork", "spawn")
 
@@ -778,8 +781,19 @@ def test_a_program_whose_standard_streams_are_closed_starts_workers(library: Pat
     assert printed.splitlines() == [str(["/dev/null"] * 3)] * 3
 
 
+def test_the_server_leaves_no_stand_in_for_functools(library: Path) -> None:
+    with shop_of("server") as shop:
+        talk = shop.start()
+        is_same = "__import__('functools').partial is __import__('_functools').partial"
+        assert talk.ask(f"({is_same}, '_pickle' in __import__('sys').modules)") == (True, True)
+        assert talk.ask("__import__('functools').__name__, hasattr(__import__('functools'), 'wraps')") == (
+            "functools",
+            True,
+        )
+
+
 IMPORTS = """
-import sys
+import os, sys
 sys.path.insert(0, sys.argv[1])
 import coeval.engines.local
 before = set(sys.modules)
@@ -849,6 +863,17 @@ print(*names)
     assert {"email.message", "threading", "decimal", "fractions", "colorsys"} <= set(names)
     assert not [name for name in names if "importlib" in name]
     assert not {"__main__", "sys", "builtins", "calendar", "coeval.engines.local._preload"} & set(names)
+
+
+def test_the_module_of_the_function_that_is_called_comes_along() -> None:
+    before = modules_worth_preloading()
+    assert "textwrap" not in before
+    assert modules_worth_preloading("textwrap:dedent") == [*before, "textwrap"]
+
+
+@pytest.mark.parametrize("function", ["", "builtins:len", "__main__:<lambda>", "no_such_module:f", "?:f"])
+def test_a_function_that_no_other_process_imports_adds_no_module(function: str) -> None:
+    assert modules_worth_preloading(function) == modules_worth_preloading()
 
 
 def test_looking_for_modules_is_cheap_here() -> None:

@@ -6,6 +6,8 @@ Processes of this machine.
     _helper.py       the thread that reads results while nobody who waits does it
     _interrupts.py   Ctrl-C, put off while something is done that must not be left half done
     _worker.py       the worker's side
+    _slate.py        memory in which a worker notes what must be readable while it hangs and after it died
+    _memory_kills.py whether the kernel ended a worker for want of memory
     _frames.py       length-prefixed pickles on a pipe
     _board.py        the eight-byte cells in which a worker shows which item it runs
     _starters.py     where worker processes come from: a fork server, a fork, a new interpreter
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from coeval.engines.local._pool import LocalEngine as LocalEngine
 
 __all__ = ["LocalEngine", "launch_server"]
+
+# Of the process that is a worker of a local pool; a process that a call forks is none.
+worker_pid = 0
 
 
 def launch_server(max_workers: int | None, preload: "Sequence[str]") -> "LaunchedServer | None":

@@ -26,7 +26,7 @@ import weakref
 from collections import deque
 
 from coeval.clocks import SYSTEM_CLOCK
-from coeval.engines._engine import Capabilities, Outcome, Stamps, Worker
+from coeval.engines._engine import Capabilities, Failure, Outcome, Stamps, Worker
 from coeval.engines._segments import Segments
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
 from coeval.engines.local._cores import usable_cores
@@ -34,6 +34,7 @@ from coeval.engines.local._frames import FrameReader, frame
 from coeval.engines.local._helper import Helper
 from coeval.engines.local._interrupts import Uninterrupted
 from coeval.engines.local._launch import pipe_above_standard_streams
+from coeval.engines.local._memory_kills import MemoryKills
 from coeval.engines.local._pool_state import (
     CallBack,
     DeliverOutcome,
@@ -144,6 +145,7 @@ class LocalEngine:
         self._by_fd: dict[int, _Worker] = {}
         self._cores = usable_cores()
         self._has_preloaded = False
+        self._first_function = ""
         self._bell = -1
         self._make_locks()
         self._outbox: deque[Outcome] = deque()
@@ -187,6 +189,7 @@ class LocalEngine:
             raise
         self._epoll.register(self._bell, select.EPOLLIN)
         self._epoll.register(self._starter.fd, select.EPOLLIN)
+        self._memory_kills = MemoryKills()
         self._is_open = True
         if not self._results_leave_host:
             self.segments = Segments(self._clock)
@@ -202,6 +205,7 @@ class LocalEngine:
                 if self.is_closing:
                     raise RuntimeError("the local pool is closed")
                 self._helper.start()
+                self._first_function = self._first_function or batch.function.name
                 self._do(self._state.batch_sent(batch))
                 self.is_busy = True
                 self._tell_reader()
@@ -248,7 +252,7 @@ class LocalEngine:
 
     def stacks(self) -> Sequence[tuple[RunningItem, str]]:
         with self._lock:
-            asked = [(item, _ask(self._workers[number].slate)) for number, item in self._running()]
+            asked = [(item, _ask(self._workers[number].slate, item.worker.pid)) for number, item in self._running()]
         return answers(asked)
 
     def _running(self) -> list[tuple[int, RunningItem]]:
@@ -428,10 +432,6 @@ class LocalEngine:
                 stamps = Stamps(0, 0, snapshot.end_ns or 0, seen_ns)
                 self._outbox.append(Outcome(-1, 0, 0, (), None, stamps, introduced, (snapshot,)))
                 return self._state.worker_ready(worker.number, introduced)
-            case ("slate", int(pid), int(fd)):
-                with contextlib.suppress(OSError):  # it can do without
-                    worker.slate = SlateView(pid, fd)
-                return []
             case ("refused", str(reason)):
                 worker.refusal = reason
                 return []
@@ -517,12 +517,18 @@ class LocalEngine:
         """End the pool, and all that is outstanding."""
         with self._lock:
             self.is_closing = True  # from now on `send` refuses
-            self._outbox.clear()
-            actions = self._state.failed("the local pool failed; its log says why", self._clock.raw_ns())
-        for action in actions:
-            assert isinstance(action, DeliverOutcome)
-            with contextlib.suppress(BaseException):  # each by itself
-                self._deliver(action.outcome)
+            reason = "the local pool failed; its log says why"
+            for action in self._state.failed(reason, self._clock.raw_ns()):
+                assert isinstance(action, DeliverOutcome)
+                self._outbox.append(action.outcome)
+        while self._outbox:
+            outcome = self._outbox.popleft()
+            if outcome.batch >= 0:
+                with contextlib.suppress(BaseException):  # each by itself
+                    self._deliver(outcome._replace(values=(), failure=Failure("engine", message=reason)))
+        # News without items: who still has something to send learns that it is refused.
+        with contextlib.suppress(BaseException):
+            self._deliver(Outcome(-1, 0, 0, (), None, Stamps(0, 0, 0, 0), None))
         self.close()
 
     def _ring(self) -> None:
@@ -543,7 +549,7 @@ class LocalEngine:
         try:
             if not self._has_preloaded:
                 self._has_preloaded = True
-                self._starter.preload(modules_worth_preloading())
+                self._starter.preload(modules_worth_preloading(self._first_function))
             self._epoll.register(worker.results, select.EPOLLIN)
             worker.is_read = True
             self._starter.start(number, commands, results, self._board.fd, worker.row * ROW_BYTES)
@@ -557,6 +563,7 @@ class LocalEngine:
         worker.unwritten += frame(
             {
                 "levels": _logger_levels(),
+                "slate": worker.slate.place,
                 "initializer": self._initializer,
                 "segments": not self._results_leave_host,
             }
@@ -632,9 +639,10 @@ class LocalEngine:
 
     def _bury(self, worker: _Worker, how: Exit) -> None:
         board = self._board.read(worker.row)
-        if worker.slate is not None:
-            words = worker.slate.last_words()
-            how = how._replace(call=words.call, lines=words.lines, crash=words.crash)
+        words = worker.slate.last_words(how.signal)
+        how = how._replace(call=words.call, lines=words.lines, crash=words.crash)
+        if how.signal == "SIGKILL" and self._memory_kills.account_for_one():
+            how = how._replace(is_out_of_memory=True)
         self._forget(worker)
         if worker.refusal:
             how = how._replace(refusal=worker.refusal)
@@ -645,8 +653,7 @@ class LocalEngine:
         self._close_commands(worker)
         del self._by_fd[worker.results]
         os.close(worker.results)
-        if worker.slate is not None:
-            worker.slate.close()
+        worker.slate.close()
         self._board.give_row_back(worker.row)
         del self._workers[worker.number]
 
@@ -760,18 +767,21 @@ class _Worker:
         self.row = -1
         self.reader = FrameReader()
         self.refusal = ""
-        self.slate: SlateView | None = None
+        try:
+            self.slate = SlateView()
+        except BaseException:
+            for fd in (commands_read, self.commands, self.results, results_write):
+                os.close(fd)
+            raise
         self.is_read = self.is_written = False
         self.functions: set[int] = set()
         self.function_bytes = 0
         self.unwritten = bytearray()
 
 
-def _ask(slate: SlateView | None) -> StackRequest | str:
-    if slate is None:
-        return "its worker cannot be looked into"
+def _ask(slate: SlateView, pid: int) -> StackRequest | str:
     try:
-        return slate.ask()
+        return slate.ask(pid)
     except OSError as error:
         return f"its worker cannot be asked: {error.strerror}"
 

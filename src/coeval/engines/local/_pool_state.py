@@ -71,7 +71,7 @@ class Exit(NamedTuple):
     """
     How a process ended: `signal` is a name such as "SIGKILL", or "" and then `code` is its exit code (None: unknown).
     One that never began says why in `refusal`. The rest is what its slate showed (see `_slate.py`): the call that
-    logged, its last lines, and the Python stack of a crash.
+    logged, its last lines, and the Python stack of a crash; and whether the kernel was short of memory.
     """
 
     signal: str
@@ -80,6 +80,7 @@ class Exit(NamedTuple):
     call: int = -1
     lines: Sequence[str] = ()
     crash: str = ""
+    is_out_of_memory: bool = False
 
     def __str__(self) -> str:
         if self.refusal:
@@ -546,6 +547,7 @@ class PoolState:
             ran_s=ending.ran_s if ending else 0.0,
             lines=how.lines if how.call == batch.calls[culprit] else (),
             crash=how.crash,
+            is_out_of_memory=how.is_out_of_memory,
         )
         stamps = Stamps(held.handed_over_ns, started_ns, 0, now_ns)
         failed = Outcome(batch.id, culprit, 1, (), failure, stamps, member.worker)

@@ -9,19 +9,24 @@ from types import FunctionType, ModuleType
 _NAMES_MAX = 2000
 
 
-def modules_worth_preloading() -> list[str]:
+def modules_worth_preloading(function: str = "") -> list[str]:
     """
     What the caller's program refers to: the modules that the names in its `__main__` are, come from or are made by, in
-    the order of those names; only those that another process finds under the same name.
+    the order of those names, and that of the function it calls; only those that another process finds under the same
+    name.
 
     Not all of `sys.modules`, which is mostly what runs the program (a notebook's kernel, a test runner, an editor):
     memory and time of every start, and no call needs it. What the modules named here import comes along anyway.
+
+    Args:
+        function: `module:qualname` of the first function that is called, "" if none is yet.
     """
     names: dict[str, None] = {}
     main = sys.modules.get("__main__")
     for name, value in list(vars(main).items() if main else ())[:_NAMES_MAX]:
         if not name.startswith("__"):  # those are the interpreter's
             names[_home(value)] = None
+    names[function.partition(":")[0]] = None
     return [name for name in names if is_found_elsewhere(name)]
 
 

@@ -187,6 +187,8 @@ class _Server:
                 dropped.append(name)
                 self._begin_anew([*self._state["imported"], *names[position + 1 :]])
             self._state.setdefault("imported", []).append(name)
+        if "logging" in sys.modules:  # then every worker begins with that
+            self._import("coeval.recording._log_capture")
         self._tell("preloaded")
 
     def _import(self, name: str) -> None:

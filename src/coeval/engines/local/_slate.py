@@ -7,18 +7,18 @@ The slate: memory in which a worker notes what must be readable also while it ha
     the last lines that the running call logged             when it has died
 
 The first two are written by CPython's `faulthandler`, in C, whatever the worker is doing; it needs a file that is open
-before. It is a file in memory, one for each worker, which the pool opens by the worker's number for it: so it costs two
-system calls at the start of a worker, and a call that logs nothing, hangs nowhere and crashes never pays nothing.
+before. It is a file in memory, one for each worker, which the pool makes and the worker opens by the pool's number for
+it. A call that logs nothing, hangs nowhere and crashes never pays nothing.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import os
-from time import sleep
+import select
 
 from coeval.clocks import SYSTEM_CLOCK
-from coeval.engines.local._channel import memory_file
+from coeval.engines.local._channel import raised
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,43 +34,58 @@ STACKS_SIGNAL = 62
 LINES_BYTES_MAX = 16_384
 LINE_BYTES_MAX = 1_000
 
+# Stacks that were asked for stay; with more than this the slate is begun anew.
+SLATE_BYTES_MAX = 1 << 20
+
 # Lines that the dead worker's error shows.
 LAST_LINES_MAX = 10
 
 # A worker writes its stacks within a millisecond, if it can: one that is stopped cannot.
 ANSWER_S_MAX = 2.0
-LOOK_EVERY_S = 0.000_5
+LOOK_EVERY_MS = 1
 
 # A call's head, and a line of its log. `faulthandler` begins no line so.
 _HEAD, _LINE = "\x01call ", "\x02"
 _CRASH = "Fatal Python error: "
 
+# What `faulthandler` writes of.
+_CRASH_SIGNALS = ("SIGSEGV", "SIGFPE", "SIGABRT", "SIGBUS", "SIGILL")
+
+# The frame that every call has below it.
+_BELOW_CALLS = '/coeval/engines/_attempt.py"'
+
 
 class Slate:
-    """The worker's side; made before it takes a call. Attributes: `fd`, which the pool is told."""
+    """
+    The worker's side; made before it takes a call.
 
-    def __init__(self) -> None:
-        import fcntl
+    Args:
+        pid, fd: the pool's process, and the slate's descriptor there.
+    """
 
-        self.fd = memory_file(b"")
-        # So that truncating is all it takes to begin anew.
-        fcntl.fcntl(self.fd, fcntl.F_SETFL, fcntl.fcntl(self.fd, fcntl.F_GETFL) | os.O_APPEND)
+    def __init__(self, pid: int, fd: int) -> None:
+        try:
+            # To append, so that truncating is all it takes to begin anew.
+            self._fd = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        except OSError:
+            # The pool is not ours to look into. The signal must be handled all the same, or it would end the worker.
+            self._fd = os.memfd_create("coeval-slate")
         self._call = -1
         self._bytes = 0
-        faulthandler.register(STACKS_SIGNAL, file=self.fd, all_threads=True, chain=False)
+        faulthandler.register(STACKS_SIGNAL, file=self._fd, all_threads=True, chain=False)
         if not faulthandler.is_enabled():  # else somebody wants crashes on stderr
-            faulthandler.enable(file=self.fd, all_threads=True)
+            faulthandler.enable(file=self._fd, all_threads=True)
 
     def note(self, call: int, line: str) -> None:
         """Keep a line of a call's log; those of the call before are dropped."""
         text = line.replace("\n", f"\n{_LINE}")[:LINE_BYTES_MAX]
         data = f"{_LINE}{text}\n".encode(errors="replace")
         if call != self._call or self._bytes + len(data) > LINES_BYTES_MAX:
-            os.ftruncate(self.fd, 0)
+            os.ftruncate(self._fd, 0)
             self._call, self._bytes = call, 0
             data = f"{_HEAD}{call}\n".encode() + data
         self._bytes += len(data)
-        os.write(self.fd, data)
+        os.write(self._fd, data)
 
 
 class LastWords:
@@ -80,14 +95,15 @@ class LastWords:
     Attributes:
         call: number of the call that logged; -1: none did.
         lines: what it logged last, oldest first.
-        crash: the Python stack of a crash; "" if there was none.
+        crash: the Python stack of a crash; "" if there was none. (One that is there all the same is that of a process
+            which a call had forked.)
     """
 
     __slots__ = ("call", "crash", "lines")
 
-    def __init__(self, text: str) -> None:
-        body, found, crash = text.partition(_CRASH)
-        self.crash = (found + crash).strip()
+    def __init__(self, text: str, has_crashed: bool = False) -> None:
+        body, found, crash = text.rpartition(_CRASH) if _CRASH in text else (text, "", "")
+        self.crash = calls_own(found + crash).strip() if has_crashed else ""
         self.call = -1
         lines: list[str] = []
         for line in body.splitlines():
@@ -101,31 +117,33 @@ class LastWords:
 
 class SlateView:
     """
-    The pool's side.
+    The pool's side; made before the worker is started.
 
-    Args:
-        pid, fd: the worker's process, and the slate's number there.
+    Attributes:
+        place: what the worker finds it by: `Slate`'s arguments.
 
     Raises:
-        OSError: the worker is gone, or not ours to look into.
+        OSError: there are no descriptors.
     """
 
-    def __init__(self, pid: int, fd: int) -> None:
-        self.pid = pid
-        self._fd = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self) -> None:
+        self._fd = raised(os.memfd_create("coeval-slate"))
+        self.place = (os.getpid(), self._fd)
 
-    def ask(self) -> StackRequest:
+    def ask(self, pid: int) -> StackRequest:
         """
-        Ask the worker for its stacks; it must not be reaped yet.
+        Ask the worker, which is ready and not reaped yet, for its stacks.
 
         Raises:
             OSError: it has ended, or there are no descriptors.
         """
-        return StackRequest(self.pid, os.dup(self._fd))
+        if os.fstat(self._fd).st_size > SLATE_BYTES_MAX:
+            os.ftruncate(self._fd, 0)
+        return StackRequest(pid, os.dup(self._fd))
 
-    def last_words(self) -> LastWords:
-        """What it noted last."""
-        return LastWords(_read(self._fd, 0))
+    def last_words(self, signal: str) -> LastWords:
+        """What it noted last, when it was ended by this signal ("": by none)."""
+        return LastWords(_read(self._fd, 0), signal in _CRASH_SIGNALS)
 
     def close(self) -> None:
         """Let go of it."""
@@ -162,11 +180,22 @@ class StackRequest:
         """What there is of it by now."""
         size = os.fstat(self._fd).st_size
         text = _read(self._fd, self._before if size >= self._before else 0)
-        return "\n".join(line for line in text.splitlines() if not line.startswith((_HEAD, _LINE)))
+        return calls_own("\n".join(line for line in text.splitlines() if not line.startswith((_HEAD, _LINE))))
 
     def close(self) -> None:
         """Let go of it."""
         os.close(self._fd)
+
+
+def calls_own(stacks: str) -> str:
+    """Leave out the frames below the call, which are ours and always the same."""
+    kept = []
+    is_ours = False
+    for line in stacks.split("\n"):
+        is_ours = line.startswith("  File ") and (is_ours or _BELOW_CALLS in line)
+        if not is_ours:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _read(fd: int, begin: int) -> str:
@@ -208,13 +237,14 @@ def answers(asked: Sequence[tuple[RunningItem, StackRequest | str]]) -> list[tup
     """Wait for what several workers were asked for, at most `ANSWER_S_MAX` for all of them; else say why it is none."""
     deadline_ns = SYSTEM_CLOCK.raw_ns() + round(ANSWER_S_MAX * 1e9)
     told: list[tuple[RunningItem, str]] = []
+    nothing = select.poll()
     for item, request in asked:
         if isinstance(request, str):
             told.append((item, request))
             continue
         try:
             while not (is_answered := request.is_answered()) and SYSTEM_CLOCK.raw_ns() < deadline_ns:
-                sleep(LOOK_EVERY_S)
+                nothing.poll(LOOK_EVERY_MS)
             text = request.text()
         finally:
             request.close()

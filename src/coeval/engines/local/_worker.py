@@ -12,6 +12,7 @@ import select
 import sys
 
 from coeval.clocks import SYSTEM_CLOCK, clock_id
+from coeval.engines import local
 from coeval.engines._attempt import load_function, run_batch
 from coeval.engines._engine import Failure
 from coeval.engines._payload import settle
@@ -51,8 +52,22 @@ def work(commands: int, results: int, board: int, cell: int, lifeline: int) -> N
     # No child of a call may keep the pool's pipes open.
     for fd in (commands, results, board, lifeline):
         os.set_inheritable(fd, False)
+    _print_line_by_line()
     _Worker(_Commands(commands), results, Row(board, cell)).run()
     flush_standard_streams()
+
+
+def _print_line_by_line() -> None:
+    """
+    Each line goes out as it is printed and in one piece, also into a pipe or a file, where Python would gather 8 KB and
+    cut wherever they end, or under -u each argument of a `print` for itself: other workers write there too, and what
+    was gathered would be lost with a killed worker.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:  # noqa: SIM105  # `contextlib` is not free
+            stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
+        except Exception:
+            pass  # there is none, or the caller has its own kind
 
 
 class _Commands:
@@ -84,7 +99,7 @@ class _Worker:
         self._commands = commands
         self._results = results
         self._row = row
-        self._pid = os.getpid()
+        self._pid = local.worker_pid = os.getpid()
         self._is_child = False
         os.register_at_fork(after_in_child=self._note_fork)
         self._functions: dict[int, Callable[..., Any] | Failure] = {}
@@ -94,9 +109,7 @@ class _Worker:
         hello = self._commands.next()
         if hello is None:
             return
-        slate = Slate()
-        logs = WorkerLogs(hello["levels"], slate.note)
-        write_frame(self._results, ("slate", self._pid, slate.fd))
+        logs = WorkerLogs(hello["levels"], Slate(*hello["slate"]).note)
         if hello["segments"] and can_reach(os.getppid()):
             self._segments = Segments(SYSTEM_CLOCK)
         if hello["initializer"] is not None and not self._initialize(hello["initializer"]):

@@ -1,0 +1,70 @@
+"""What calls print."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+PATIENCE_S = 60
+LINES = 2000
+
+SCRIPT = f"""
+import os, signal, sys
+from coeval import Executor
+
+def tell(letter):
+    for _ in range({LINES}):
+        print(letter * 100, letter * 100)
+        print(letter * 50, file=sys.stderr)
+
+def print_and_die():
+    print("last words")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    with Executor("local:3") as ex:
+        calls = [ex.submit(tell, letter) for letter in "abc"]
+        dying = ex.submit(print_and_die)
+        for call in calls:
+            call.result()
+        assert dying.exception() is not None
+        ex.submit(print, "before").result()
+        print("after", flush=True)
+"""
+
+
+def run(folder: Path, *, to_files: bool) -> tuple[list[str], list[str]]:
+    """The lines that the script printed on its standard output and on its standard error."""
+    script = folder / "printing.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script)]
+    if to_files:
+        with open(folder / "out", "w+") as out_file, open(folder / "error", "w+") as error_file:
+            code = subprocess.run(command, stdout=out_file, stderr=error_file, timeout=PATIENCE_S).returncode
+        out, error = (folder / "out").read_text(), (folder / "error").read_text()
+    else:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        code, out, error = done.returncode, done.stdout, done.stderr
+    assert code == 0, error[-2000:]
+    return out.splitlines(), error.splitlines()
+
+
+def check(out: list[str], error: list[str]) -> None:
+    assert Counter(out) == {
+        **{f"{letter * 100} {letter * 100}": LINES for letter in "abc"},
+        "last words": 1,
+        "before": 1,
+        "after": 1,
+    }
+    assert Counter(error) == {letter * 50: LINES for letter in "abc"}
+    assert out[-2:] == ["before", "after"], "what a call printed comes before what the caller prints on its result"
+
+
+def test_lines_of_several_workers_arrive_whole_through_a_pipe(tmp_path: Path) -> None:
+    check(*run(tmp_path, to_files=False))
+
+
+def test_lines_of_several_workers_arrive_whole_in_a_file(tmp_path: Path) -> None:
+    check(*run(tmp_path, to_files=True))
