@@ -33,7 +33,8 @@ else:
         count = len(fields)
         if count not in _templates:
             names = ", ".join(f"_{place}" for place in range(count))
-            _templates[count] = eval(f"lambda _cls, {names}: _tuple_new(_cls, ({names},))", {"_tuple_new": tuple.__new__})
+            code = f"lambda _cls, {names}: _tuple_new(_cls, ({names},))"
+            _templates[count] = eval(code, {"_tuple_new": tuple.__new__})
         new = _templates[count]
         code = new.__code__.replace(co_varnames=("_cls", *fields), co_name="__new__")
         return type(new)(code, new.__globals__, "__new__", defaults)

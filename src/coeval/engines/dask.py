@@ -75,6 +75,7 @@ class DaskEngine:
             separate_process=True,
             stops_running_work=True,
             time_limit=True,
+            memory_limit=True,
             names_signal=True,
             same_host=own_cluster,
             batch_items_max=BATCH_ITEMS_MAX,

@@ -34,6 +34,9 @@ PACKED_NS_MAX = 200_000
 CHUNK_ITEMS_MAX = 1 << 14
 CHUNK_BYTES_MAX = 1 << 20
 
+# A chunk of a size that the caller chose is cut there: what a board can show.
+CHUNK_ITEMS_LARGEST = 1 << 20
+
 # Items shorter than this run several at a time without a line of Python between two.
 # Fewer, or for longer items: it would not show. More: where a worker dies, more items have to be tried one by one.
 STRIDE_NS_MAX = 2_000
@@ -177,7 +180,7 @@ class _Map:
             item_ns = self._submission.item_ns(self._prepared)
             window = self._window()
             if self._chunksize is not None:
-                wanted, ahead = self._chunksize, 2 * window
+                wanted, ahead = min(self._chunksize, CHUNK_ITEMS_LARGEST), 2 * window
             elif item_ns is None or item_ns > PACKED_NS_MAX:
                 wanted, ahead = 1, max(AHEAD_MIN, 4 * window)
             else:

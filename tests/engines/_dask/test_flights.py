@@ -7,6 +7,7 @@ import pickle
 from coeval.clocks import ClockId
 from coeval.engines._dask._flights import QUIET_NS, Flights
 from coeval.engines._engine import Batch, Failure, Function, Outcome, Packed, Stamps, Worker
+from coeval.engines._payload import load
 
 WORKER = Worker(7, "far", 123, ClockId("far/raw"), "3.11.7")
 OVER_THERE = Stamps(11, 12, 13, 14)
@@ -140,7 +141,7 @@ def test_items_of_a_map_that_are_under_suspicion_go_alone_too() -> None:
     alone = flights.sent(many._replace(id=41))
     assert [(parcel.first, list(parcel.batch.calls)) for parcel in alone] == [(0, [0]), (1, [1]), (2, [2])]
     items = [parcel.batch.items for parcel in alone]
-    assert [(pickle.loads(item.content), item.count, item.stride) for item in items if isinstance(item, Packed)] == [
+    assert [(load(item.content), item.count, item.stride) for item in items if isinstance(item, Packed)] == [
         (["a"], 1, 1),
         (["b"], 1, 1),
         (["c"], 1, 1),

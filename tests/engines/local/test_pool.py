@@ -13,6 +13,8 @@ import zipapp
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import coeval
 from coeval.engines import Batch, Function
 from coeval.engines._payload import dump
@@ -157,7 +159,8 @@ def test_stop_has_an_answer_also_while_the_pool_closes() -> None:
     assert engine.stop(0, 0) is False
 
 
-def test_a_call_that_writes_into_the_pools_pipe_fails_alone() -> None:
+@pytest.mark.parametrize("scribbled", ['(8).to_bytes(8, "little") + b"no frame"', 'b"hello, world"'])
+def test_a_call_that_writes_into_the_pools_pipe_fails_alone(scribbled: str) -> None:
     printed = script(
         """
         from coeval.executor import Executor
@@ -167,14 +170,14 @@ def test_a_call_that_writes_into_the_pools_pipe_fails_alone() -> None:
             for fd in range(3, 20):
                 try:
                     if stat.S_ISFIFO(os.fstat(fd).st_mode):
-                        os.write(fd, (8).to_bytes(8, "little") + b"no frame")
+                        os.write(fd, SCRIBBLED)
                 except OSError:
                     pass
             signal.pause()
 
         with Executor("local:1") as ex:
             print(type(ex.submit(scribble).exception(60)).__name__, ex.submit(abs, -1).result(60))
-        """
+        """.replace("SCRIBBLED", scribbled)
     )
     assert printed == "WorkerDied 1\n"
 

@@ -18,8 +18,11 @@ else:
 
 _LENGTH_BYTES = 8
 
-# One read takes at most this much: large enough that a big result costs few calls, small enough to stay in cache.
-READ_BYTES_MAX = 1 << 18
+# One read takes at most this much, as a pipe holds no more. Larger: the buffer for it costs ten times the read.
+READ_BYTES_MAX = 1 << 16
+
+# No frame is longer; what claims to be was written by somebody else.
+_FRAME_BYTES_MAX = 1 << 48
 
 
 def frame(message: object) -> bytes:
@@ -60,7 +63,10 @@ class FrameReader:
             return False
         if self._wanted == _LENGTH_BYTES:
             start = self._start
-            self._wanted += int.from_bytes(self._bytes[start : start + _LENGTH_BYTES], "little")
+            length = int.from_bytes(self._bytes[start : start + _LENGTH_BYTES], "little")
+            if length > _FRAME_BYTES_MAX:
+                raise ValueError(f"a frame of {length} bytes: what came is no frame")
+            self._wanted += length
         return there >= self._wanted
 
     def take_frame(self) -> Any:

@@ -26,6 +26,7 @@ import weakref
 from collections import deque
 
 from coeval.clocks import SYSTEM_CLOCK
+from coeval.engines._attempt import Piece
 from coeval.engines._engine import Capabilities, Failure, Outcome, Stamps, Worker
 from coeval.engines._segments import Segments
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
@@ -424,7 +425,7 @@ class LocalEngine:
         seen_ns = self._clock.raw_ns()
         match message:
             case ("piece", int(turn), piece):
-                return self._state.piece_arrived(worker.number, turn, piece, seen_ns)
+                return self._state.piece_arrived(worker.number, turn, Piece(*piece), seen_ns)
             case ("ready", str(host), int(pid), clock, str(python), Event() as snapshot):
                 introduced = Worker(worker.number, host, pid, clock, python)
                 # No item belongs to it: a batch id of -1 says so. Its snapshot was taken before it was sent, so the two

@@ -19,7 +19,7 @@ from coeval.engines._payload import settle
 from coeval.engines._segments import Segments, can_reach
 from coeval.engines.local._board import Row
 from coeval.engines.local._child import flush_standard_streams
-from coeval.engines.local._frames import FrameReader, write_frame
+from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, write_frame
 from coeval.engines.local._slate import Slate
 from coeval.recording._capture import clock_event
 from coeval.recording._worker_logs import WorkerLogs
@@ -87,7 +87,7 @@ class _Commands:
                 if look(0):
                     break
                 os.sched_yield()
-            data = os.read(self._fd, 1 << 18)
+            data = os.read(self._fd, READ_BYTES_MAX)
             if not data:
                 return None
             self._reader.feed(data)
@@ -180,7 +180,7 @@ class _Worker:
             settle()
             # What a call printed belongs before what the caller prints on seeing its result.
             flush_standard_streams()
-            write_frame(self._results, ("piece", batch, self._with_snapshot(piece)))
+            write_frame(self._results, ("piece", batch, tuple(self._with_snapshot(piece))))
 
     def _with_snapshot(self, piece: Piece) -> Piece:
         if piece.finished_ns - self._snapshot.raw_before_ns <= CLOCK_EVERY_NS:
