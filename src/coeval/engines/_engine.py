@@ -93,6 +93,8 @@ class Batch(NamedTuple):
         items: for each call the pickle of `(args, kwargs)`; or `Packed`.
         calls: for each item the number of its call in the executor.
         limits: hold for each item.
+        may_wait_behind: another batch may wait at its worker while it runs. Not where results are kept: so a killed
+            program repeats no more than what ran.
     """
 
     id: int
@@ -101,6 +103,7 @@ class Batch(NamedTuple):
     items: Sequence[Payload] | Packed
     calls: Sequence[int]
     limits: Limits = NO_LIMITS
+    may_wait_behind: bool = True
 
 
 class Failure(NamedTuple):

@@ -280,7 +280,7 @@ class Dispatch:
             numbers = range(first.number, first.number + first.count)
         else:
             items, numbers = [call.payload for call in sent], tuple([call.number for call in sent])
-        batch = Batch(number, first.attempt, function, items, numbers, first.options.limits)
+        batch = Batch(number, first.attempt, function, items, numbers, first.options.limits, first.keep is None)
         flight = self._in_flight[number] = _Flight(batch, sent)
         labels = tuple([call.options.name for call in sent]) if is_labelled else ()
         self.recorder.append(

@@ -497,3 +497,10 @@ def test_batches_are_told_apart_by_their_turn_whatever_ids_they_have() -> None:
 )
 def test_how_a_worker_ended_reads_as_a_sentence(how: Exit, text: str) -> None:
     assert str(how) == text
+
+
+def test_nothing_waits_behind_a_batch_whose_results_are_kept() -> None:
+    state = brisk()
+    send(state, batch(8)._replace(may_wait_behind=False))
+    assert state.window() == 1
+    assert send(state, batch(9)) == []

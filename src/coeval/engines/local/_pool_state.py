@@ -475,6 +475,7 @@ class PoolState:
         is_brisk = (
             bool(member.held)
             and self._recycle_after is None
+            and member.held[0].batch.may_wait_behind
             and member.held[0].batch.function.number in self._brisk_functions
         )
         self._brisk_members += is_brisk - member.is_brisk
