@@ -504,3 +504,13 @@ def test_nothing_waits_behind_a_batch_whose_results_are_kept() -> None:
     send(state, batch(8)._replace(may_wait_behind=False))
     assert state.window() == 1
     assert send(state, batch(9)) == []
+
+
+def test_two_batches_that_are_given_at_once_are_handed_over_in_their_order_and_the_first_ones_limit_begins() -> None:
+    state = brisk()
+    state.batch_sent(batch(8, limits=Limits(time_s=1.0)))
+    state.batch_sent(batch(9))
+    state.handed_over(0, 3_000)
+    assert state.next_look_ns() == 1_000_003_000
+    state.handed_over(0, 4_000)
+    assert state.next_look_ns() == 1_000_003_000

@@ -250,15 +250,20 @@ class PoolState:
     def handed_over(self, number: int, now_ns: int) -> None:
         """The batch that was to be handed over is being written, as of this reading."""
         member = self._members[number]
-        member.held[-1].handed_over_ns = now_ns
-        if len(member.held) == 1:
-            self._begin_front(member, now_ns)
+        # Both may have been given before either is written: they are written in their order.
+        for position, held in enumerate(member.held):
+            if held.handed_over_ns == 0:
+                held.handed_over_ns = now_ns
+                if position == 0:
+                    self._begin_front(member, now_ns)
+                return
 
     def refused(self, number: int, now_ns: int) -> None:
         """The worker's pipe was closed when it was to be handed a batch: it has ended, and `worker_gone` follows."""
         member = self._members[number]
         # One that never did anything may be ended by the first thing that it reads.
-        member.held[-1].is_untouched = member.calls_given > 1
+        [*_, refused] = [held for held in member.held if held.handed_over_ns] or member.held
+        refused.is_untouched = member.calls_given > 1
         member.is_leaving = True
         member.leave_by_ns = now_ns + LEAVE_NS_MAX
 
