@@ -91,10 +91,6 @@ def end(run: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.timeout(RUN_S_MAX + 60)
-@pytest.mark.xfail(
-    strict=False,
-    reason="now and then ProcessPoolForkFailingInitializerTest.test_initializer fails: a message of the worker is lost",
-)
 def test_cpythons_own_tests_pass_with_our_classes_as_with_the_standard_ones(
     interpreter: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ import cloudpickle
 import pytest
 
 from coeval import Executor, WorkerDied
+from coeval.engines.local._pool_state import START_FAILURES_MAX
 from coeval.standard import ProcessPoolExecutor
 from coeval.testing import Gate, leaks
 
@@ -82,6 +83,37 @@ def test_an_initializer_may_be_given_a_queue(method: str) -> None:
         assert list(executor.map(read_mark, range(3))) == ["initialized"] * 3
         assert queue.get() == executor.submit(os.getpid).result()
     queue.close()
+
+
+LARGER_THAN_A_PIPE = 1 << 20
+
+
+def say_much_and_fail(queue: Any) -> None:
+    queue.put(bytes(LARGER_THAN_A_PIPE))  # a thread of the queue writes it, as far as somebody reads
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_worker_put_on_a_queue_is_written_before_it_ends(method: str) -> None:
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    with ProcessPoolExecutor(1, context, say_much_and_fail, (queue,)) as executor:
+        failed = executor.submit(read_mark)
+        for _ in range(START_FAILURES_MAX):
+            assert len(queue.get(timeout=PATIENCE_S)) == LARGER_THAN_A_PIPE
+        assert isinstance(failed.exception(PATIENCE_S), BrokenProcessPool)
+    queue.close()
+
+
+def test_a_forked_worker_that_ends_leaves_the_callers_own_children_alone() -> None:
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=signal.pause, daemon=True)
+    child.start()
+    with ProcessPoolExecutor(1, context) as executor:
+        executor.submit(read_mark).result()
+    assert child.is_alive()
+    child.kill()
+    child.join()
 
 
 @pytest.mark.parametrize("method", METHODS)

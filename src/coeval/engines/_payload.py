@@ -102,6 +102,11 @@ def take(payload: bytes | Heavy) -> Any:
     return loads(payload) if type(payload) is bytes else _load_heavy(payload, last=True)  # type: ignore[arg-type]
 
 
+def size_of(payload: bytes | Heavy) -> int:
+    """How many bytes it is, with what travels beside it."""
+    return payload.size if isinstance(payload, Heavy) else len(payload)
+
+
 def settle() -> None:
     """A call has ended: what it used of shared objects may be freed, unless it has kept a part."""
     shares = sys.modules.get("coeval.engines._shares")  # a call that was given one has imported it

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 
 from coeval.engines._engine import NO_LIMITS, Limits
-from coeval.engines._payload import drop
+from coeval.engines._payload import drop, size_of
 from coeval.executor._retry import NO_RETRY, Retry
 from coeval.executor._standard import (
     CANCELLED,
@@ -268,7 +268,7 @@ class MapChunk(CallFuture):
     Attributes:
         items: a list, or a range.
         spread, stride: see `engines.Packed`.
-        payload_bytes: the size of their pickle.
+        travelled_bytes: the size of their pickle, and of those of what came home.
         values: what came home, in order.
         error: what the first failed item raised.
         rest: items that were cut off, because they run elsewhere; they come after these.
@@ -290,7 +290,7 @@ class MapChunk(CallFuture):
         self.count = len(items)
         self.spread = spread
         self.stride = stride
-        self.payload_bytes = len(payload)
+        self.travelled_bytes = size_of(payload)
         self.values: list[Any] = []
         self.error: BaseException | None = None
         self.rest: MapChunk | None = None

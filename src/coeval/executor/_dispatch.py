@@ -21,7 +21,7 @@ import weakref
 from collections import deque
 
 from coeval.engines._engine import NO_LIMITS, Batch, Failure, Packed
-from coeval.engines._payload import drop, dump, take
+from coeval.engines._payload import drop, dump, size_of, take
 from coeval.engines._segments import SegmentGone
 from coeval.errors import CallStopped, EngineError
 from coeval.executor._batching import Pace
@@ -50,16 +50,19 @@ SUBMITS_PER_LOOK = 128
 class _Flight:
     """A batch that the engine has."""
 
-    __slots__ = ("batch", "calls", "chunk", "chunk_first", "item_count", "left")
+    __slots__ = ("batch", "calls", "chunk_first", "item_count", "left")
 
     def __init__(self, batch: Batch, calls: Sequence[CallFuture]) -> None:
         self.batch = batch
         self.calls = calls
         self.item_count = len(batch.items)
         self.left = self.item_count  # items that have not come home
-        # If it is items of a map: what is left of them in this flight, and which item of the batch is its first.
-        self.chunk = calls[0] if isinstance(calls[0], MapChunk) else None
-        self.chunk_first = 0
+        self.chunk_first = 0  # if it is items of a map: which item of the batch is the first of what is left of them
+
+    def chunk(self) -> MapChunk | None:
+        """What is left of the items of a map, if it is those."""
+        first = self.calls[0]
+        return first if isinstance(first, MapChunk) else None
 
 
 class _Here(threading.local):
@@ -138,8 +141,7 @@ class Dispatch:
             RuntimeError: the executor was shut down meanwhile.
         """
         with self.lock:
-            if self._closed:
-                self.check_open()
+            self.check_open()
             number = call.number = self._next_call
             self._next_call = number + call.count
             self._counts.submitted += call.count
@@ -240,12 +242,7 @@ class Dispatch:
         wanted = self._pace.items(function.number, len(waiting) + 1, self.engine.window())
         while len(calls) < wanted and waiting:
             other = waiting[0]
-            if (
-                other.function is not function
-                or other.attempt > 0
-                or isinstance(other, MapChunk)
-                or other.keep is not None
-            ):
+            if other.function is not function or not other.travels_in_batches():
                 break
             if other.options is not options and not other.options.travels_with(options):
                 break
@@ -337,7 +334,7 @@ class Dispatch:
                 for value in outcome.values:
                     drop(value)
                 return
-            chunk = flight.chunk
+            chunk = flight.chunk()
             calls = [chunk] if chunk else flight.calls[outcome.first : outcome.first + outcome.item_count]
             flight.left -= outcome.item_count
             if flight.left == 0:
@@ -401,21 +398,26 @@ class Dispatch:
         part = chunk.cut(first) if first and is_moved else chunk
         end = outcome.item_count if part is not chunk else first + outcome.item_count
         if end < part.count:
-            flight.chunk = part.cut(end)
+            flight.calls = [part.cut(end)]
             flight.chunk_first = outcome.first + outcome.item_count
         if not is_moved:
             return False
         part.drop_payload()
-        part.payload, part.stride = dump(part.items, self.segments), 1  # one of them may have ended its worker
+        try:
+            part.payload, part.stride = dump(part.items, self.segments), 1  # one of them may have ended its worker
+        except Exception as error:  # there is no memory for it now
+            part.error = error
         with self.lock:
             part.batch = part.item = -1
-            if part.is_unwanted:
+            if part.error is not None:
+                self._counts.failed += part.count
+            elif part.is_unwanted:
                 self._given_up.append(part)
             else:
                 self._waiting_in_chunks += part.count - 1
                 self._waiting.appendleft(part)
-        if part is not chunk:
-            chunk.finish_if_all_is_home()
+        chunk.finish_if_all_is_home()
+        part.finish_if_all_is_home()
         return True
 
     def _let_given_up_go(self) -> None:
@@ -475,6 +477,7 @@ class Dispatch:
             chunk.error = self._exception(chunk, outcome.failure, outcome.worker, batch.limits)
         else:
             try:
+                chunk.travelled_bytes += size_of(outcome.values[0])
                 chunk.values += take(outcome.values[0])
             except BaseException as error:
                 self._unreadable(chunk, 0, outcome, error)
@@ -648,11 +651,12 @@ class Dispatch:
             flight = self._in_flight.get(batch)
             if flight is None:
                 return "a call that has just ended"
-            if flight.chunk is None:
+            chunk = flight.chunk()
+            if chunk is None:
                 call, position = flight.calls[item], 0
                 number = call.number
             else:
-                call, position = flight.chunk, item - flight.chunk_first - len(flight.chunk.values)
+                call, position = chunk, item - flight.chunk_first - len(chunk.values)
                 number = call.number + item - flight.chunk_first
             name = call.function.name if call.function is not None else "?"
             label = f" {call.options.name!r}" if call.options.name else ""

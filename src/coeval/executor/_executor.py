@@ -182,13 +182,15 @@ class Executor(StandardExecutor):
                 another input.
         """
         from coeval.executor._map import bounded_map, check_map_arguments, items_ahead, zipped
-        from coeval.executor._packed_map import packed_map
+        from coeval.executor._packed_map import PackedMap
 
         check_map_arguments(1 if chunksize is None else chunksize, buffersize)
+        if run is None and (resume or trust_changes):
+            raise ValueError("resume and trust_changes say what to do with a run folder; name it: run=PATH")
         engine = self._dispatch.engine
         is_packed = buffersize is None and engine.capabilities.batch_items_max > 1 and self._options.is_plain()
         if is_packed and run is None and chunksize != 1 and iterables:
-            return packed_map(
+            return PackedMap(
                 self._submission,
                 self._submission.prepare(fn),
                 iterables,
@@ -197,13 +199,11 @@ class Executor(StandardExecutor):
                 window=engine.window,
                 timeout_s=timeout,
                 clock=self._clock,
-            )
+            ).results()
         chunksize = chunksize or 1
         ahead = buffersize or items_ahead(engine.window(), chunksize)
         if run is not None:
             return self._resumable_map(fn, zipped(iterables), run, resume, trust_changes, ahead, timeout)
-        if resume or trust_changes:
-            raise ValueError("resume and trust_changes say what to do with a run folder; name it: run=PATH")
         return bounded_map(
             self._chunk_submitter(fn),
             zipped(iterables),

@@ -12,6 +12,7 @@ import itertools
 from collections import deque
 from operator import length_hint
 
+from coeval.executor._call import MapChunk
 from coeval.executor._map import AHEAD_MIN
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from coeval.clocks import Clock
-    from coeval.executor._call import CallFuture, CallOptions, MapChunk
+    from coeval.executor._call import CallFuture, CallOptions
     from coeval.executor._submission import Prepared, Submission
 
 # A chunk should be about this much work.
@@ -30,9 +31,15 @@ CHUNK_NS = 2_000_000
 # Calls longer than this go one by one: packing them would save nothing, and what is packed runs at one worker.
 PACKED_NS_MAX = 200_000
 
-# Items and bytes of one chunk. More: a map holds more in memory, and reads further ahead.
+# Items of one chunk, and bytes of their arguments and results. More: a map holds more in memory, and reads further
+# ahead.
 CHUNK_ITEMS_MAX = 1 << 14
 CHUNK_BYTES_MAX = 1 << 20
+
+# How large arguments and results are shows with the first chunks that come home. So chunks begin small and grow.
+# More, or faster: large ones of a function that takes no time fill the memory before anybody knows.
+CHUNK_ITEMS_FIRST = 4
+CHUNK_GROWTH = 16
 
 # A chunk of a size that the caller chose is cut there: what a board can show.
 CHUNK_ITEMS_LARGEST = 1 << 20
@@ -48,29 +55,6 @@ CHUNKS_PER_WORKER = 4
 
 # Values of a chunk of fewer items than this may be large, so each goes as soon as the caller drops it.
 SINGLE_VALUES_MAX = 64
-
-
-def packed_map(
-    submission: Submission,
-    prepared: Prepared,
-    iterables: tuple[Iterable[Any], ...],
-    options: CallOptions,
-    *,
-    chunksize: int | None,
-    window: Callable[[], int],
-    timeout_s: float | None,
-    clock: Clock,
-) -> MapResults:
-    """
-    Give results in order. The first items are submitted now, not at the first `next`, as `Executor.map` does.
-
-    Args:
-        chunksize: so many items travel together; None: as measured.
-        window: how many batches the engine wants at once.
-    """
-    begun = _Map(submission, prepared, iterables, options, chunksize, window, timeout_s, clock).parts()
-    next(begun)
-    return MapResults(begun)
 
 
 class MapResults:
@@ -107,13 +91,23 @@ def _let_go_one_by_one(values: list[Any]) -> Iterator[Any]:
         yield values.pop()
 
 
-class _Map:
+class PackedMap:
+    """
+    One map.
+
+    Args:
+        chunksize: so many items travel together; None: as measured.
+        window: how many batches the engine wants at once.
+        timeout_s: seconds from now that a result may take.
+    """
+
     def __init__(
         self,
         submission: Submission,
         prepared: Prepared,
         iterables: tuple[Iterable[Any], ...],
         options: CallOptions,
+        *,
         chunksize: int | None,
         window: Callable[[], int],
         timeout_s: float | None,
@@ -130,21 +124,28 @@ class _Map:
         length = min([length_hint(iterable, 0) for iterable in iterables])
         self._share = -(-length // (CHUNKS_PER_WORKER * window())) if length else CHUNK_ITEMS_MAX
         self._pending: deque[CallFuture] = deque()
+        self._proven_items = CHUNK_ITEMS_FIRST
         self._item_bytes = 0.0
         self._is_exhausted = False
 
-    def parts(self) -> Generator[Iterable[Any], None, None]:
+    def results(self) -> MapResults:
+        """The results in order. The first items are submitted now, not at the first `next`, as `Executor.map` does."""
+        begun = self._parts()
+        next(begun)
+        return MapResults(begun)
+
+    def _parts(self) -> Generator[Iterable[Any], None, None]:
         pending = self._pending
         try:
             self._top_up()
-            yield ()  # asked for by `packed_map`: a generator that never began runs no `finally` when it is closed
+            yield ()  # asked for above: a generator that never began runs no `finally` when it is closed
             while pending:
                 call = pending.popleft()
-                if call.count == 1 and not hasattr(call, "values"):
+                if not isinstance(call, MapChunk):
                     yield _let_go_one_by_one([self._wait_for(call)])
                     del call
                 else:
-                    values, error, rest = self._wait_for_chunk(call)  # type: ignore[arg-type]
+                    values, error, rest = self._wait_for_chunk(call)
                     del call
                     self._top_up()  # first work for whoever is free, then what may take long here
                     yield values if len(values) > SINGLE_VALUES_MAX else _let_go_one_by_one(values)
@@ -170,7 +171,11 @@ class _Map:
             del call
 
     def _wait_for_chunk(self, chunk: MapChunk) -> tuple[list[Any], BaseException | None, MapChunk | None]:
-        return self._wait_for(chunk), chunk.error, chunk.rest
+        values = self._wait_for(chunk)
+        if values:
+            self._item_bytes = chunk.travelled_bytes / len(values)
+            self._proven_items = max(self._proven_items, CHUNK_GROWTH * len(values))
+        return values, chunk.error, chunk.rest
 
     def _left_s(self) -> float | None:
         return None if self._deadline_ns is None else max(0, self._deadline_ns - self._clock.raw_ns()) / 1e9
@@ -199,7 +204,7 @@ class _Map:
         items = CHUNK_NS / item_ns if item_ns > 0 else CHUNK_ITEMS_MAX
         if self._item_bytes > 0:
             items = min(items, CHUNK_BYTES_MAX / self._item_bytes)
-        return max(2, min(CHUNK_ITEMS_MAX, self._share, int(items)))
+        return max(2, min(CHUNK_ITEMS_MAX, self._share, self._proven_items, int(items)))
 
     def _submit_chunk(self, items: Sequence[Any], stride: int) -> None:
         chunk = self._submission.submit_chunk(self._prepared, items, self._options, spread=self._spread, stride=stride)
@@ -207,7 +212,7 @@ class _Map:
             for item in items:
                 self._submit_alone(item)
             return
-        self._item_bytes = chunk.payload_bytes / len(items)
+        self._item_bytes = max(self._item_bytes, chunk.travelled_bytes / len(items))
         self._pending.append(chunk)
 
     def _submit_alone(self, item: Any) -> None:

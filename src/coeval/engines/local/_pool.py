@@ -31,7 +31,7 @@ from coeval.engines._engine import Capabilities, Failure, Outcome, Stamps, Worke
 from coeval.engines._segments import Segments
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
 from coeval.engines.local._cores import usable_cores
-from coeval.engines.local._frames import FrameReader, frame
+from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, frame
 from coeval.engines.local._helper import Helper
 from coeval.engines.local._interrupts import Uninterrupted
 from coeval.engines.local._launch import pipe_above_standard_streams
@@ -80,9 +80,6 @@ BATCH_NS = 2_000_000
 # Whoever waits for a result looks so often before it sleeps, if a core is free for that: about 60 us.
 # Fewer: a chain of calls waits for this process to wake, some 30 us each. More: it takes time from others.
 LOOKS_BEFORE_SLEEP = 50
-
-# A pipe holds no more. Asking for 256 KiB costs 15 us, as memory of that size is mapped anew for each read.
-READ_BYTES_MAX = 1 << 16
 
 # While results stream in, limits and what waits are looked at so often.
 LOOK_EVERY_NS = 1_000_000
@@ -260,8 +257,7 @@ class LocalEngine:
         """What runs now, by the worker's number; called with the lock held."""
         if self.is_closing:
             return []
-        boards = {number: self._board.read(worker.row) for number, worker in self._workers.items()}
-        return self._state.running(boards, self._clock.raw_ns())
+        return self._state.running(self._boards(), self._clock.raw_ns())
 
     def workers(self) -> Sequence[Worker]:
         return self._state.workers()

@@ -21,6 +21,7 @@ import fcntl
 import gc
 import os
 import select
+import sys
 import threading
 import weakref
 from collections import deque
@@ -401,6 +402,7 @@ class _ForkStarter(_ChildStarter):
             import atexit
 
             atexit._clear()  # those are the caller's
+            _begin_anew_in_multiprocessing()
             null = raised(os.open(os.devnull, os.O_RDWR))
             for fd in (0, 1, 2):
                 if fd == 0 or not is_open(fd):
@@ -409,6 +411,23 @@ class _ForkStarter(_ChildStarter):
             be_worker(self._entry, descriptors, cell, lifeline, changes)
         finally:
             os._exit(1)
+
+
+def _begin_anew_in_multiprocessing() -> None:
+    """
+    Do in a forked worker what `multiprocessing` does in its own: the caller's children and finalizers are not its, what
+    it inherited (queues, locks) is made fit for a child, and what it puts on a queue is written before it ends.
+    """
+    process: Any = sys.modules.get("multiprocessing.process")
+    util: Any = sys.modules.get("multiprocessing.util")
+    if process is None or util is None:
+        return  # a call that imports it finds it new
+    import atexit
+
+    process._children = set()
+    util._finalizer_registry.clear()
+    util._run_after_forkers()
+    atexit.register(util._exit_function)
 
 
 class _SpawnStarter(_ChildStarter):
