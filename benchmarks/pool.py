@@ -542,6 +542,8 @@ def start_script(command: list[str], log: Any, stdin: int = subprocess.DEVNULL) 
     # The scripts and the workers that their contenders start find this checkout by its path.
     path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    # A checkout is compiled once, as what is installed was.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.Popen(
         [sys.executable, *command], stdin=stdin, stdout=subprocess.PIPE, stderr=log, env=environment
     )
