@@ -1,13 +1,17 @@
 """From messages and anchors to bounds: one consistent map from every clock to a reference clock or UTC."""
 
 from coeval.alignment._alignment import RATE_BOUND_PPM_DEFAULT, Alignment, align
+from coeval.alignment._clock_step import ClockStep
+from coeval.alignment._curvature import CURVATURE_PRIOR
+from coeval.alignment._duration import Duration
+from coeval.alignment._explanation import BoundWay, Explanation
 from coeval.alignment._finding import Finding, FindingKind
-from coeval.alignment._fit import UNKNOWN_EARLIEST, UNKNOWN_LATEST, WANDER_PPM_PRIOR
 from coeval.alignment._identity import IdentityClash, IdentityReport, check_identities
-from coeval.alignment._instants import UNKNOWN_ESTIMATE, Instants, Offsets
+from coeval.alignment._instants import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST, Instants, Offsets
 from coeval.alignment._messages import Messages
 from coeval.alignment._report import ClockFit, OffsetInterval
 from coeval.alignment._snapshots import SLEW_BOUND_PPM_DEFAULT, WallStep, anchors_from, wall_clock_steps
+from coeval.alignment._steadiness import WANDER_PPM_PRIOR
 
 __all__ = [
     "align",
@@ -20,6 +24,10 @@ __all__ = [
     "UNKNOWN_LATEST",
     "ClockFit",
     "OffsetInterval",
+    "ClockStep",
+    "Duration",
+    "Explanation",
+    "BoundWay",
     "Finding",
     "FindingKind",
     "check_identities",
@@ -31,4 +39,5 @@ __all__ = [
     "RATE_BOUND_PPM_DEFAULT",
     "SLEW_BOUND_PPM_DEFAULT",
     "WANDER_PPM_PRIOR",
+    "CURVATURE_PRIOR",
 ]

@@ -1,40 +1,58 @@
 """
 Alignment: from messages and anchors to one map that places every reading of every clock on one axis.
 
-    messages of a pair  ->  half-bounds  ->  Fit  (_fit.py)     clock -> reference clock, per stretch
-    anchors of a clock  ->  half-bounds  ->  Fit                clock -> UTC
-    both                ->  Track (_track.py)                   clock -> what instants count on
+    messages  ->  what is believed, and where clocks stepped (_sorting.py)   ->  strands, rows
+                                                                              ->  a system on the reference clock's axis
+    anchors   ----------------------------------------------------------------->  another one on UTC's
+    system    ->  tightest bounds in both grades (_solution.py)  ->  a track for each clock (_track.py)
 
-Every clock is tied to one reference clock by the messages between the two. Without anchors instants count on the
-reference clock. With anchors they count on UTC, and a clock gets there by two ways at once: by its own anchors, and by
-the reference clock, whose bounds on UTC take in the anchors of all others through each message. That one step is what
-keeps order: for a message from a to b the bounds of a are not above those of b on either side, so neither are the
-midpoints, and corrected times of accepted messages never run backwards.
-
-Not here yet: messages between two clocks neither of which is the reference narrow nothing (they do prove order).
+Every message between any two clocks is a constraint of one system, so a clock that never spoke to the reference is
+bounded through those that did. Without anchors instants count on the reference clock. With anchors that reach it from
+both sides they count on UTC; what is known between clocks alone, offsets and orders, is still told on the reference's
+own axis, which shares no error with UTC.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
+from coeval.alignment._axis import Axis, axis_of
+from coeval.alignment._clock_step import ClockStep, clock_step
 from coeval.alignment._direct_order import DirectOrder
+from coeval.alignment._duration import Duration, durations_between
+from coeval.alignment._envelope import Potential, Slopes, is_known
+from coeval.alignment._explanation import Explanation, explained
 from coeval.alignment._finding import Finding, FindingKind
-from coeval.alignment._fit import UNKNOWN_EARLIEST, UNKNOWN_LATEST, shifted
-from coeval.alignment._instants import UNKNOWN_ESTIMATE, Instants, Offsets
+from coeval.alignment._instants import (
+    UNKNOWN_EARLIEST,
+    UNKNOWN_ESTIMATE,
+    UNKNOWN_LATEST,
+    Instants,
+    Offsets,
+    shifted,
+)
 from coeval.alignment._messages import Messages, described
-from coeval.alignment._rate import BoolArray, Int64Array, ppm
+from coeval.alignment._rate import BoolArray, Int64Array, grid_up, ppm
 from coeval.alignment._report import ClockFit, clock_fit
-from coeval.alignment._stretch import Stretch, checked, stretches_of
-from coeval.alignment._track import Bounds, Track
-from coeval.alignment._utc import tie_to_utc
-from coeval.clocks import UTC, Anchor, ClockId, Grade, Instant, Stamp
+from coeval.alignment._solution import Solution, solution_of, solve_declared
+from coeval.alignment._sorting import (
+    Sorted,
+    everything_believed,
+    sorting_findings,
+    with_pairs_scanned,
+    without_circle,
+)
+from coeval.alignment._strands import Sorting, first_strands
+from coeval.alignment._system import Result
+from coeval.alignment._track import Track
+from coeval.clocks import UTC, Anchor, ClockId, Grade, Instant, Message, Stamp
 from coeval.errors import ClocksNotRelated
 
 # Of a clock of which nothing is declared. Raw oscillators are specified to 20 to 50 ppm; a wall clock that is being
@@ -43,6 +61,24 @@ RATE_BOUND_PPM_DEFAULT = 100.0
 
 # Two clocks at this bound may still not stand still against each other.
 RATE_BOUND_PPM_LIMIT = 200_000.0
+
+
+class _Placing(NamedTuple):
+    """One axis, solved, with each clock's track by grade."""
+
+    solution: Solution
+    tracks: Mapping[Grade, Mapping[ClockId, Track]]
+
+    @classmethod
+    def of(cls, solution: Solution, sorting: Sorting, clocks: Sequence[ClockId]) -> _Placing:
+        """Put the bands of each clock's strands together."""
+        tracks: dict[Grade, dict[ClockId, Track]] = {"declared": {}, "assumed": {}}
+        for grade, of_grade in tracks.items():
+            bands = solution.grading(grade).bands
+            for code, clock in enumerate(clocks):
+                own = [number for number, strand in enumerate(sorting.strands) if strand.clock == code]
+                of_grade[clock] = Track([bands[number] for number in own], sorting.cuts.get(code, ()))
+        return cls(solution, tracks)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,23 +90,33 @@ class Alignment:
         reference: what instants count on: UTC, or the reference clock.
         reference_clock: the clock that all others were measured against.
         clocks: every clock of which there was any evidence, the reference clock first.
+        components: the clocks that believed messages relate, the reference clock's component first. Nothing is known
+            between clocks of two components.
+        steps: where a clock was set, found by its messages or given in `segments`.
+        rejected: which rows of the messages were not believed, int64, ascending; `findings` say why.
         findings: what the evidence has wrong with it, and what of it was not used.
     """
 
     reference: ClockId
     reference_clock: ClockId
     clocks: tuple[ClockId, ...]
+    components: tuple[tuple[ClockId, ...], ...]
+    steps: tuple[ClockStep, ...]
+    rejected: Int64Array
     findings: tuple[Finding, ...]
+    _messages: Messages = field(repr=False)
+    _anchors: tuple[Anchor, ...] = field(repr=False)
+    _sorting: Sorting = field(repr=False)
     _epoch_ns: int = field(repr=False)
-    _to_clock: Mapping[ClockId, Track] = field(repr=False)
-    _to_utc: Mapping[ClockId, Track] | None = field(repr=False)
-    _stretches: tuple[Stretch, ...] = field(repr=False)
+    _on_clock: _Placing = field(repr=False)
+    _on_utc: _Placing | None = field(repr=False)
+    _report: tuple[ClockFit, ...] = field(repr=False)
     _order: DirectOrder = field(repr=False)
 
     @property
     def on_utc(self) -> bool:
         """Whether instants count on UTC."""
-        return self._to_utc is not None
+        return self._on_utc is not None
 
     def instant(self, stamp: Stamp, grade: Grade = "declared") -> Instant:
         """
@@ -85,8 +131,8 @@ class Alignment:
         """
         Place many readings of one clock.
 
-        Within one clock no column ever runs backwards. Of an accepted message, the send's estimate is not after the
-        receive's (taken at the end of its resolution).
+        Within one clock no column ever runs backwards, but where the clock itself was set back. Of an accepted message,
+        the send's estimate is not after the receive's (taken at the end of its resolution).
 
         Args:
             readings_ns: int64, shape (n,), any order.
@@ -95,9 +141,9 @@ class Alignment:
             ClocksNotRelated: There was no evidence of this clock at all.
         """
         readings = np.asarray(readings_ns, dtype=np.int64)
-        track = self._track(clock, self._to_clock if self._to_utc is None else self._to_utc)
-        earliest, estimate, latest = track.bounds(readings, grade)
-        if self._to_utc is None:
+        placing = self._on_clock if self._on_utc is None else self._on_utc
+        earliest, estimate, latest = self._track(clock, placing, grade).bounds(readings)
+        if self._on_utc is None:
             earliest = shifted(earliest, self._epoch_ns, UNKNOWN_EARLIEST)
             latest = shifted(latest, self._epoch_ns, UNKNOWN_LATEST)
             estimate = shifted(estimate, self._epoch_ns, UNKNOWN_ESTIMATE)
@@ -117,7 +163,7 @@ class Alignment:
             ClocksNotRelated: There was no evidence of this clock at all.
         """
         readings = np.asarray(readings_ns, dtype=np.int64)
-        earliest, estimate, latest = self._track(clock, self._to_clock).bounds(readings, grade)
+        earliest, estimate, latest = self._track(clock, self._on_clock, grade).bounds(readings)
         return Offsets(
             self.reference_clock,
             _difference(readings, latest, UNKNOWN_LATEST, UNKNOWN_EARLIEST),
@@ -132,8 +178,9 @@ class Alignment:
 
         Stamps of one clock are ordered by their readings; equal readings are a tie, and a tie is not before. Stamps of
         two clocks are ordered by a message that was sent at or after the one and had arrived at or before the other,
-        else by their declared bounds on the reference clock or on UTC. Costs some microseconds, once a pair of clocks
-        was asked for.
+        else by their declared bounds on the reference clock or on UTC, else by `duration`, which knows the error that
+        the two share. The first three cost microseconds, once a pair of clocks was asked for; the last one a solution
+        of the whole system.
 
         Returns:
             True: certainly before. False: certainly not before. None: not known.
@@ -142,29 +189,103 @@ class Alignment:
             ClocksNotRelated: There was no evidence at all of one of the clocks.
         """
         for stamp in (first, second):
-            self._track(stamp.clock, self._to_clock)
-        if first.clock == second.clock:
+            self._track(stamp.clock, self._on_clock, "declared")
+        if first.clock == second.clock and not self._was_set_back(first.clock):
             return first < second
         forth, back = self._order.proves(first, second), self._order.proves(second, first)
         if forth or back:
             return not back  # both: without a nanosecond between them, a tie
         # On UTC two clocks share the error of the way there, so the reference clock's own axis tells more.
-        for tracks in (self._to_clock, self._to_utc):
-            if tracks is not None:
-                order = _order_on(tracks, first, second)
+        for placing in (self._on_clock, self._on_utc):
+            if placing is not None:
+                order = _order_on(placing.tracks["declared"], first, second)
                 if order is not None:
                     return order
-        return None
+        between = self.duration(first, second)
+        if between.least_ns is not None and between.least_ns > 0:
+            return True
+        return False if between.greatest_ns is not None and between.greatest_ns <= 0 else None
+
+    def duration(self, first: Stamp, second: Stamp, grade: Grade = "declared") -> Duration:
+        """
+        How long after the first the second happened, on the reference clock's axis; negative: before it.
+
+        It uses what the two stamps share: two readings of one clock are as far apart as its rate allows, however little
+        is known of when that was; and of two clocks, every way of messages between them counts. Costs a solution of
+        the system that starts at the first stamp.
+
+        Raises:
+            ClocksNotRelated: There was no evidence at all of one of the clocks.
+        """
+        tracks = [self._track(stamp.clock, self._on_clock, grade) for stamp in (first, second)]
+        found = self._on_clock.solution.grading(grade)
+        strands = [
+            [self._first_strand(stamp.clock) + number for number in track.strands_at(stamp.reading_ns)]
+            for stamp, track in zip((first, second), tracks, strict=True)
+        ]
+        return durations_between(
+            self._on_clock.solution.axis, found, (strands[0], first.reading_ns), (strands[1], second.reading_ns), grade
+        )
+
+    def explain(self, stamp: Stamp, grade: Grade = "declared") -> Explanation:
+        """
+        Which messages set the earliest and the latest time of a stamp, and by way of which clocks.
+
+        Raises:
+            ClocksNotRelated: There was no evidence of this clock at all.
+        """
+        placing = self._on_clock if self._on_utc is None else self._on_utc
+        track = self._track(stamp.clock, placing, grade)
+        numbers = track.strands_at(stamp.reading_ns)
+        return explained(
+            placing.solution,
+            self._sorting,
+            self._messages,
+            self._anchors,
+            self.instant(stamp, grade),
+            stamp,
+            [self._first_strand(stamp.clock) + number for number in numbers],
+            grade,
+        )
+
+    def watermark(self, newest: Mapping[ClockId, int], grade: Grade = "declared") -> int | None:
+        """
+        A time that no event still to come can be before, if each clock has shown its reading in `newest`.
+
+        Args:
+            newest: of each clock that may still give events, a reading that all of them are at or after; a silent
+                clock holds the mark back until it is left out.
+
+        Returns:
+            int64 ns on `reference`; None where some clock's earliest is not known.
+
+        Raises:
+            ValueError: `newest` is empty.
+            ClocksNotRelated: There was no evidence of one of the clocks at all.
+        """
+        if not newest:
+            raise ValueError("newest is empty: name a reading of each clock that may still give events")
+        earliest = [self.instant(Stamp(clock, reading), grade).earliest_ns for clock, reading in newest.items()]
+        known = [value for value in earliest if value is not None]
+        return min(known) if len(known) == len(earliest) else None
 
     def report(self) -> tuple[ClockFit, ...]:
         """
-        How each clock lies against the reference clock, one row per stretch between known steps. On UTC, the first row
-        says how the reference clock lies against UTC.
+        How each clock lies against the reference clock, one row per strand between steps. On UTC, the first row says
+        how the reference clock lies against UTC.
         """
-        return tuple(clock_fit(stretch, self.findings) for stretch in self._stretches)
+        return self._report
 
-    def _track(self, clock: ClockId, tracks: Mapping[ClockId, Track]) -> Track:
-        track = tracks.get(clock)
+    def _first_strand(self, clock: ClockId) -> int:
+        code = self._messages.clocks.index(clock)
+        return next(position for position, strand in enumerate(self._sorting.strands) if strand.clock == code)
+
+    def _was_set_back(self, clock: ClockId) -> bool:
+        code = self._messages.clocks.index(clock)
+        return any(cut.after <= cut.before for cut in self._sorting.cuts.get(code, ()))
+
+    def _track(self, clock: ClockId, placing: _Placing, grade: Grade) -> Track:
+        track = placing.tracks[grade].get(clock)
         if track is None:
             raise ClocksNotRelated(
                 f"cannot place readings of clock {clock} on {self.reference}: no message and no anchor names it. "
@@ -186,14 +307,14 @@ def align(
     Tie every clock to the reference clock and, if there are anchors, to UTC.
 
     Args:
-        messages: the evidence. Only hard messages to or from the reference clock narrow bounds; `findings` count the
-            others.
-        reference: the clock that all others are measured against, such as the driver's. It must not step.
+        messages: the evidence. Only hard messages narrow bounds; `findings` count the others.
+        reference: the clock that all others are measured against, such as the driver's.
         epoch_ns: without anchors, added to every instant so that the numbers look like dates: a definition, without
             error. With anchors it has no part.
-        anchors: evidence of UTC, on the reference clock or on any clock that exchanged messages with it.
+        anchors: evidence of UTC, on any clocks.
         segments: the readings at which a clock is known to have stepped, such as after a suspend; what was before says
-            nothing about the offset after. A clock whose readings go back at a step must get a new id there instead.
+            nothing about the offset after. Steps that messages prove are found without. A clock whose readings go back
+            at a given step must get a new id there instead.
         rate_bound_ppm: the declared rate bound of each clock (100 where a mapping leaves one out): while the clock
             counts one second, between 1 / (1 + bound) and 1 + bound seconds pass. Two clocks then keep the rate
             between them within the sum and the product of their bounds.
@@ -203,6 +324,64 @@ def align(
             do not increase, or readings of one clock that are more than 73 years apart.
     """
     bound = partial(_rate_bound, rate_bound_ppm)
+    _check_segments(segments, reference)
+    anchors = tuple(anchors)
+    clocks = tuple(dict.fromkeys((reference, *messages.clocks, *(anchor.clock for anchor in anchors))))
+    messages = messages.among(clocks)
+    believed, axis, slopes, declared, costs = _believed(messages, clocks, segments, bound)
+    sorting = believed.sorting
+    free = np.array([number != believed.pinned for number in range(len(slopes))])
+    on_clock = _Placing.of(solution_of(axis, slopes, costs, declared, free), sorting, messages.clocks)
+    on_utc, utc_findings = _tie_to_utc(messages, sorting, anchors, bound)
+    findings = (*_unused(messages), *sorting_findings(messages, believed), *utc_findings)
+    return Alignment(
+        reference if on_utc is None else UTC,
+        reference,
+        clocks,
+        _components(sorting, messages),
+        tuple(clock_step(step, messages, on_clock.tracks["declared"], believed) for step in believed.steps),
+        believed.rejected,
+        findings,
+        messages,
+        anchors,
+        sorting,
+        epoch_ns,
+        on_clock,
+        on_utc,
+        _reported(on_clock, on_utc, sorting, messages, anchors, findings),
+        DirectOrder(messages, _proves_order(messages, sorting)),
+    )
+
+
+def _believed(
+    messages: Messages,
+    clocks: Sequence[ClockId],
+    segments: Mapping[ClockId, Sequence[int]],
+    bound: Callable[[ClockId], Fraction],
+) -> tuple[Sorted, Axis, list[Slopes], Result, list[Potential]]:
+    """Sort the evidence until what is believed holds no contradiction, and solve it."""
+    reference = clocks[0]
+    limits = [grid_up(bound(clock) + bound(reference) + bound(clock) * bound(reference)) for clock in clocks]
+    limits[0] = 0
+    believed = everything_believed(messages, [segments.get(clock, ()) for clock in clocks], limits)
+    while True:
+        slopes = [
+            Slopes(-believed.limits[each.clock], believed.limits[each.clock]) for each in believed.sorting.strands
+        ]
+        # While d true seconds pass, the reference counts at least d / (1 + bound).
+        delay_rate = grid_up(bound(reference) / (1 + bound(reference)))
+        axis = axis_of(reference, messages, believed.sorting, slopes, pinned=believed.pinned, delay_rate=delay_rate)
+        declared, costs = solve_declared(axis, slopes)
+        if declared.circle is None:
+            return believed, axis, slopes, declared, costs
+        if believed.is_scanned:
+            rows = [row for row in axis.message_rows[list(declared.circle)].tolist() if row >= 0]
+            believed = without_circle(messages, believed, rows)
+        else:
+            believed = with_pairs_scanned(messages, believed)
+
+
+def _check_segments(segments: Mapping[ClockId, Sequence[int]], reference: ClockId) -> None:
     for clock, splits in segments.items():
         if clock == reference:
             raise ValueError(
@@ -211,60 +390,130 @@ def align(
             )
         if list(splits) != sorted(set(splits)):
             raise ValueError(f"the segments of clock {clock} are {list(splits)}: give increasing readings, each once")
-    anchors = tuple(anchors)
-    clocks = tuple(dict.fromkeys((reference, *messages.clocks, *(anchor.clock for anchor in anchors))))
-    findings = _unused(messages, reference)
-    trusted = messages.hard.copy()
-    stretches: dict[ClockId, list[Stretch]] = {}
-    for clock, rows in _rows_by_clock(messages, reference, clocks).items():
-        splits = segments.get(clock, ())
-        slope_limit = bound(clock) + bound(reference) + bound(clock) * bound(reference)
-        parts, found = checked(
-            messages, stretches_of(messages, clock, reference, rows, splits, slope_limit, bound(reference)), splits
-        )
-        anchored = np.searchsorted(splits, [anchor.reading_ns for anchor in anchors if anchor.clock == clock], "right")
-        stretches[clock] = [replace(part, anchor_count=int((anchored == part.number).sum())) for part in parts]
-        findings += found
-        for part in parts:
-            if not part.trusted:
-                trusted[part.sent] = trusted[part.received] = False
-    to_clock = {reference: Track((), (_Itself(),))}
-    for clock, parts in stretches.items():
-        to_clock[clock] = Track(segments.get(clock, ()), parts)
-    tie, found = tie_to_utc(messages, reference, anchors, stretches, segments, to_clock, bound)
-    findings += found
-    rows_of_report = [part for clock in clocks if clock != reference for part in stretches[clock]]
-    return Alignment(
-        reference if tie is None else UTC,
-        reference,
-        clocks,
-        tuple(findings),
-        epoch_ns,
-        to_clock,
-        None if tie is None else tie.tracks,
-        tuple(rows_of_report if tie is None else [tie.stretch, *rows_of_report]),
-        DirectOrder(messages, trusted),
+
+
+def _tie_to_utc(
+    messages: Messages, sorting: Sorting, anchors: Sequence[Anchor], bound: Callable[[ClockId], Fraction]
+) -> tuple[_Placing | None, list[Finding]]:
+    """
+    Place every clock on UTC by its anchors and by messages.
+
+    Returns:
+        None if there are no anchors, if they contradict each other, or if none says anything about the reference clock
+        on both sides; and the findings that say so.
+    """
+    if not anchors:
+        return None, []
+    clocks = messages.clocks
+    limits = [grid_up(bound(clocks[strand.clock])) for strand in sorting.strands]
+    slopes = [Slopes(-limit, limit) for limit in limits]
+    strands = [_strand_of(anchor, clocks, sorting) for anchor in anchors]
+    axis = axis_of(UTC, messages, sorting, slopes, pinned=None, delay_rate=0, anchors=anchors, anchor_strands=strands)
+    declared, costs = solve_declared(axis, slopes)
+    if declared.circle is not None:
+        named = [anchors[row] for row in dict.fromkeys(axis.anchor_rows[list(declared.ends)].tolist()) if row >= 0]
+        return None, [_anchor_contradiction(named, [messages[row] for row in axis.message_rows[list(declared.circle)]])]
+    own = slice(int(axis.system.starts[0]), int(axis.system.starts[1]))
+    reached = is_known(declared.upper[own]) & is_known(-declared.lower[own])
+    if not bool(reached.any()):
+        return None, [_anchors_unused(clocks[0], anchors)]
+    free = np.ones(len(slopes), dtype=np.bool_)
+    return _Placing.of(solution_of(axis, slopes, costs, declared, free), sorting, messages.clocks), []
+
+
+def _strand_of(anchor: Anchor, clocks: Sequence[ClockId], sorting: Sorting) -> int:
+    code = clocks.index(anchor.clock)
+    splits = [cut.after for cut in sorting.cuts.get(code, ())]
+    first = int(first_strands(sorting.strands, len(clocks))[code])
+    return first + int(np.searchsorted(splits, anchor.reading_ns, side="right"))
+
+
+def _anchor_contradiction(anchors: Sequence[Anchor], messages: Sequence[Message]) -> Finding:
+    named = " and ".join(
+        f"{each.source}: {each.clock} {each.reading_ns} is UTC {each.earliest_ns} .. {each.latest_ns}"
+        for each in anchors
+    )
+    return Finding(
+        "anchor contradiction",
+        anchors[0].clock if anchors else UTC,
+        "Nothing is placed on UTC, because two anchors cannot both be true within the declared rate bounds: "
+        f"{named}. Leave out the source that is wrong, or widen its error.",
+        len(anchors),
+        messages=tuple(messages[:2]),
+        anchors=tuple(anchors),
     )
 
 
+def _anchors_unused(reference: ClockId, anchors: Sequence[Anchor]) -> Finding:
+    clocks = ", ".join(dict.fromkeys(anchor.clock for anchor in anchors))
+    return Finding(
+        "anchor unused",
+        anchors[0].clock,
+        f"Nothing is placed on UTC: the {len(anchors)} anchors are on {clocks}, and no messages in both directions tie "
+        f"that to the reference clock {reference}. Give such messages, or anchors on {reference}.",
+        len(anchors),
+        anchors=tuple(anchors[:2]),
+    )
+
+
+def _reported(
+    on_clock: _Placing,
+    on_utc: _Placing | None,
+    sorting: Sorting,
+    messages: Messages,
+    anchors: Sequence[Anchor],
+    findings: Sequence[Finding],
+) -> tuple[ClockFit, ...]:
+    strands = [_strand_of(anchor, messages.clocks, sorting) for anchor in anchors]
+    counts = np.bincount(np.array(strands, dtype=np.int64), minlength=len(sorting.strands)).tolist()
+    report = []
+    if on_utc is not None:
+        report.append(clock_fit(on_utc.solution, 0, sorting, messages, counts[0], findings))
+    for number, strand in enumerate(sorting.strands):
+        if strand.clock != 0 or strand.number > 0:
+            report.append(clock_fit(on_clock.solution, number, sorting, messages, counts[number], findings))
+    return tuple(report)
+
+
+def _components(sorting: Sorting, messages: Messages) -> tuple[tuple[ClockId, ...], ...]:
+    """Clocks that believed messages relate, by joining sets."""
+    root = list(range(len(messages.clocks)))
+
+    def find(code: int) -> int:
+        while root[code] != code:
+            root[code] = root[root[code]]
+            code = root[code]
+        return code
+
+    rows = sorting.rows
+    pairs = np.unique(messages.sender[rows].astype(np.int64) * len(root) + messages.receiver[rows])
+    for one, other in (divmod(pair, len(root)) for pair in pairs.tolist()):
+        first, second = sorted((find(one), find(other)))
+        root[second] = first
+    members: dict[int, list[ClockId]] = {}
+    for code, clock in enumerate(messages.clocks):
+        members.setdefault(find(code), []).append(clock)
+    return tuple(tuple(clocks) for clocks in members.values())
+
+
+def _proves_order(messages: Messages, sorting: Sorting) -> BoolArray:
+    """Believed messages, but not of clocks that were set back: their readings do not order."""
+    trusted = np.zeros(len(messages), dtype=np.bool_)
+    trusted[sorting.rows] = True
+    for code, cuts in sorting.cuts.items():
+        if any(cut.after <= cut.before for cut in cuts):
+            trusted &= (messages.sender != code) & (messages.receiver != code)
+    return trusted
+
+
 def _order_on(tracks: Mapping[ClockId, Track], first: Stamp, second: Stamp) -> bool | None:
-    earliest, latest = tracks[first.clock].declared_at(first.reading_ns)
-    other_earliest, other_latest = tracks[second.clock].declared_at(second.reading_ns)
+    earliest, latest = tracks[first.clock].at_one(first.reading_ns)
+    other_earliest, other_latest = tracks[second.clock].at_one(second.reading_ns)
     if latest != UNKNOWN_LATEST and other_earliest != UNKNOWN_EARLIEST and latest < other_earliest:
         return True
     if earliest != UNKNOWN_EARLIEST and other_latest != UNKNOWN_LATEST and earliest >= other_latest:
         return False
     return None
-
-
-class _Itself:
-    """The reference clock on its own axis."""
-
-    def bounds(self, readings: Int64Array, grade: Grade) -> Bounds:
-        return Bounds(readings.copy(), readings.copy(), readings.copy())
-
-    def declared_at(self, reading: int) -> tuple[int, int]:
-        return reading, reading
 
 
 def _rate_bound(rate_bound_ppm: float | Mapping[ClockId, float], clock: ClockId) -> Fraction:
@@ -280,31 +529,9 @@ def _rate_bound(rate_bound_ppm: float | Mapping[ClockId, float], clock: ClockId)
     return ppm(value)
 
 
-def _rows_by_clock(messages: Messages, reference: ClockId, clocks: Sequence[ClockId]) -> dict[ClockId, Int64Array]:
-    """Which hard messages tie each clock to the reference; an entry for every clock but the reference."""
-    none = np.empty(0, dtype=np.int64)
-    rows_of: dict[ClockId, Int64Array] = {clock: none for clock in clocks if clock != reference}
-    if reference not in messages.clocks:
-        return rows_of
-    code = messages.clocks.index(reference)
-    rows = np.flatnonzero(messages.hard & ((messages.sender == code) != (messages.receiver == code)))
-    other = np.where(messages.sender[rows] == code, messages.receiver[rows], messages.sender[rows])
-    order = np.argsort(other, kind="stable")
-    rows, other = rows[order], other[order]
-    starts = np.searchsorted(other, np.arange(len(messages.clocks) + 1))
-    for number, clock in enumerate(messages.clocks):
-        if clock != reference:
-            rows_of[clock] = rows[starts[number] : starts[number + 1]]
-    return rows_of
-
-
-def _unused(messages: Messages, reference: ClockId) -> list[Finding]:
+def _unused(messages: Messages) -> list[Finding]:
     """The messages that narrow no bound, counted by reason and clock."""
-    code = messages.clocks.index(reference) if reference in messages.clocks else -1
     same = messages.sender == messages.receiver
-    reversed_by_one_clock = same & messages.hard & (messages.sent_ns > messages.received_by_ns)
-    elsewhere = messages.hard & ~same & (messages.sender != code) & (messages.receiver != code)
-    other = np.where(messages.sender == code, messages.receiver, messages.sender)
     reasons: tuple[tuple[FindingKind, BoolArray, str], ...] = (
         (
             "soft messages",
@@ -312,17 +539,13 @@ def _unused(messages: Messages, reference: ClockId) -> list[Finding]:
             "are not hard (their order is only likely), so they narrow no bound and prove no order",
         ),
         (
-            "unrelated messages",
-            elsewhere,
-            f"are with another clock than the reference {reference}: they prove an order, but narrow no bound yet",
-        ),
-        (
             "same-clock message",
-            reversed_by_one_clock,
+            same & messages.hard & (messages.sent_ns > messages.received_by_ns),
             "were received before they were sent, by one clock: two clocks share this id, or the clock went back",
         ),
     )
     findings = []
+    other = np.maximum(messages.sender, messages.receiver)
     for kind, chosen, reason in reasons:
         rows = np.flatnonzero(chosen)
         for number, count in zip(*np.unique(other[rows], return_counts=True), strict=True):

@@ -1,19 +1,18 @@
 """
-The envelope: what a few bounds at single readings say about every reading, when the rate is bounded.
+The envelope: what bounds at single readings say about every reading of one clock, when its rate is bounded.
 
-The function y(x) that is looked for (what the reference shows when the clock shows x) is not known. Known are points
-that it does not exceed, y(x_i) <= y_i, and its slope, 1 + low <= dy/dx <= 1 + high. Then
+When a clock shows x, the axis (the reference clock, or UTC) shows T(x). T is not known. Known are points that it does
+not exceed, and its slope, 1 + low <= dT/dx <= 1 + high. Then, with `excess(x) = T(x) - x`,
 
-    y(x) <= y_i + (1 + high) * (x - x_i)      to the right of a point
-    y(x) <= y_i - (1 + low) * (x_i - x)       to the left of it
+    excess(x) <= e_i + high * (x - x_i)       to the right of a point
+    excess(x) <= e_i - low * (x_i - x)        to the left of it
 
-and the least of these over all points is the tightest bound there is: some admissible y touches it. Two running minima
-give it for all points at once. Points that another point's line undercuts say nothing and are dropped.
+and the least of these over all points is the tightest bound there is: some admissible T touches it. Bounds from below
+are the same thing with both axes turned around, so there is one class for both.
 
-Bounds from below are the same thing with both axes turned around, so there is one class for both.
-
-All numbers are int64 ns counted from an origin of the caller's, magnitudes below `SPAN_NS_LIMIT`; results are exact to
-a few nanoseconds, rounded outward, and y(x) as computed never runs backwards.
+Excesses are int64 in units of `2**-bits` ns, because small differences over long times decide. With all bits of the
+rates' grid nothing at all is rounded; with fewer, where long times or large excesses need the room, each step is
+rounded outward by less than one unit. Results are whole nanoseconds, rounded outward, and never run backwards.
 """
 
 from __future__ import annotations
@@ -22,91 +21,178 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coeval.alignment._rate import Int64Array, Rate
+from coeval.alignment._rate import GRID_BITS, BoolArray, Int64Array, ceil_times, floor_times
 
 SPAN_NS_LIMIT = 2**61
 """How far the readings of one clock may lie apart: 73 years."""
 
+NOTHING = 2**62
+"""An excess that means that nothing is known on this side."""
+
+
+def is_known(excess: Int64Array) -> BoolArray:
+    """Where an excess says something: sums with `NOTHING` in them do not."""
+    known: BoolArray = excess < NOTHING // 2
+    return known
+
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Ceiling:
+class Slopes:
+    """Bounds of dT/dx - 1, on the grid of rates."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Potential:
     """
-    The tightest bound from above.
+    Costs of going along a clock, as differences: to a later reading, and to an earlier one.
+
+    From reading j to a later k a bound grows by `later[k] - later[j] + slack`; to an earlier k by
+    `earlier[k] - earlier[j] + slack`.
+    """
+
+    later: Int64Array
+    earlier: Int64Array
+    slack: int
+
+    @classmethod
+    def of(cls, x: Int64Array, slopes: Slopes, bits: int) -> Potential:
+        """At these readings."""
+        return cls(floor_times(slopes.high, x, bits), floor_times(slopes.low, x, bits), int(bits < GRID_BITS))
+
+    def turned(self) -> Potential:
+        """For bounds from below of the same readings in the same order, their excesses negated."""
+        return Potential(-self.earlier, -self.later, self.slack)
+
+    def spread(self, excess: Int64Array) -> Int64Array:
+        """What bounds at all these readings, in order, say about each of them."""
+        reach = np.minimum.accumulate(excess - self.later)
+        reach += self.later
+        back = np.minimum.accumulate((excess - self.earlier)[::-1])[::-1] + self.earlier
+        np.minimum(reach, back, out=reach)
+        reach += self.slack
+        np.minimum(reach, excess, out=reach)
+        return reach
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Envelope:
+    """
+    The tightest bound from above on one stretch of a clock.
 
     Attributes:
-        x, y: the points that matter, strictly increasing x, non-decreasing y; at least one.
-        low, high: the bounds of dy/dx - 1.
-        kept: which of the points given to `over` these are.
+        x: readings that matter, strictly increasing, int64 ns from an origin of the caller's.
+        excess: the bound of T(x) - x there, int64 in units of `2**-bits` ns.
+        slopes: of T.
+        bits: 0 to 30.
     """
 
     x: Int64Array
-    y: Int64Array
-    low: Rate
-    high: Rate
-    kept: Int64Array
+    excess: Int64Array
+    slopes: Slopes
+    bits: int
 
     @classmethod
-    def over(cls, x: Int64Array, y: Int64Array, low: Rate, high: Rate) -> Ceiling:
-        """Build it from points in any order, several at one x allowed; at least one. O(n log n), O(n) when sorted."""
-        kept = _ordered(x, y)
-        x, y = x[kept], y[kept]
-        tight = y.copy()
-        # The running minima are kept relative to lines through the origin; each line is floored, so a difference of two
-        # is short by less than one: hence the + 1.
-        line = x + high.floor_times(x)
-        reach = np.minimum.accumulate(y - line)
-        np.minimum(tight[1:], reach[:-1] + line[1:] + 1, out=tight[1:])
-        line = x + low.floor_times(x)
-        reach = np.minimum.accumulate((y - line)[::-1])[::-1]
-        np.minimum(tight[:-1], reach[1:] + line[:-1] + 1, out=tight[:-1])
-        matters = np.flatnonzero(tight == y)
-        return cls(x[matters], y[matters], low, high, kept[matters])
+    def over(cls, x: Int64Array, excess: Int64Array, slopes: Slopes, bits: int) -> Envelope | None:
+        """
+        Build it from points in ascending x, several at one x allowed; None if none of them says anything.
+        """
+        known = is_known(excess)
+        if not bool(known.any()):
+            return None
+        if not bool(known.all()):
+            x, excess = x[known], excess[known]
+        if len(x) > 1 and not bool(np.all(x[1:] > x[:-1])):
+            first = np.flatnonzero(np.concatenate(([True], x[1:] != x[:-1])))
+            x, excess = x[first], np.minimum.reduceat(excess, first)
+        cost = Potential.of(x, slopes, bits)
+        tight = cost.spread(excess)
+        matters = _not_implied(tight, cost)
+        return cls(x[matters], tight[matters], slopes, bits)
 
     def at(self, x: Int64Array) -> Int64Array:
-        """The bound at each x: y(x) <= this."""
-        last = len(self.x) - 1
-        index = np.searchsorted(self.x, x, side="right") - 1
+        """The bound of T at each x, int64 ns from the same origin: T(x) <= this."""
+        slopes, last = self.slopes, len(self.x) - 1
+        index = self.x.searchsorted(x, side="right") - 1
         before, after = np.maximum(index, 0), np.minimum(index + 1, last)
-        y_before, y_after = self.y[before], self.y[after]
-        since = x - self.x[before]
-        bound = y_before + since + self.high.ceil_times(since)
-        until = self.x[after] - x
-        from_right = y_after - until - self.low.floor_times(until)
-        # The neighbour's own value is the floor: it keeps y(x) from running backwards by a rounded nanosecond.
-        between = np.maximum(np.minimum(bound, from_right), y_before)
-        bound = np.where(index < last, between, bound)
-        return np.where(index < 0, from_right, bound)
+        near_limit = self._near_ns()
+        since, until = x - self.x[before], self.x[after] - x
+        near_since, near_until = np.minimum(np.abs(since), near_limit), np.minimum(np.abs(until), near_limit)
+        from_left = self.excess[before] + ceil_times(slopes.high, near_since, self.bits)
+        from_right = self.excess[after] - floor_times(slopes.low, near_until, self.bits)
+        up = (1 << self.bits) - 1
+        left_ns = x + ((from_left + up) >> self.bits)
+        right_ns = x + ((from_right + up) >> self.bits)
+        far = (np.abs(since) > near_limit) | (np.abs(until) > near_limit)
+        if bool(far.any()):
+            self._correct_far(x, before, after, far, near_limit, left_ns, right_ns)
+        # The neighbour's own bound is the floor: it keeps T from running backwards by a rounded unit.
+        floor_ns = self.x[before] + ((self.excess[before] + up) >> self.bits)
+        between = np.maximum(np.minimum(left_ns, right_ns), floor_ns)
+        return np.where(index < 0, right_ns, np.where(index == last, left_ns, between))
 
-    def at_one(self, x: int) -> int:
-        """The same at a single x, by Python integers."""
-        index = int(self.x.searchsorted(x, side="right")) - 1
-        if index >= 0:
-            y_before, since = int(self.y[index]), x - int(self.x[index])
-            from_left = y_before + since - ((-self.high.numerator * since) >> self.high.shift)
-            if index == len(self.x) - 1:
-                return from_left
-        until = int(self.x[index + 1]) - x
-        from_right = int(self.y[index + 1]) - until - ((self.low.numerator * until) >> self.low.shift)
-        return from_right if index < 0 else max(min(from_left, from_right), y_before)
+    def _near_ns(self) -> int:
+        """How far from a point the products below fit 64 bits."""
+        steepest = max(abs(self.slopes.low), abs(self.slopes.high), 1)
+        return int(min(SPAN_NS_LIMIT, (1 << (61 + GRID_BITS - self.bits)) // steepest))
+
+    def _correct_far(
+        self,
+        x: Int64Array,
+        before: Int64Array,
+        after: Int64Array,
+        far: BoolArray,
+        near_limit: int,
+        left_ns: Int64Array,
+        right_ns: Int64Array,
+    ) -> None:
+        """Where a point is very far away, whole nanoseconds do, rounded outward once more; order is kept."""
+        x, before, after = x[far], before[far], after[far]
+        up = (1 << self.bits) - 1
+        since, until = x - self.x[before], self.x[after] - x
+        at_before, at_after = (self.excess[before] + up) >> self.bits, (self.excess[after] + up) >> self.bits
+        left = x + at_before + ceil_times(self.slopes.high, np.maximum(since, 0), 0)
+        right = x + at_after - floor_times(self.slopes.low, np.maximum(until, 0), 0)
+        edge = self.excess[after] - floor_times(self.slopes.low, np.array([near_limit]), self.bits)
+        right = np.minimum(right, self.x[after] - near_limit + ((edge + up) >> self.bits))
+        edge = self.excess[before] + ceil_times(self.slopes.high, np.array([near_limit]), self.bits)
+        left = np.maximum(left, self.x[before] + near_limit + ((edge + up) >> self.bits))
+        left_ns[far] = np.where(since > near_limit, left, left_ns[far])
+        right_ns[far] = np.where(until > near_limit, right, right_ns[far])
+
+    def excess_at(self, x: Int64Array) -> Int64Array:
+        """The bound of T(x) - x at each x within or near the points, in units; for arithmetic that goes on."""
+        last = len(self.x) - 1
+        index = self.x.searchsorted(x, side="right") - 1
+        before, after = np.maximum(index, 0), np.minimum(index + 1, last)
+        from_left = self.excess[before] + ceil_times(self.slopes.high, np.maximum(x - self.x[before], 0), self.bits)
+        from_right = self.excess[after] - floor_times(self.slopes.low, np.maximum(self.x[after] - x, 0), self.bits)
+        inside = np.minimum(from_left, from_right)
+        return np.where(index < 0, from_right, np.where(index == last, from_left, inside))
 
     def set_by(self, x: int) -> int:
-        """Which of the points given to `over` sets the bound at x."""
+        """Which of the points sets the bound at x."""
         gap = x - self.x
-        line = np.where(gap >= 0, gap + self.high.ceil_times(gap), gap + self.low.ceil_times(gap))
-        return int(self.kept[np.argmin(self.y + line)])
+        forth, back = np.maximum(gap, 0), np.maximum(-gap, 0)
+        total = (self.excess >> self.bits) + ceil_times(self.slopes.high, forth, 0)
+        total -= floor_times(self.slopes.low, back, 0)
+        return int(np.argmin(total))
 
     def peaks(self) -> Int64Array:
-        """Where, between two neighbouring points, the bound is loosest: the x of each local maximum of `at(x) - x`."""
-        spread = float((self.high.value - self.low.value) or 1)
+        """Where, between two neighbouring points, the bound is loosest."""
+        spread = max(self.slopes.high - self.slopes.low, 1) / (1 << GRID_BITS)
         gap = np.diff(self.x)
-        rise = np.diff(self.y) - gap - self.low.floor_times(gap)
+        rise = (np.diff(self.excess) / (1 << self.bits)) - gap * (self.slopes.low / (1 << GRID_BITS))
         return self.x[:-1] + np.clip((rise / spread).astype(np.int64), 0, gap)
 
 
-def _ordered(x: Int64Array, y: Int64Array) -> Int64Array:
-    """The indices that sort by x and keep the least y at each x."""
-    order = np.arange(len(x)) if bool(np.all(x[1:] > x[:-1])) else np.lexsort((y, x))
-    x_sorted = x[order]
-    first = np.ones(len(order), dtype=np.bool_)
-    np.not_equal(x_sorted[1:], x_sorted[:-1], out=first[1:])
-    return order[first]
+def _not_implied(tight: Int64Array, cost: Potential) -> Int64Array:
+    """The points that their neighbours do not imply; of several that imply each other, the first."""
+    count = len(tight)
+    kept = np.ones(count, dtype=np.bool_)
+    kept[1:] = tight[1:] < tight[:-1] + (cost.later[1:] - cost.later[:-1]) + cost.slack
+    from_right = tight[1:] + (cost.earlier[:-1] - cost.earlier[1:]) + cost.slack
+    kept[:-1] &= ~((tight[:-1] >= from_right) & (kept[1:]))
+    return np.flatnonzero(kept)

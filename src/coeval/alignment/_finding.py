@@ -9,10 +9,14 @@ from coeval.clocks import Anchor, ClockId, Message
 
 FindingKind = Literal[
     "contradiction",  # messages that cannot all be true under the declared rate bounds
+    "wrong pair",  # messages that contradict what came before and what came after
+    "step",  # a clock was set
+    "unsorted messages",  # too near a step to tell which side of it they are on
+    "rate bound exceeded",  # a clock was slewed faster than was declared
+    "assumption widened",  # the evidence refuted what is usually assumed of a clock's rate
     "anchor contradiction",  # the same of anchors, so that the timeline is not on UTC
     "anchor unused",  # anchors that say nothing about the reference
     "soft messages",  # not hard, so not used for bounds
-    "unrelated messages",  # between two clocks neither of which is the reference: not used for bounds yet
     "same-clock message",  # received before it was sent, by one and the same clock
 ]
 

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coeval.alignment._fit import UNKNOWN_EARLIEST, UNKNOWN_LATEST
 from coeval.alignment._rate import BoolArray, Int64Array
 from coeval.clocks import ClockId, Grade, Instant
+
+UNKNOWN_EARLIEST = int(np.iinfo(np.int64).min)
+"""Stands for an earliest time of which nothing is known."""
+
+UNKNOWN_LATEST = int(np.iinfo(np.int64).max)
+"""Stands for a latest time of which nothing is known."""
 
 UNKNOWN_ESTIMATE = UNKNOWN_EARLIEST
 """Stands for the missing estimate where neither side is known."""
@@ -96,3 +101,9 @@ def middle(earliest_ns: Int64Array, latest_ns: Int64Array, one_sided_ns: Int64Ar
     known = both_known(earliest_ns, latest_ns)
     # The mean by bits, because the sum of two int64 is none.
     return np.where(known, (earliest_ns & latest_ns) + ((earliest_ns ^ latest_ns) >> 1), one_sided_ns)
+
+
+def shifted(values: Int64Array, by: int, unknown: int) -> Int64Array:
+    """Add a constant, itself within int64; a sentinel, and what no longer fits int64, becomes `unknown`."""
+    fits = (values >= UNKNOWN_EARLIEST + 1 - min(by, 0)) & (values <= UNKNOWN_LATEST - 1 - max(by, 0))
+    return np.where(fits, np.where(fits, values, 0) + np.int64(by), unknown)

@@ -171,6 +171,14 @@ class Messages:
         table = np.array([codes.setdefault(name, len(codes)) for name in names], dtype=np.int32)
         return replace(self, clocks=tuple(codes), sender=table[self.sender], receiver=table[self.receiver])
 
+    def among(self, clocks: Sequence[ClockId]) -> Messages:
+        """The same messages with these clocks' codes; every clock of the messages must be among them."""
+        codes = {clock: code for code, clock in enumerate(clocks)}
+        if tuple(clocks) == self.clocks:
+            return self
+        table = np.array([codes[clock] for clock in self.clocks], dtype=np.int32)
+        return replace(self, clocks=tuple(clocks), sender=table[self.sender], receiver=table[self.receiver])
+
     def __len__(self) -> int:
         return len(self.sent_ns)
 

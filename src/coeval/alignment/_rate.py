@@ -1,79 +1,61 @@
 """
-A rate, kept so that multiplying it with nanoseconds is exact.
+Rates, kept so that multiplying them with nanoseconds is exact.
 
 Floats would do for a minute; over years of nanoseconds their rounding error is larger than a message's flight. So a
-rate is a fraction with a power of two below, rounded outward once when it is made, and a product with int64 nanoseconds
-is the exact integer floor or ceiling. Nothing downstream needs a tolerance, and nothing runs backwards by rounding.
+rate is a whole number of `2**-30` (0.001 ppm), rounded outward once when it is made, and a product with int64
+nanoseconds is the exact integer floor or ceiling, in nanoseconds or in a binary fraction of them.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Int64Array: TypeAlias = npt.NDArray[np.int64]
+Float64Array: TypeAlias = npt.NDArray[np.float64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
-RATE_LIMIT = Fraction(1, 2)
-"""Rates stay below this, so that a clock never stands still against another and sums fit 64 bits."""
+GRID_BITS = 30
+"""A rate is a whole number of 2**-30, about 0.001 ppm."""
 
-DURATION_NS_LIMIT = 2**62
-"""Durations stay below this (146 years), so that the products below fit 64 bits."""
-
-_LIMB_BITS = 30
-_SHIFT_MAX = 60
+_LIMB_MASK = (1 << GRID_BITS) - 1
 
 
-class Rate(NamedTuple):
+def grid_up(rate: Fraction) -> int:
+    """The least rate on the grid that is not below this one."""
+    return -grid_down(-rate)
+
+
+def grid_down(rate: Fraction) -> int:
+    """The greatest rate on the grid that is not above this one."""
+    return (rate.numerator << GRID_BITS) // rate.denominator
+
+
+def floor_times(rate: int, duration_ns: Int64Array, bits: int) -> Int64Array:
     """
-    `numerator / 2**shift`, dimensionless (ns per ns), magnitude below `RATE_LIMIT`; make one with `up` or `down`.
+    The exact floor of rate times duration, in units of `2**-bits` ns.
+
+    The duration is split into two limbs, because the whole product needs more than 64 bits. The result must fit int64.
+
+    Args:
+        rate: on the grid.
+        duration_ns: int64 ns.
+        bits: 0 to `GRID_BITS`; with all of them nothing is rounded.
     """
+    high: Int64Array = (duration_ns >> GRID_BITS) * np.int64(rate)
+    low: Int64Array = (duration_ns & _LIMB_MASK) * np.int64(rate)
+    high <<= bits
+    low >>= GRID_BITS - bits
+    high += low
+    return high
 
-    numerator: int
-    shift: int
 
-    @classmethod
-    def up(cls, value: Fraction) -> Rate:
-        """The least representable rate that is not below `value`."""
-        return -cls.down(-value)
-
-    @classmethod
-    def down(cls, value: Fraction) -> Rate:
-        """The greatest representable rate that is not above `value`; 29 significant bits or more are kept."""
-        if abs(value) >= RATE_LIMIT:
-            raise ValueError(f"a rate of {float(value)} is out of range: it must be less than {float(RATE_LIMIT)}")
-        shift = min(_SHIFT_MAX, _LIMB_BITS - 1 - value.numerator.bit_length() + value.denominator.bit_length())
-        return cls((value.numerator << shift) // value.denominator, shift)
-
-    def __neg__(self) -> Rate:
-        return Rate(-self.numerator, self.shift)
-
-    @property
-    def value(self) -> Fraction:
-        """What this rate is exactly."""
-        return Fraction(self.numerator, 1 << self.shift)
-
-    def floor_times(self, duration_ns: Int64Array) -> Int64Array:
-        """
-        The exact floor of rate times duration, int64 ns.
-
-        The duration is split into two limbs, because the whole product needs more than 64 bits.
-        """
-        spare = self.shift - _LIMB_BITS
-        high: Int64Array = (duration_ns >> _LIMB_BITS) * self.numerator
-        low: Int64Array = (duration_ns & ((1 << _LIMB_BITS) - 1)) * self.numerator
-        low += (high & ((1 << spare) - 1)) << _LIMB_BITS
-        high >>= spare
-        low >>= self.shift
-        high += low
-        return high
-
-    def ceil_times(self, duration_ns: Int64Array) -> Int64Array:
-        """The exact ceiling of rate times duration, int64 ns."""
-        return -((-self).floor_times(duration_ns))
+def ceil_times(rate: int, duration_ns: Int64Array, bits: int) -> Int64Array:
+    """The exact ceiling of rate times duration, in units of `2**-bits` ns."""
+    return -floor_times(-rate, duration_ns, bits)
 
 
 def ppm(value: float | Fraction) -> Fraction:

@@ -1,137 +1,110 @@
 """
-The track of one clock: where each of its readings lies on another axis, stretch by stretch between known steps.
+The track of one clock: where each of its readings lies on the axis, strand by strand.
 
-Each stretch has evidence of its own. One thing crosses the seams: a clock's reading never goes back, so whatever it
-showed before a step was not later than whatever it shows after it. That keeps the clock's own order across steps.
+Where the clock was stepped between two readings that are known, a reading between them may be of either strand; and
+where it was set back, it showed readings twice. Such a reading has both places as its interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from coeval.alignment._fit import UNKNOWN_EARLIEST, UNKNOWN_LATEST
-from coeval.alignment._instants import UNKNOWN_ESTIMATE, middle
+from coeval.alignment._band import Band, Bounds
+from coeval.alignment._instants import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST, middle
 from coeval.alignment._rate import Int64Array
-from coeval.clocks import Grade
-
-
-class Bounds(NamedTuple):
-    """Columns of int64 ns with the sentinels of `Instants`."""
-
-    earliest: Int64Array
-    estimate: Int64Array
-    latest: Int64Array
-
-    @classmethod
-    def of(cls, earliest: Int64Array, latest: Int64Array) -> Bounds:
-        """With the estimate in the middle, or on the only side known."""
-        below = np.where(earliest == UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, earliest)
-        return cls(earliest, middle(earliest, latest, np.where(latest == UNKNOWN_LATEST, below, latest)), latest)
-
-
-class Piece(Protocol):
-    """Places the readings of one stretch."""
-
-    def bounds(self, readings: Int64Array, grade: Grade) -> Bounds:
-        """Each column must be non-decreasing in the reading where it is known."""
-        ...
-
-    def declared_at(self, reading: int) -> tuple[int, int]:
-        """Earliest and latest of one reading, the same numbers as `bounds` gives."""
-        ...
-
-
-class _Seam(NamedTuple):
-    """What the other stretches say about one: nothing in it is before, or after, these."""
-
-    earliest: int = UNKNOWN_EARLIEST
-    latest: int = UNKNOWN_LATEST
-    estimate_least: int = UNKNOWN_EARLIEST
-    estimate_most: int = UNKNOWN_LATEST
+from coeval.alignment._strands import Cut
 
 
 class Track:
     """
     Args:
-        splits: the readings at which a new stretch starts, increasing.
-        pieces: one per stretch, so one more than splits.
+        bands: of each strand, in order; at least one.
+        cuts: between them.
     """
 
-    def __init__(self, splits: Sequence[int], pieces: Sequence[Piece]) -> None:
-        self._splits = np.array(splits, dtype=np.int64)
-        self._pieces = tuple(pieces)
-        self._seams: dict[Grade, list[_Seam]] = {grade: self._find_seams(grade) for grade in ("declared", "assumed")}
+    def __init__(self, bands: Sequence[Band], cuts: Sequence[Cut]) -> None:
+        self.bands = tuple(bands)
+        self._cuts = tuple(cuts)
 
-    def bounds(self, readings: Int64Array, grade: Grade) -> Bounds:
-        """
-        Place readings.
-
-        Where the assumption of the assumed grade contradicts what is known otherwise, the declared bounds are given;
-        where those contradict themselves, nothing is known.
-        """
-        found = self._placed(readings, grade)
-        crossed = found.earliest > found.latest
-        if not bool(crossed.any()):
-            return found
-        if grade == "assumed":
-            declared = self.bounds(readings, "declared")
-            return Bounds(*(np.where(crossed, wide, own) for wide, own in zip(declared, found, strict=True)))
-        unknown = (UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST)
-        return Bounds(*(np.where(crossed, none, own) for none, own in zip(unknown, found, strict=True)))
-
-    def declared_at(self, reading: int) -> tuple[int, int]:
-        """Earliest and latest of one reading by the declared bounds, with the sentinels of `Instants`."""
-        number = int(self._splits.searchsorted(reading, side="right")) if len(self._splits) else 0
-        earliest, latest = self._pieces[number].declared_at(reading)
-        seam = self._seams["declared"][number]
-        earliest, latest = max(earliest, seam.earliest), min(latest, seam.latest)
-        return (earliest, latest) if earliest <= latest else (UNKNOWN_EARLIEST, UNKNOWN_LATEST)
-
-    def _placed(self, readings: Int64Array, grade: Grade) -> Bounds:
-        if len(self._pieces) == 1:
-            return _joined(self._pieces[0].bounds(readings, grade), _Seam())
-        numbers = np.searchsorted(self._splits, readings, side="right")
-        result = Bounds(np.empty_like(readings), np.empty_like(readings), np.empty_like(readings))
-        for number in np.unique(numbers).tolist():
-            rows = numbers == number
-            part = _joined(self._pieces[number].bounds(readings[rows], grade), self._seams[grade][number])
-            for column, values in zip(result, part, strict=True):
-                column[rows] = values
+    def bounds(self, readings: Int64Array) -> Bounds:
+        """Place readings."""
+        if len(self.bands) == 1:
+            return self.bands[0].bounds(readings)
+        result = Bounds.unknown(len(readings))
+        is_found = np.zeros(len(readings), dtype=np.bool_)
+        for number, band in enumerate(self.bands):
+            first, last = self._range(number)
+            rows = np.flatnonzero((readings >= first) & (readings <= last))
+            part = band.bounds(readings[rows])
+            again = is_found[rows]
+            _put(result, rows[~again], Bounds(*(column[~again] for column in part)))
+            _widen(result, rows[again], Bounds(*(column[again] for column in part)))
+            is_found[rows] = True
+        for number, cut in enumerate(self._cuts):
+            between = np.flatnonzero((readings > cut.before) & (readings < cut.after))
+            if len(between) and not cut.is_given:
+                _put(result, between, self._between(number, len(between)))
         return result
 
-    def _find_seams(self, grade: Grade) -> list[_Seam]:
-        seams = [_Seam() for _ in self._pieces]
-        for number in range(len(self._pieces) - 2, -1, -1):
-            next_seam = seams[number + 1]
-            start = self._piece(number + 1, int(self._splits[number]), grade, next_seam)
-            estimate = int(start.estimate[0])
-            seams[number] = _Seam(
-                latest=int(start.latest[0]),
-                estimate_most=next_seam.estimate_most if estimate == UNKNOWN_ESTIMATE else estimate,
-            )
-        for number in range(1, len(self._pieces)):
-            before = seams[number - 1]
-            end = self._piece(number - 1, int(self._splits[number - 1]) - 1, grade, before)
-            estimate = int(end.estimate[0])
-            seams[number] = seams[number]._replace(
-                earliest=int(end.earliest[0]),
-                estimate_least=before.estimate_least if estimate == UNKNOWN_ESTIMATE else estimate,
-            )
-        return seams
+    def _between(self, number: int, count: int) -> Bounds:
+        """Whichever strand they are of, readings between the two of a cut are after the one and before the other."""
+        cut = self._cuts[number]
+        before = self.bands[number].bounds(np.array([cut.before], dtype=np.int64))
+        after = self.bands[number + 1].bounds(np.array([cut.after], dtype=np.int64))
+        earliest, latest = before.earliest.repeat(count), after.latest.repeat(count)
+        one_sided = (before if int(earliest[0]) != UNKNOWN_EARLIEST else after).estimate.repeat(count)
+        return Bounds(earliest, middle(earliest, latest, one_sided), latest)
 
-    def _piece(self, number: int, reading: int, grade: Grade, seam: _Seam) -> Bounds:
-        return _joined(self._pieces[number].bounds(np.array([reading], dtype=np.int64), grade), seam)
+    def at_one(self, reading: int) -> tuple[int, int]:
+        """Earliest and latest of one reading, with the sentinels of `Instants`."""
+        if len(self.bands) == 1:
+            return self.bands[0].at_one(reading)
+        earliest, _, latest = self.bounds(np.array([reading], dtype=np.int64))
+        return int(earliest[0]), int(latest[0])
+
+    def strands_at(self, reading: int) -> list[int]:
+        """Which strands a reading may belong to."""
+        ranges = [self._range(number) for number in range(len(self.bands))]
+        return [number for number, (first, last) in enumerate(ranges) if first <= reading <= last]
+
+    def _range(self, number: int) -> tuple[int, int]:
+        """The first and the last reading that may belong to a strand."""
+        first, last = UNKNOWN_EARLIEST, UNKNOWN_LATEST
+        if number > 0:
+            first = self._cuts[number - 1].after - self._gap_ns(number - 1)
+        if number < len(self._cuts):
+            last = self._cuts[number].before + self._gap_ns(number)
+        return first, last
+
+    def _gap_ns(self, number: int) -> int:
+        """
+        How much longer than shown a strand may have gone on before a cut, if the clock was set back.
+
+        The step happened between the two readings; by the axis, that is at most from the earliest of the one to the
+        latest of the other. A clock that was set forward is between the two readings anyway.
+        """
+        cut = self._cuts[number]
+        if cut.after > cut.before:
+            return 0
+        earliest, _ = self.bands[number].at_one(cut.before)
+        _, latest = self.bands[number + 1].at_one(cut.after)
+        if earliest == UNKNOWN_EARLIEST or latest == UNKNOWN_LATEST:
+            return 2**61
+        return 2 * max(0, latest - earliest)  # no clock runs at twice its rate
 
 
-def _joined(found: Bounds, seam: _Seam) -> Bounds:
-    earliest, latest = np.maximum(found.earliest, seam.earliest), np.minimum(found.latest, seam.latest)
-    from_below, from_above = earliest != UNKNOWN_EARLIEST, latest != UNKNOWN_LATEST
-    missing = found.estimate == UNKNOWN_ESTIMATE
-    # With one side known its own estimate stands, unless a neighbour's estimate is in the way.
-    low = np.maximum(np.where(missing, earliest, found.estimate), np.maximum(earliest, seam.estimate_least))
-    high = np.minimum(np.where(missing, latest, found.estimate), np.minimum(latest, seam.estimate_most))
-    one_sided = np.where(from_below, low, np.where(from_above, high, UNKNOWN_ESTIMATE))
-    return Bounds(earliest, middle(earliest, latest, one_sided), latest)
+def _put(result: Bounds, rows: Int64Array, part: Bounds) -> None:
+    for column, values in zip(result, part, strict=True):
+        column[rows] = values
+
+
+def _widen(result: Bounds, rows: Int64Array, part: Bounds) -> None:
+    """A reading of either of two strands lies between the earlier and the later place."""
+    if not len(rows):
+        return
+    earliest = np.minimum(result.earliest[rows], part.earliest)
+    latest = np.maximum(result.latest[rows], part.latest)
+    result.earliest[rows], result.latest[rows] = earliest, latest
+    result.estimate[rows] = middle(earliest, latest, np.full(len(rows), UNKNOWN_ESTIMATE))

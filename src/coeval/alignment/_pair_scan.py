@@ -1,0 +1,250 @@
+"""
+One pair of clocks whose messages contradict each other: which of them are false, and where did one clock step?
+
+Both questions are asked of points: of each message, when the one clock (the key) showed x, the other was ahead of it by
+at most `excess` (an upper point) or by at least that (a lower point). Only what is too fast contradicts: an upper point
+below a lower one, further than the two clocks can part in between.
+
+A false message contradicts what came before it and what came after it. A step contradicts only what is on the other
+side of it. So first the false ones go, by counting among their neighbours; then a scan from left to right begins a new
+stretch wherever what follows cannot be explained by what was, and agrees with itself.
+
+Source: the look-ahead is that of fault handling in piecewise linear clock models, as in Poirier, Roy and Dagenais,
+Accurate offline synchronization of distributed traces using kernel-level events, OSR 44 (2010), whose model has no
+steps; taking the longest stretch each time gives the fewest, since a part of a consistent stretch is consistent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from coeval.alignment._rate import BoolArray, Float64Array, Int64Array
+
+# How many points of the other side, before and after, a point is compared with.
+# Fewer: among slow messages the few that prove something are missed. More: time, and what is across a step counts in.
+_NEIGHBOURS = 24
+# One contradiction may be the other one's fault, two on each side are not.
+_WITNESSES_LEAST = 2
+
+# After a contradiction so many points are looked at, to tell a step from a false message.
+_LOOK_AHEAD = 32
+# A step is believed when so many points can only be explained by it.
+# Fewer: false messages in a row make a step. More: a step near the end of the evidence is not found.
+_SUPPORT_LEAST = 3
+
+_ROUNDS_MAX = 50
+
+
+class Break(NamedTuple):
+    """Between two points, by their place in the scan: the last that is before the step, the first that is after it."""
+
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Points:
+    """
+    Attributes:
+        x: the key clock's readings, in the order of the scan, float64 ns from an origin nearby.
+        excess: the other clock minus the key, float64 ns from an origin nearby.
+        is_upper: which kind each point is.
+        slope: how fast the two may part, ns per ns.
+        tolerance_ns: what rounding may add.
+    """
+
+    x: Float64Array
+    excess: Float64Array
+    is_upper: BoolArray
+    slope: float
+    tolerance_ns: float = 2.0
+
+    def among(self, kept: Int64Array) -> Points:
+        """Some of them."""
+        return Points(self.x[kept], self.excess[kept], self.is_upper[kept], self.slope, self.tolerance_ns)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scan:
+    """
+    Attributes:
+        false: points that are not believed, ascending.
+        breaks: the steps between the others, in order, as places among all points.
+    """
+
+    false: Int64Array
+    breaks: tuple[Break, ...]
+
+
+def scan_of(points: Points) -> Scan:
+    """Tell false points from steps; without a contradiction there are neither."""
+    kept = np.arange(len(points.x))
+    for quorum in (0.5, 0.0):
+        for _ in range(_ROUNDS_MAX):
+            if is_consistent(points.among(kept)):
+                break
+            blamed = _blamed(points.among(kept), quorum)
+            if not bool(blamed.any()):
+                break
+            kept = kept[~blamed]
+    breaks: list[Break] = []
+    for _ in range(_ROUNDS_MAX):
+        if is_consistent(points.among(kept)):
+            breaks = []
+            break
+        false, breaks = _stretches(points.among(kept))
+        if not len(false):
+            break
+        remaining = np.ones(len(kept), dtype=np.bool_)
+        remaining[false] = False
+        place = np.cumsum(remaining) - 1
+        breaks = [Break(int(place[found.before]), int(place[found.after])) for found in breaks]
+        kept = kept[remaining]
+    is_false = np.ones(len(points.x), dtype=np.bool_)
+    is_false[kept] = False
+    return Scan(
+        np.flatnonzero(is_false),
+        tuple(Break(int(kept[found.before]), int(kept[found.after])) for found in breaks),
+    )
+
+
+def is_consistent(points: Points) -> bool:
+    """Can all points be true without a step? They may stand in any order."""
+    order = np.argsort(points.x, kind="stable")
+    x, excess, is_upper = points.x[order], points.excess[order], points.is_upper[order]
+    upper = np.where(is_upper, excess, np.inf)
+    drift = points.slope * x
+    ceiling = np.minimum(
+        np.minimum.accumulate(upper - drift) + drift, np.minimum.accumulate((upper + drift)[::-1])[::-1] - drift
+    )
+    return not bool(np.any(excess[~is_upper] > ceiling[~is_upper] + points.tolerance_ns))
+
+
+def _blamed(points: Points, quorum: float) -> BoolArray:
+    """Points that contradict those before them and those after them: at least two of each, and this part of them."""
+    blamed = np.zeros(len(points.x), dtype=np.bool_)
+    places = np.arange(len(points.x))
+    for is_upper in (True, False):
+        own, others = places[points.is_upper == is_upper], places[points.is_upper != is_upper]
+        sign = 1.0 if is_upper else -1.0
+        middle = np.searchsorted(others, own)
+        counts, seen = np.zeros((2, len(own))), np.zeros((2, len(own)))
+        for distance in range(_NEIGHBOURS):
+            for side, index in ((0, middle - 1 - distance), (1, middle + distance)):
+                inside = (index >= 0) & (index < len(others))
+                other = others[np.clip(index, 0, max(len(others) - 1, 0))] if len(others) else own
+                gap = np.abs(points.x[other] - points.x[own]) * points.slope + points.tolerance_ns
+                counts[side] += inside & (sign * (points.excess[other] - points.excess[own]) > gap)
+                seen[side] += inside
+        needed = np.maximum(_WITNESSES_LEAST, quorum * seen)
+        blamed[own] = np.all(counts >= needed, axis=0)
+    return blamed
+
+
+def _stretches(points: Points) -> tuple[Int64Array, list[Break]]:
+    """Scan from left to right; false points found by the way have their places here, and so have the breaks."""
+    x, excess, is_upper = points.x.tolist(), points.excess.tolist(), points.is_upper.tolist()
+    slope, tolerance, count = points.slope, points.tolerance_ns, len(points.x)
+    false: list[int] = []
+    starts = [0]
+    ceiling, floor, at = float("inf"), float("-inf"), x[0] if count else 0.0
+    place = 0
+    while place < count:
+        drift = slope * abs(x[place] - at)
+        ceiling, floor, at = ceiling + drift, floor - drift, x[place]
+        value = excess[place]
+        if is_upper[place]:
+            contradicts = value < floor - tolerance
+        else:
+            contradicts = value > ceiling + tolerance
+        if contradicts and not _is_step(x, excess, is_upper, place, ceiling, floor, slope, tolerance):
+            false.append(place)
+            place += 1
+            continue
+        if contradicts:
+            starts.append(place)
+            ceiling, floor = float("inf"), float("-inf")
+        if is_upper[place]:
+            ceiling = min(ceiling, value)
+        else:
+            floor = max(floor, value)
+        place += 1
+    return _without_tiny(points, np.array(false, dtype=np.int64), starts)
+
+
+def _is_step(
+    x: list[float],
+    excess: list[float],
+    is_upper: list[bool],
+    place: int,
+    ceiling: float,
+    floor: float,
+    slope: float,
+    tolerance: float,
+) -> bool:
+    """Do the points from here on need a new offset, or does the old one explain more of them?"""
+    new_ceiling, new_floor, last = float("inf"), float("-inf"), x[place]
+    only_new = only_old = 0
+    for index in range(place, min(place + _LOOK_AHEAD, len(x))):
+        drift = slope * abs(x[index] - last)
+        ceiling, floor, new_ceiling, new_floor = ceiling + drift, floor - drift, new_ceiling + drift, new_floor - drift
+        last, value = x[index], excess[index]
+        if is_upper[index]:
+            breaks_old, breaks_new = value < floor - tolerance, value < new_floor - tolerance
+        else:
+            breaks_old, breaks_new = value > ceiling + tolerance, value > new_ceiling + tolerance
+        if breaks_old and not breaks_new:
+            only_new += 1
+            if is_upper[index]:
+                new_ceiling = min(new_ceiling, value)
+            else:
+                new_floor = max(new_floor, value)
+        elif breaks_new and not breaks_old:
+            only_old += 1
+    return only_new >= _SUPPORT_LEAST and only_new > only_old
+
+
+def _without_tiny(points: Points, false: Int64Array, starts: list[int]) -> tuple[Int64Array, list[Break]]:
+    """
+    Stretches of too few points are false points instead; of the others, look back from each new one for how far what
+    was before contradicts it.
+    """
+    is_good = np.ones(len(points.x), dtype=np.bool_)
+    is_good[false] = False
+    edges = [*starts, len(points.x)]
+    tiny = [
+        number
+        for number in range(len(starts))
+        if int(is_good[edges[number] : edges[number + 1]].sum()) < _SUPPORT_LEAST
+    ]
+    if tiny and len(starts) > 1:
+        more = np.concatenate([np.arange(edges[number], edges[number + 1]) for number in tiny])
+        return np.union1d(false, more), []
+    if len(false):
+        return false, []
+    breaks = []
+    for number in range(1, len(starts)):
+        start, end, earlier = edges[number], edges[number + 1], edges[number - 1]
+        before = _last_old(points, earlier, start, end)
+        if before is not None:
+            breaks.append(Break(before, start))
+    return false, breaks
+
+
+def _last_old(points: Points, earlier: int, start: int, end: int) -> int | None:
+    """The last point of the stretch before that contradicts the new one."""
+    x, excess, is_upper = points.x[start:end], points.excess[start:end], points.is_upper[start:end]
+    for place in range(start - 1, earlier - 1, -1):
+        drift = points.slope * np.abs(x - points.x[place])
+        if points.is_upper[place]:
+            low = np.where(is_upper, -np.inf, excess - drift).max()
+            contradicts = points.excess[place] < low - points.tolerance_ns
+        else:
+            high = np.where(is_upper, excess + drift, np.inf).min()
+            contradicts = points.excess[place] > high + points.tolerance_ns
+        if contradicts:
+            return place
+    return None

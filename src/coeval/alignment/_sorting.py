@@ -1,0 +1,524 @@
+"""
+Sorting the evidence: which messages are believed, which clocks stepped and when, which were slewed.
+
+    a system without contradiction               everything is believed
+    else, each pair of clocks (_pair_scan.py)    false messages, and breaks between the two
+      breaks of several pairs                    steps of one clock: the one whose other pairs break as well
+      many breaks of one sign                    no steps but a slew: the rate bound does not hold, and is raised
+    what is left, circles through many clocks    the message that sticks out most of its own kind
+
+Nothing is dropped silently: each row that is not believed or cannot be sorted is counted in a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+
+from coeval.alignment._finding import Finding, FindingKind
+from coeval.alignment._messages import Messages, described
+from coeval.alignment._pair_scan import Break, Points, is_consistent, scan_of
+from coeval.alignment._rate import GRID_BITS, BoolArray, Int64Array
+from coeval.alignment._strands import Cut, Sorting, first_strands, strands_of
+
+# So many steps of one sign, one after the other, are a clock that is being slewed.
+SLEW_STEPS_LEAST = 4
+
+# A slew is looked for up to this rate; beyond it, it is steps after all. chrony slews by up to 83 333 ppm.
+SLEW_PPM_MOST = 100_000
+
+# Around a clock that was set back, readings of messages with other clocks than those that prove it are left out so far.
+_SET_BACK_MARGIN_NS = 2 * 10**9
+
+# Circles through more than two clocks that are broken one by one, at most; then all messages in one are given up.
+_CIRCLES_MOST = 200
+
+# Most messages of a pair say nothing that faster ones nearby do not. Of each kind and bucket of about a second the
+# fastest so many are scanned; where they prove false, the next ones have their turn.
+_SCANNED_PER_BUCKET = 4
+_BUCKET_BITS = 30
+_SCANNED_WHOLE = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """
+    A clock was set.
+
+    Attributes:
+        clock: its code.
+        cut: between which of its readings.
+        is_certain: it is this clock that stepped: others agree. False: of the two of one pair, it may be the other.
+        others: codes of the clocks whose messages prove it.
+    """
+
+    clock: int
+    cut: Cut
+    is_certain: bool
+    others: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sorted:
+    """
+    Attributes:
+        sorting: believed rows and their strands.
+        pinned: the strand that is the axis: the reference clock's, or of its strands the one with most messages.
+        limits: the rate bound of each clock against the reference, on the grid, raised where it does not hold.
+        rejected: rows that are not believed: they contradict the others.
+        false_rows: those of them that scans of pairs found; the rest was in circles.
+        unsorted: rows of which it cannot be told whether they were before or after a step.
+        steps: of all clocks, in the order of clocks and readings.
+        findings: what to tell of it.
+        is_scanned: whether pairs were looked at already.
+        circles: how many were broken.
+    """
+
+    sorting: Sorting
+    pinned: int
+    limits: tuple[int, ...]
+    rejected: Int64Array
+    false_rows: Int64Array
+    unsorted: Int64Array
+    steps: tuple[Step, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    is_scanned: bool = False
+    circles: int = 0
+
+
+def everything_believed(messages: Messages, splits: Sequence[Sequence[int]], limits: Sequence[int]) -> Sorted:
+    """
+    Believe every hard message between two clocks, with the steps that are given.
+
+    Args:
+        splits: of each clock, the readings at which it is known to have stepped.
+        limits: of each clock, its rate bound against the reference, on the grid.
+    """
+    steps = tuple(
+        Step(code, Cut(split - 1, split, is_given=True), True, ())
+        for code, of_clock in enumerate(splits)
+        for split in of_clock
+    )
+    rows = np.flatnonzero(messages.hard & (messages.sender != messages.receiver))
+    none = np.empty(0, dtype=np.int64)
+    return _sorted(messages, rows, steps, (), tuple(limits), none, ())
+
+
+def with_pairs_scanned(messages: Messages, believed: Sorted) -> Sorted:
+    """Look for false messages, steps and slews in each pair of clocks."""
+    scans = [
+        found
+        for pair in _pairs(messages, believed.sorting.rows)
+        if (found := _scanned(messages, pair, believed)) is not None
+    ]
+    limits, findings = list(believed.limits), list(believed.findings)
+    slewed = _slews(messages, scans, limits, findings)
+    breaks = [scan for number, scan in enumerate(scans) if number not in slewed]
+    rejected = np.unique(np.concatenate([believed.rejected, *(scan.false_rows for scan in scans)]))
+    steps = _owned(breaks, believed.steps)
+    rows = np.setdiff1d(believed.sorting.rows, rejected)
+    made = _sorted(messages, rows, steps, breaks, tuple(limits), rejected, tuple(findings))
+    return replace(made, is_scanned=True)
+
+
+def without_circle(messages: Messages, believed: Sorted, rows: Sequence[int]) -> Sorted:
+    """
+    Give up the message of a circle that sticks out most: it is faster than the others of its kind nearby by more than
+    any other message of the circle is. Where none does, all of them.
+
+    Args:
+        rows: the messages of the circle, which cannot all be true.
+    """
+    lead = [_lead_ns(messages, believed.sorting.rows, row) for row in rows]
+    order = sorted(range(len(rows)), key=lambda index: -lead[index])
+    is_clear = len(rows) > 1 and lead[order[0]] > lead[order[1]] and believed.circles < _CIRCLES_MOST
+    given_up = [rows[order[0]]] if is_clear else list(rows)
+    finding = _circle_finding(messages, believed, rows, given_up)
+    rejected = np.union1d(believed.rejected, np.array(given_up, dtype=np.int64))
+    keep = ~np.isin(believed.sorting.rows, rejected)
+    sorting = replace(
+        believed.sorting,
+        rows=believed.sorting.rows[keep],
+        sent_strand=believed.sorting.sent_strand[keep],
+        received_strand=believed.sorting.received_strand[keep],
+    )
+    return replace(
+        believed,
+        sorting=sorting,
+        rejected=rejected,
+        findings=(*believed.findings, finding),
+        circles=believed.circles + 1,
+    )
+
+
+# Pairs ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _PairScan:
+    """
+    What a scan of one pair found.
+
+    Attributes:
+        near, far: codes of the two clocks; the scan went along the near one's readings.
+        rows: of the messages that it went through, in its order.
+        false_rows: not believed.
+        breaks: places among `rows`, before and after each step.
+        gains: how much the far clock went ahead of the near one at each break, roughly, in ns.
+        points: all of them, without the false ones.
+    """
+
+    near: int
+    far: int
+    rows: Int64Array
+    near_ns: Int64Array
+    far_ns: Int64Array
+    false_rows: Int64Array
+    breaks: tuple[Break, ...]
+    gains: tuple[float, ...]
+    points: Points = field(repr=False)
+
+    def cut_of(self, clock: int, number: int) -> Cut:
+        """A break as a cut of one of the two clocks."""
+        found, readings = self.breaks[number], self.near_ns if clock == self.near else self.far_ns
+        return Cut(int(readings[found.before]), int(readings[found.after]))
+
+    def number_of(self, step: Step) -> int | None:
+        """Which break is this step; None: none of them, or its clock is none of the two."""
+        if step.clock not in (self.near, self.far):
+            return None
+        spans = [_span(self.cut_of(step.clock, number)) for number in range(len(self.breaks))]
+        return next((number for number, span in enumerate(spans) if _overlap(span, _span(step.cut))), None)
+
+
+def _pairs(messages: Messages, rows: Int64Array) -> list[Int64Array]:
+    """The rows of each pair of clocks that exchanged messages both ways."""
+    sender, receiver = messages.sender[rows].astype(np.int64), messages.receiver[rows].astype(np.int64)
+    code = np.minimum(sender, receiver) * len(messages.clocks) + np.maximum(sender, receiver)
+    order = np.argsort(code, kind="stable")
+    parts = np.split(rows[order], np.flatnonzero(np.diff(code[order])) + 1) if len(rows) else []
+    return [part for part in parts if len(np.unique(messages.sender[part])) > 1]
+
+
+def _scanned(messages: Messages, rows: Int64Array, believed: Sorted) -> _PairScan | None:
+    """Scan one pair along either clock's readings, and take what needs fewer faults; None: it has no contradiction."""
+    one, other = sorted({int(messages.sender[rows[0]]), int(messages.receiver[rows[0]])})
+    if any(step.clock in (one, other) for step in believed.steps):
+        return None  # its strands are known: what is false there, circles show
+    slope = (believed.limits[one] + believed.limits[other]) / (1 << GRID_BITS)
+    slope /= 1 - slope / 2
+    best: _PairScan | None = None
+    for near, far in ((one, other), (other, one)):
+        found = _scanned_along(messages, rows, near, far, slope)
+        if found is None:
+            return None
+        if best is None or _faults(found) < _faults(best):
+            best = found
+        if not best.breaks:
+            break
+    return best
+
+
+def _faults(scan: _PairScan) -> int:
+    return len(scan.false_rows) + 10 * len(scan.breaks)
+
+
+def _scanned_along(messages: Messages, rows: Int64Array, near: int, far: int, slope: float) -> _PairScan | None:
+    goes_forth = messages.sender[rows] == near
+    near_ns = np.where(goes_forth, messages.sent_ns[rows], messages.received_by_ns[rows])
+    far_ns = np.where(goes_forth, messages.received_by_ns[rows], messages.sent_ns[rows])
+    order = np.argsort(near_ns, kind="stable")
+    rows, near_ns, far_ns, goes_forth = rows[order], near_ns[order], far_ns[order], goes_forth[order]
+    # The far clock had shown at most what it showed when a message of the near one arrived.
+    excess = (far_ns - far_ns[0]) - (near_ns - near_ns[0])
+    x = (near_ns - near_ns[0]).astype(np.float64)
+    points = Points(x, excess.astype(np.float64), goes_forth, slope)
+    if is_consistent(points):
+        return None
+    chosen = np.arange(len(rows))
+    is_false = np.zeros(len(rows), dtype=np.bool_)
+    while True:
+        standing = chosen[~is_false[chosen]]
+        looked_at = _worth_scanning(points.among(standing), near_ns[standing])
+        scan = scan_of(points.among(standing[looked_at]))
+        is_false[standing[looked_at][scan.false]] = True
+        if not len(scan.false) or len(looked_at) == len(standing):
+            break
+    kept = standing[looked_at][~np.isin(np.arange(len(looked_at)), scan.false)]
+    breaks = tuple(
+        Break(int(standing[looked_at][each.before]), int(standing[looked_at][each.after])) for each in scan.breaks
+    )
+    good = points.among(kept)
+    return _PairScan(near, far, rows, near_ns, far_ns, rows[is_false], breaks, _gains(points, is_false, breaks), good)
+
+
+def _worth_scanning(points: Points, near_ns: Int64Array) -> Int64Array:
+    """The fastest few of each kind and about each second: the others say nothing that these do not."""
+    count = len(points.x)
+    if count <= _SCANNED_WHOLE:
+        return np.arange(count)
+    bucket = (near_ns >> _BUCKET_BITS) * 2 + points.is_upper
+    speed = np.where(points.is_upper, points.excess, -points.excess)
+    order = np.lexsort((speed, bucket))
+    first = np.concatenate(([True], np.diff(bucket[order]) != 0))
+    rank = np.arange(count) - np.maximum.accumulate(np.where(first, np.arange(count), 0))
+    return np.sort(order[rank < _SCANNED_PER_BUCKET])
+
+
+def _gains(points: Points, is_false: BoolArray, breaks: Sequence[Break]) -> tuple[float, ...]:
+    """How much the far clock went ahead at each break: the change of the middle of the fastest points."""
+    edges = [0, *(found.after for found in breaks), len(points.x)]
+    middles = []
+    for start, end in pairwise(edges):
+        part = np.arange(start, end)
+        part = part[~is_false[part]]
+        upper, lower = points.excess[part][points.is_upper[part]], points.excess[part][~points.is_upper[part]]
+        middles.append(
+            float(np.min(upper) + np.max(lower)) / 2
+            if len(upper) and len(lower)
+            else float(np.min(upper) if len(upper) else np.max(lower) if len(lower) else 0.0)
+        )
+    return tuple(after - before for before, after in pairwise(middles))
+
+
+# Slews ---------------------------------------------------------------------------------------------------------------
+
+
+def _slews(messages: Messages, scans: Sequence[_PairScan], limits: list[int], findings: list[Finding]) -> set[int]:
+    """Raise the rate bound of clocks whose breaks are a slew; returns which scans are explained by that."""
+    explained: set[int] = set()
+    for number, scan in enumerate(scans):
+        signs = {gain > 0 for gain in scan.gains}
+        if len(scan.breaks) < SLEW_STEPS_LEAST or len(signs) != 1:
+            continue
+        declared = scan.points.slope
+        consistent = _least_slope(scan.points)
+        if consistent is None:
+            continue
+        explained.add(number)
+        # Which of the two is slewed cannot be told from one pair; the reference is taken at its word.
+        clock = scan.far if scan.near == 0 else scan.near if scan.far == 0 else max(scan.near, scan.far)
+        raised = int(2 * consistent * (1 << GRID_BITS))
+        limits[clock] = max(limits[clock], min(raised, SLEW_PPM_MOST * 2 * (1 << GRID_BITS) // 10**6))
+        name, other = messages.clocks[clock], messages.clocks[scan.far if clock == scan.near else scan.near]
+        findings.append(
+            Finding(
+                "rate bound exceeded",
+                name,
+                f"Clock {name} was slewed against {other}: {len(scan.breaks)} times in a row its offset moved the same "
+                f"way, further than {declared * 1e6:.0f} ppm explain, and {consistent * 1e6:.0f} ppm explain it all. "
+                f"Its rate is taken to stay within {2 * consistent * 1e6:.0f} ppm instead. Declare that rate bound, or "
+                "use stamps of a clock that nothing slews (CLOCK_MONOTONIC_RAW).",
+                len(scan.breaks),
+            )
+        )
+    return explained
+
+
+def _least_slope(points: Points) -> float | None:
+    """The smallest rate at which the points do not contradict each other, up to 5 %; None: none that a slew has."""
+    too_small, enough = points.slope, SLEW_PPM_MOST / 1e6
+    if not is_consistent(replace(points, slope=enough)):
+        return None
+    while enough - too_small > 0.05 * enough:
+        middle = (too_small + enough) / 2
+        if is_consistent(replace(points, slope=middle)):
+            enough = middle
+        else:
+            too_small = middle
+    return enough
+
+
+# Whose step ----------------------------------------------------------------------------------------------------------
+
+
+def _owned(scans: Sequence[_PairScan], given: Sequence[Step]) -> tuple[Step, ...]:
+    """Give each break to one of its two clocks, and join those of one clock that are one step."""
+    found = [(scan, number) for scan in scans for number in range(len(scan.breaks))]
+
+    def support(clock: int, scan: _PairScan, number: int) -> int:
+        """How many other clocks saw this clock step about then."""
+        own = _span(scan.cut_of(clock, number))
+        return len(
+            {
+                other.far if other.near == clock else other.near
+                for other, at in found
+                if clock in (other.near, other.far)
+                and other is not scan
+                and _overlap(own, _span(other.cut_of(clock, at)))
+            }
+        )
+
+    by_clock: dict[int, list[tuple[Cut, int, bool]]] = {}
+    for scan, number in found:
+        near, far = support(scan.near, scan, number), support(scan.far, scan, number)
+        if near == far:  # undecided: the reference is taken at its word
+            owner = scan.far if scan.near == 0 else scan.near if scan.far == 0 else scan.far
+        else:
+            owner = scan.near if near > far else scan.far
+        other = scan.far if owner == scan.near else scan.near
+        by_clock.setdefault(owner, []).append((scan.cut_of(owner, number), other, near != far))
+    steps = list(given)
+    for clock, cuts in sorted(by_clock.items()):
+        steps += _joined(clock, cuts)
+    return tuple(sorted(steps, key=lambda step: (step.clock, step.cut.before + step.cut.after)))
+
+
+def _joined(clock: int, cuts: list[tuple[Cut, int, bool]]) -> list[Step]:
+    joined: list[Step] = []
+    for cut, other, is_certain in sorted(cuts, key=lambda each: each[0].before + each[0].after):
+        last = joined[-1] if joined else None
+        if last is not None and _overlap(_span(last.cut), _span(cut)) and other not in last.others:
+            both = Cut(max(last.cut.before, cut.before), min(last.cut.after, cut.after))
+            joined[-1] = Step(clock, both, last.is_certain or is_certain, (*last.others, other))
+        else:
+            joined.append(Step(clock, cut, is_certain, (other,)))
+    return joined
+
+
+def _span(cut: Cut) -> tuple[int, int]:
+    return min(cut.before, cut.after), max(cut.before, cut.after)
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+# Strands -------------------------------------------------------------------------------------------------------------
+
+
+def _sorted(
+    messages: Messages,
+    rows: Int64Array,
+    steps: Sequence[Step],
+    scans: Sequence[_PairScan],
+    limits: tuple[int, ...],
+    rejected: Int64Array,
+    findings: tuple[Finding, ...],
+) -> Sorted:
+    """Give each end of each row its strand; leave out those of which it cannot be told."""
+    count = len(messages.clocks)
+    cuts: dict[int, list[Cut]] = {}
+    for step in steps:
+        cuts.setdefault(step.clock, []).append(step.cut)
+    strands = strands_of(count, cuts)
+    first = first_strands(strands, count)
+    sent_strand, received_strand = first[messages.sender[rows]], first[messages.receiver[rows]]
+    is_sorted = np.ones(len(rows), dtype=np.bool_)
+    for step in steps:
+        for ends, clocks, readings in (
+            (sent_strand, messages.sender, messages.sent_ns),
+            (received_strand, messages.receiver, messages.received_by_ns),
+        ):
+            mine = np.flatnonzero(clocks[rows] == step.clock)
+            is_after, is_known = _after(step, readings[rows[mine]], rows[mine], scans)
+            ends[mine] += is_after
+            is_sorted[mine[~is_known]] = False
+    pinned = int(first[0])
+    if 0 in cuts:
+        sent = np.bincount(sent_strand[is_sorted], minlength=len(strands))
+        sent += np.bincount(received_strand[is_sorted], minlength=len(strands))
+        own = [number for number, strand in enumerate(strands) if strand.clock == 0]
+        pinned = max(own, key=lambda number: int(sent[number]))
+    sorting = Sorting(rows[is_sorted], sent_strand[is_sorted], received_strand[is_sorted], strands, cuts)
+    return Sorted(sorting, pinned, limits, rejected, rejected, rows[~is_sorted], tuple(steps), findings)
+
+
+def _after(
+    step: Step,
+    readings: Int64Array,
+    rows: Int64Array,
+    scans: Sequence[_PairScan],
+) -> tuple[BoolArray, BoolArray]:
+    """Whether each of these readings was after a step, and whether that is known."""
+    cut = step.cut
+    if cut.after > cut.before:
+        is_after = readings >= cut.after
+        is_known = is_after | (readings <= cut.before)
+    else:
+        is_after = readings > cut.before + _SET_BACK_MARGIN_NS
+        is_known = is_after | (readings < cut.after - _SET_BACK_MARGIN_NS)
+    # Where the pair itself was scanned, the order of its messages tells, whatever the readings are.
+    for scan in scans:
+        number = scan.number_of(step)
+        if number is None:
+            continue
+        order = np.argsort(scan.rows, kind="stable")
+        at = np.minimum(np.searchsorted(scan.rows[order], rows), len(order) - 1)
+        mine, position = scan.rows[order][at] == rows, order[at]
+        found = scan.breaks[number]
+        is_after = np.where(mine, position >= found.after, is_after)
+        is_known = np.where(mine, (position >= found.after) | (position <= found.before), is_known)
+    return is_after, is_known
+
+
+# Circles -------------------------------------------------------------------------------------------------------------
+
+
+def _lead_ns(messages: Messages, rows: Int64Array, row: int) -> float:
+    """By how much a message was faster than any other of its direction near it; infinite where there is none."""
+    same = rows[(messages.sender[rows] == messages.sender[row]) & (messages.receiver[rows] == messages.receiver[row])]
+    same = same[same != row]
+    if not len(same):
+        return float("inf")
+    gap = messages.sent_ns[same] - messages.sent_ns[row]
+    near = same[np.argsort(np.abs(gap), kind="stable")[: _SCANNED_PER_BUCKET * 8]]
+    took = messages.received_by_ns[near] - messages.sent_ns[near]
+    return float(took.min() - (int(messages.received_by_ns[row]) - int(messages.sent_ns[row])))
+
+
+def _circle_finding(messages: Messages, believed: Sorted, rows: Sequence[int], given_up: Sequence[int]) -> Finding:
+    shown = tuple(messages[row] for row in rows[:4])
+    told = " and ".join(described(message) for message in shown) + (" and more" if len(rows) > 4 else "")
+    codes = {int(messages.sender[row]) for row in rows} | {int(messages.receiver[row]) for row in rows}
+    clock = messages.clocks[max(codes)]
+    limit = max(believed.limits[code] for code in codes) / (1 << GRID_BITS) * 1e6
+    blame = (
+        f"{described(messages[given_up[0]])} is not believed, because it is faster than the others of its kind"
+        if len(given_up) == 1
+        else "None of them is believed, because none sticks out"
+    )
+    return Finding(
+        "contradiction",
+        clock,
+        f"{len(rows)} messages cannot all be true while clocks keep their rates within {limit:.6g} ppm of the "
+        f"reference: {told}. {blame}. Either a clock stepped between them (give the reading in segments=), "
+        "or a rate bound is too small, or one of them is false.",
+        len(given_up),
+        messages=tuple(messages[row] for row in given_up[:2]),
+    )
+
+
+def sorting_findings(messages: Messages, believed: Sorted) -> list[Finding]:
+    """What was found, for people."""
+    findings = list(believed.findings)
+    if len(believed.false_rows):
+        findings += _counted(
+            messages,
+            believed.false_rows,
+            "wrong pair",
+            "contradict what came before them and what came after them, so they are not believed (such are replies "
+            "matched with another request)",
+        )
+    if len(believed.unsorted):
+        findings += _counted(
+            messages,
+            believed.unsorted,
+            "unsorted messages",
+            "came so near a step that it cannot be told whether they were before or after it, so they narrow no bound",
+        )
+    return findings
+
+
+def _counted(messages: Messages, rows: Int64Array, kind: FindingKind, reason: str) -> list[Finding]:
+    findings = []
+    codes = np.maximum(messages.sender[rows], messages.receiver[rows])
+    for code in np.unique(codes).tolist():
+        mine = rows[codes == code]
+        clock, examples = messages.clocks[code], tuple(messages[row] for row in mine[:2].tolist())
+        text = f"{len(mine)} messages of clock {clock} {reason}; the first: {described(examples[0])}."
+        findings.append(Finding(kind, clock, text, len(mine), messages=examples))
+    return findings

@@ -1,0 +1,73 @@
+"""
+Strands: each clock cut into the stretches between its steps, and every end of a message on one of them.
+
+What a clock showed before a step says nothing about its offset after, so each strand has bounds of its own. One thing
+crosses the cut: whatever was shown before it was not later than whatever was shown after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from coeval.alignment._rate import Int64Array
+
+
+class Cut(NamedTuple):
+    """
+    A step of one clock.
+
+    Attributes:
+        before: a reading that was shown before the step; the last one that is known.
+        after: one that was shown after it; the first one that is known. Less than `before` where the clock was set
+            back and showed readings twice.
+        is_given: the user named the very reading, so `before` and `after` are neighbours and nothing lies between.
+    """
+
+    before: int
+    after: int
+    is_given: bool = False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sorting:
+    """
+    Which messages are believed, and where their ends lie.
+
+    Attributes:
+        rows: of the messages, as indices.
+        sent_strand, received_strand: of each of `rows`, the strand of its sender and its receiver, numbered through
+            `strands`.
+        strands: of all clocks, clock by clock.
+        cuts: between the strands of each clock, by code; clocks without any are left out.
+    """
+
+    rows: Int64Array
+    sent_strand: Int64Array
+    received_strand: Int64Array
+    strands: tuple[Strand, ...]
+    cuts: Mapping[int, Sequence[Cut]]
+
+
+class Strand(NamedTuple):
+    """
+    Attributes:
+        clock: its code.
+        number: which strand of that clock, from 0.
+    """
+
+    clock: int
+    number: int
+
+
+def strands_of(clock_count: int, cuts: Mapping[int, Sequence[Cut]]) -> tuple[Strand, ...]:
+    """All strands, clock by clock."""
+    return tuple(Strand(code, number) for code in range(clock_count) for number in range(len(cuts.get(code, ())) + 1))
+
+
+def first_strands(strands: Sequence[Strand], clock_count: int) -> Int64Array:
+    """The position of each clock's first strand."""
+    return np.searchsorted([strand.clock for strand in strands], np.arange(clock_count)).astype(np.int64)
