@@ -13,11 +13,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.clock_accuracy import ROWS as TRAFFIC
+from benchmarks.clock_accuracy import measure
 from benchmarks.contenders import faults
+from benchmarks.contenders.clock_estimators import RIVALS as ESTIMATORS
+from benchmarks.contenders.clock_estimators import Exchanges, line_between_hulls, weighted_regression
 from benchmarks.contenders.processes import activity, memory_bytes, tree
 from benchmarks.fault_storm import KINDS, Call, Kind, Tally
 from benchmarks.pool import (
@@ -159,6 +164,83 @@ def test_the_storm_knows_wrong_values_hung_calls_and_wrong_exceptions() -> None:
     assert "expected WorkerDied" in tallied(KILLER, "value", (0, 7, 0), set()).wrong[0]
     block = next(kind for kind in KINDS if kind.function is faults.gives_block)
     assert "a wrong value" in tallied(block, "value", ((0, 7, 9), faults.Block(b"x")), set()).wrong[0]
+
+
+# Estimating an offset ------------------------------------------------------------------------------------------------
+
+
+def exchanges(offset_at: Any, *, queueing_ns: int = 40_000) -> tuple[Exchanges, Any]:
+    """Exchanges one second apart with delays that are alike both ways, and far readings to ask about."""
+    sent = np.arange(200, dtype=np.int64) * 10**9
+    delay = 90_000 + np.random.default_rng(1).exponential(queueing_ns, len(sent)).astype(np.int64)
+    arrived = sent + delay + offset_at(sent)
+    received = sent + 2 * delay + 10_000
+    asked = (sent + offset_at(sent))[::3] + 123_456_789
+    return Exchanges.of(sent, arrived, arrived + 10_000, received), asked
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_estimator_is_exact_where_the_offset_stands_still_and_both_ways_take_equally_long(name: str) -> None:
+    known, asked = exchanges(lambda sent: np.full(len(sent), 10**15 + 7), queueing_ns=0)
+    whole, rest = known.offsets_ns(ESTIMATORS[name], asked)
+    assert np.abs(whole - (10**15 + 7) + rest).max() < 1
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if "regression" in name or "line" in name])
+def test_estimators_that_fit_a_line_follow_a_rate(name: str) -> None:
+    known, asked = exchanges(lambda sent: 10**15 + sent * 30 // 10**6)
+    whole, rest = known.offsets_ns(ESTIMATORS[name], asked)
+    true = 10**15 + (asked - 10**15) * 30 // 1_000_030
+    late = slice(2, None)  # two exchanges make no slope
+    assert np.abs(whole - true + rest)[late].max() < 50_000
+
+
+def test_a_regression_forgets_what_was_before_a_change_of_rate() -> None:
+    known, asked = exchanges(lambda sent: 10**15 + np.abs(sent - 100 * 10**9) * 30 // 10**6)
+    whole, rest = known.offsets_ns(weighted_regression, asked)
+    true = 10**15 + np.abs(asked - 10**15 - 100 * 10**9) * 30 // 10**6
+    error = np.abs(whole - true + rest)
+    assert error[asked > 10**15 + 120 * 10**9].max() < 20_000
+
+
+def test_a_line_that_fails_stays_the_last_one_that_held() -> None:
+    known, asked = exchanges(lambda sent: 10**15 + np.maximum(sent - 100 * 10**9, 0) * 300 // 10**6)
+    whole, rest = known.offsets_ns(line_between_hulls, asked)
+    early = asked < 10**15 + 90 * 10**9
+    assert np.abs(whole - 10**15 + rest)[early].max() < 200_000
+    assert np.abs(whole - 10**15 + rest)[-1] < 2_000_000  # the clock is 30 ms away there
+
+
+def test_cut_stamps_are_taken_at_their_middle_or_at_the_end_that_is_certain() -> None:
+    def column(value: int) -> Any:
+        return np.array([value], dtype=np.int64)
+
+    known = Exchanges.of(
+        column(1000), column(6000), column(6000), column(1000), near_resolution_ns=10, far_resolution_ns=1000
+    )
+    assert known.offset_origin_ns == 5000
+    assert (known.midpoint[0], known.upper[0], known.lower[0]) == (495, 1000, -10)
+
+
+@pytest.mark.parametrize("row", TRAFFIC, ids=lambda row: row.name)
+def test_both_grades_hold_the_truth_over_every_kind_of_traffic(row: Any) -> None:
+    made = measure(row, seeds=[11], questions=200)
+    assert made.missed == {"declared": 0, "assumed": 0}
+    assert made.reversed == 0
+    assert all(len(errors.all_us) == 200 and np.isfinite(errors.all_us).all() for errors in made.errors.values())
+
+
+def test_the_accuracy_of_clocks_is_judged_row_by_row(tmp_path: Path) -> None:
+    done = run(BENCHMARKS / "clock_accuracy.py", "--quick", "--row", "lan", "bursts", "--json", tmp_path / "made.json")
+    lan, bursts = json.loads((tmp_path / "made.json").read_text())
+    failed = [row["row"] for row in (lan, bursts) if row["failures"]]
+    assert (done.returncode, done.stdout.count("NOT HELD")) == (
+        1 if failed else 0,
+        len(lan["failures"]) + len(bursts["failures"]),
+    )
+    assert lan["methods"].keys() == {"coeval, assumed", "coeval, declared", *ESTIMATORS}
+    assert done.stdout.count("<- smallest") == 2
+    assert failed == []
 
 
 # Looking at processes ------------------------------------------------------------------------------------------------
