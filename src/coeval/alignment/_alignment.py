@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coeval.alignment._axis import Axis, axis_of
+from coeval.alignment._band import Band, Bounds
 from coeval.alignment._clock_step import ClockStep, clock_step
 from coeval.alignment._direct_order import DirectOrder
 from coeval.alignment._duration import Duration, durations_between
@@ -36,6 +37,7 @@ from coeval.alignment._instants import (
     UNKNOWN_LATEST,
     Instants,
     Offsets,
+    both_known,
     shifted,
 )
 from coeval.alignment._messages import Messages, described
@@ -64,21 +66,43 @@ RATE_BOUND_PPM_LIMIT = 200_000.0
 
 
 class _Placing(NamedTuple):
-    """One axis, solved, with each clock's track by grade."""
+    """
+    One axis, solved.
+
+    Attributes:
+        tracks: of each clock, by grade.
+        likely: those whose estimates count, for both grades.
+    """
 
     solution: Solution
     tracks: Mapping[Grade, Mapping[ClockId, Track]]
+    likely: Mapping[ClockId, Track]
 
     @classmethod
     def of(cls, solution: Solution, sorting: Sorting, clocks: Sequence[ClockId]) -> _Placing:
         """Put the bands of each clock's strands together."""
-        tracks: dict[Grade, dict[ClockId, Track]] = {"declared": {}, "assumed": {}}
-        for grade, of_grade in tracks.items():
-            bands = solution.grading(grade).bands
-            for code, clock in enumerate(clocks):
-                own = [number for number, strand in enumerate(sorting.strands) if strand.clock == code]
-                of_grade[clock] = Track([bands[number] for number in own], sorting.cuts.get(code, ()))
-        return cls(solution, tracks)
+        own: dict[int, list[int]] = {}
+        for number, strand in enumerate(sorting.strands):
+            own.setdefault(strand.clock, []).append(number)
+
+        def tracks(bands: Sequence[Band]) -> dict[ClockId, Track]:
+            return {
+                clock: Track([bands[number] for number in own[code]], sorting.cuts.get(code, ()))
+                for code, clock in enumerate(clocks)
+            }
+
+        by_grade: dict[Grade, dict[ClockId, Track]] = {
+            "declared": tracks(solution.declared.bands),
+            "assumed": tracks(solution.assumed.bands),
+        }
+        return cls(solution, by_grade, tracks(solution.likely))
+
+    def bounds(self, clock: ClockId, readings: Int64Array, grade: Grade) -> Bounds:
+        """Place readings of a clock that is there."""
+        earliest, estimate, latest = self.tracks[grade][clock].bounds(readings)
+        likely = self.likely[clock].bounds(readings).estimate
+        both = both_known(earliest, latest) & (likely != UNKNOWN_ESTIMATE)
+        return Bounds(earliest, np.where(both, np.clip(likely, earliest, latest), estimate), latest)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -142,7 +166,8 @@ class Alignment:
         """
         readings = np.asarray(readings_ns, dtype=np.int64)
         placing = self._on_clock if self._on_utc is None else self._on_utc
-        earliest, estimate, latest = self._track(clock, placing, grade).bounds(readings)
+        self._track(clock, placing, grade)
+        earliest, estimate, latest = placing.bounds(clock, readings, grade)
         if self._on_utc is None:
             earliest = shifted(earliest, self._epoch_ns, UNKNOWN_EARLIEST)
             latest = shifted(latest, self._epoch_ns, UNKNOWN_LATEST)
@@ -163,7 +188,8 @@ class Alignment:
             ClocksNotRelated: There was no evidence of this clock at all.
         """
         readings = np.asarray(readings_ns, dtype=np.int64)
-        earliest, estimate, latest = self._track(clock, self._on_clock, grade).bounds(readings)
+        self._track(clock, self._on_clock, grade)
+        earliest, estimate, latest = self._on_clock.bounds(clock, readings, grade)
         return Offsets(
             self.reference_clock,
             _difference(readings, latest, UNKNOWN_LATEST, UNKNOWN_EARLIEST),

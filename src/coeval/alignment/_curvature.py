@@ -18,31 +18,31 @@ case c = 0.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
 from coeval.alignment._envelope import Slopes
-from coeval.alignment._rate import GRID_BITS, Float64Array, Int64Array
+from coeval.alignment._rate import GRID_BITS, BoolArray, Float64Array, Int64Array
 from coeval.alignment._steadiness import CONSISTENT_FACTOR, Points
 
 # The curvature assumed of any strand, at least, per second. Raw oscillators stay below 1e-8 (0.01 ppm per second) while
 # a machine idles, and reach 1e-7 while it heats up, which dense traffic then shows.
 CURVATURE_PRIOR = 2e-8
 
+# Of the assumed curvature, the parts that are tried for the estimate, the steadiest rate first.
+_ESTIMATE_PARTS = (0.25, 0.35, 0.5, 0.7)
+
 # Beyond this, what the data show is not an oscillator that drifts, and the assumption is not made.
 CURVATURE_LIMIT = 1e-5
-
-_Side: TypeAlias = Callable[[Float64Array], tuple[Float64Array, Float64Array]]
-"""For each knot a slope; to each the extreme value of such a line there, and the corner that it touches."""
 
 _KNOT_EVERY_S = 1.2
 _KNOTS_LEAST, _KNOTS_MOST = 64, 2048
 _BISECTIONS = 44
 _SEARCH_STEPS = 4
 _NS_PER_S = 1e9
-# What floats may have lost, in ns: excesses here are below a second.
+# What rounding to ns and bisecting may have lost.
 _FLOAT_ERROR_NS = 0.5
 
 
@@ -53,14 +53,29 @@ class Curvature:
 
     Attributes:
         assumed: the assumption, per second.
-        consistent: the smallest tried value that explains every point, per second; the prior's half if that does.
-        x: where the bounds were found, int64 ns from the strand's origin, ascending.
-        upper, lower: of the excess there, in ns, rounded outward.
-        sag_ns: how much more it may be between two of them than the chord says.
+        consistent: the smallest tried value that explains every point, per second; a quarter of the prior if that does.
+        bounds: what follows from the assumption.
+        likely: what would follow from a steadier rate that explains every point just as well: their middle is the
+            better estimate.
     """
 
     assumed: float
     consistent: float
+    bounds: Knots
+    likely: Knots
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Knots:
+    """
+    Bounds of one strand's excess at some readings.
+
+    Attributes:
+        x: int64 ns from the strand's origin, ascending.
+        upper, lower: of the excess there, in ns, rounded outward.
+        sag_ns: how much more it may be between two of them than the chord says.
+    """
+
     x: Int64Array
     upper: Float64Array
     lower: Float64Array
@@ -88,27 +103,41 @@ def curvature_of(points: Points, slopes: Slopes) -> Curvature | None:
     lines = _Lines(points, slopes)
     if lines.span_s <= 0:
         return None
-    enough = CURVATURE_PRIOR / CONSISTENT_FACTOR
-    if lines.bounds(enough) is None:
+    enough = CURVATURE_PRIOR * _ESTIMATE_PARTS[0]
+    if lines.room(enough) is None:
         too_small = enough
-        while lines.bounds(enough) is None:
+        while lines.room(enough) is None:
             too_small, enough = enough, enough * 4
             if enough > CURVATURE_LIMIT:
                 return None
         for _ in range(_SEARCH_STEPS):
             middle = float(np.sqrt(too_small * enough))
-            if lines.bounds(middle) is None:
+            if lines.room(middle) is None:
                 too_small = middle
             else:
                 enough = middle
     assumed = max(CURVATURE_PRIOR, CONSISTENT_FACTOR * enough)
-    found = lines.bounds(assumed)
-    if found is None:
-        return None
-    upper, lower = found
-    drift = lines.rate * lines.knots_s
-    sag_ns = assumed * _NS_PER_S * lines.step_s**2 / 8 + _FLOAT_ERROR_NS
-    return Curvature(assumed, enough, lines.knots, upper + drift, lower + drift, sag_ns)
+    wide, narrow = lines.at_knots(assumed), lines.at_knots(_likely(lines, assumed))
+    return None if wide is None or narrow is None else Curvature(assumed, enough, wide, narrow)
+
+
+def _likely(lines: _Lines, assumed: float) -> float:
+    """
+    The steadiest rate that takes from the room for lines no more than chance does.
+
+    By chance, the points at the corners of the hulls might have been slower messages; without them there would be so
+    much more room.
+    """
+    whole, others = lines.room(assumed), lines.without_corners(assumed)
+    without = others.room(assumed) if others is not None else None
+    if whole is None:
+        return assumed
+    by_chance = float(without.mean() - whole.mean()) if without is not None else float("inf")
+    for part in _ESTIMATE_PARTS:
+        left = lines.room(part * assumed)
+        if left is not None and float(whole.mean() - left.mean()) <= by_chance:
+            return part * assumed
+    return assumed
 
 
 class _Lines:
@@ -131,67 +160,121 @@ class _Lines:
         upper_s, lower_s = points.upper_x / _NS_PER_S, points.lower_x / _NS_PER_S
         self.upper = upper_s - self.middle_s, points.upper_e / scale - self.rate * upper_s
         self.lower = lower_s - self.middle_s, points.lower_e / scale - self.rate * lower_s
+        self.x0 = self.knots_s - self.middle_s
+
+    def at_knots(self, curvature: float) -> Knots | None:
+        """The bounds as they are used."""
+        found = self.bounds(curvature)
+        if found is None:
+            return None
+        drift = self.rate * self.knots_s
+        sag_ns = curvature * _NS_PER_S * self.step_s**2 / 8 + _FLOAT_ERROR_NS
+        return Knots(self.knots, found[0] + drift, found[1] + drift, sag_ns)
+
+    def room(self, curvature: float) -> Float64Array | None:
+        """How far apart the lowest and the highest of some parallel lines are at each knot; None where none fits."""
+        sides = self._sides(curvature)
+        fits = self._roomiest(sides)
+        room: Float64Array = sides.ceiling(fits)[0] - sides.floor(fits)[0]
+        return None if bool((room < -sides.error_ns).any()) else room
 
     def bounds(self, curvature: float) -> tuple[Float64Array, Float64Array] | None:
         """Greatest and least excess at each knot; None where no line fits at some knot."""
+        if self.room(curvature) is None:
+            return None
+        sides = self._sides(curvature)
+        fits = self._roomiest(sides)
+        highest = self._where(lambda slope: self.x0 - sides.ceiling(slope)[1])
+        lowest = self._where(lambda slope: sides.floor(slope)[1] - self.x0)
+        upper = sides.ceiling(self._until(fits, highest, sides))[0]
+        lower = sides.floor(self._until(fits, lowest, sides))[0]
+        return upper + sides.error_ns, lower - sides.error_ns
+
+    def without_corners(self, curvature: float) -> _Lines | None:
+        """The same without the points that bound its lines; None: nothing would bound them."""
+        sides, other = self._sides(curvature), copy(self)
+        other.upper = _without(self.upper, sides.above.corners)
+        other.lower = _without(self.lower, sides.below.corners)
+        few = len(other.upper[0]) < 2 or len(other.lower[0]) < 2
+        return None if few else other
+
+    def _sides(self, curvature: float) -> _Sides:
         bend = curvature * _NS_PER_S
         above = _Hull(self.upper[0], self.upper[1] + bend / 2 * self.upper[0] ** 2)
         below = _Hull(self.lower[0], -(self.lower[1] - bend / 2 * self.lower[0] ** 2))
-        x0 = self.knots_s - self.middle_s
-        bow = bend / 2 * x0**2
+        return _Sides(above, below, self.x0, bend)
 
-        def ceiling(slope: Float64Array) -> tuple[Float64Array, Float64Array]:
-            value, corner = above.least(slope + bend * x0)
-            return value + slope * x0 + bow, corner
+    def _roomiest(self, sides: _Sides) -> Float64Array:
+        """The slope of the lines between which there is most room."""
+        return self._where(lambda slope: sides.floor(slope)[1] - sides.ceiling(slope)[1])
 
-        def floor(slope: Float64Array) -> tuple[Float64Array, Float64Array]:
-            value, corner = below.least(-(slope - bend * x0))
-            return -value + slope * x0 - bow, corner
-
-        fits = self._where(lambda slope: floor(slope)[1] - ceiling(slope)[1], x0)
-        room = ceiling(fits)[0] - floor(fits)[0]
-        if bool((room < -_FLOAT_ERROR_NS).any()):
-            return None
-        highest = self._where(lambda slope: x0 - ceiling(slope)[1], x0)
-        lowest = self._where(lambda slope: floor(slope)[1] - x0, x0)
-        upper = ceiling(self._until(fits, highest, ceiling, floor))[0]
-        lower = floor(self._until(fits, lowest, ceiling, floor))[0]
-        slack = _FLOAT_ERROR_NS + np.abs(upper) * 1e-12
-        return upper + slack, lower - slack
-
-    def _where(self, rises: Callable[[Float64Array], Float64Array], x0: Float64Array) -> Float64Array:
+    def _where(self, rises: Callable[[Float64Array], Float64Array]) -> Float64Array:
         """The slope at which a concave function stops to rise, at each knot."""
-        low, high = np.full(len(x0), self.low), np.full(len(x0), self.high)
+        low, high = np.full(len(self.x0), self.low), np.full(len(self.x0), self.high)
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
             up = rises(middle) > 0
             low, high = np.where(up, middle, low), np.where(up, high, middle)
         return (low + high) / 2
 
-    def _until(self, fits: Float64Array, wanted: Float64Array, ceiling: _Side, floor: _Side) -> Float64Array:
+    def _until(self, fits: Float64Array, wanted: Float64Array, sides: _Sides) -> Float64Array:
         """How far from a slope that fits towards the wanted one lines fit; a little beyond, so that none is missed."""
+
+        def fit(slope: Float64Array) -> BoolArray:
+            result: BoolArray = sides.ceiling(slope)[0] >= sides.floor(slope)[0]
+            return result
+
         inside, outside = fits, wanted
         for _ in range(_BISECTIONS):
             middle = (inside + outside) / 2
-            fit = ceiling(middle)[0] >= floor(middle)[0]
-            inside, outside = np.where(fit, middle, inside), np.where(fit, outside, middle)
-        all_the_way = ceiling(wanted)[0] >= floor(wanted)[0]
-        until: Float64Array = np.where(all_the_way, wanted, outside)
+            fitting = fit(middle)
+            inside, outside = np.where(fitting, middle, inside), np.where(fitting, outside, middle)
+        until: Float64Array = np.where(fit(wanted), wanted, outside)
         return until
+
+
+class _Sides:
+    """
+    What bounds lines at each knot x0 from above and from below, under one curvature.
+
+    Attributes:
+        error_ns: what floats may have lost.
+    """
+
+    def __init__(self, above: _Hull, below: _Hull, x0: Float64Array, bend: float) -> None:
+        self.above, self.below = above, below
+        self._shift, self._x0, self._bow = bend * x0, x0, bend / 2 * x0**2
+        largest = max(float(np.abs(above.y).max()), float(np.abs(below.y).max()), float(self._bow.max()))
+        self.error_ns = _FLOAT_ERROR_NS + 16 * float(np.finfo(np.float64).eps) * largest
+
+    def ceiling(self, slope: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """The highest value at x0 of a line with this slope, and the x of the corner that it touches."""
+        value, corner = self.above.least(slope + self._shift)
+        return value + slope * self._x0 + self._bow, corner
+
+    def floor(self, slope: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """The lowest value at x0, likewise."""
+        value, corner = self.below.least(self._shift - slope)
+        return -value + slope * self._x0 - self._bow, corner
 
 
 class _Hull:
     """The lower convex hull of points with ascending x."""
 
     def __init__(self, x: Float64Array, y: Float64Array) -> None:
-        corners = _corners(x, y)
-        self.x, self.y = x[corners], y[corners]
+        self.corners = _corners(x, y)
+        self.x, self.y = x[self.corners], y[self.corners]
         self.edges = np.diff(self.y) / np.diff(self.x)
 
     def least(self, slope: Float64Array) -> tuple[Float64Array, Float64Array]:
         """The least y - slope * x over all points, and the x where it is."""
         corner = np.searchsorted(self.edges, slope)
-        return self.y[corner] - slope * self.x[corner], self.x[corner]
+        least: Float64Array = self.y[corner] - slope * self.x[corner]
+        return least, self.x[corner]
+
+
+def _without(points: tuple[Float64Array, Float64Array], rows: Int64Array) -> tuple[Float64Array, Float64Array]:
+    return np.delete(points[0], rows), np.delete(points[1], rows)
 
 
 def _corners(x: Float64Array, y: Float64Array) -> Int64Array:

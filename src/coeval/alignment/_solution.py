@@ -18,7 +18,7 @@ import numpy as np
 
 from coeval.alignment._axis import Axis
 from coeval.alignment._band import Band
-from coeval.alignment._curvature import Curvature, curvature_of
+from coeval.alignment._curvature import Curvature, Knots, curvature_of
 from coeval.alignment._envelope import NOTHING, Envelope, Potential, Slopes, is_known
 from coeval.alignment._rate import BoolArray, Int64Array
 from coeval.alignment._steadiness import Points, Wander, wander_of
@@ -56,12 +56,14 @@ class Solution:
     Attributes:
         axis: the system and its origins.
         declared, assumed: by grade; the same object where nothing is assumed.
+        likely: bands whose middle is the estimate of both grades.
         wanders, curvatures: what the assumed grade rests on, of each strand; None: nothing is assumed of it.
     """
 
     axis: Axis
     declared: Grading
     assumed: Grading
+    likely: tuple[Band, ...]
     wanders: tuple[Wander | None, ...]
     curvatures: tuple[Curvature | None, ...]
 
@@ -123,23 +125,42 @@ def solution_of(
         if not is_better or not _reaches_far(system, free):
             break
     if result is declared:
-        return Solution(axis, first, first, (None,) * count, (None,) * count)
+        return Solution(axis, first, first, first.bands, (None,) * count, (None,) * count)
     curvatures = _curving(axis, narrower, result, free)
     caps = began
     while any(curvatures):
-        caps = _caps(axis, narrower, curvatures)
+        knots = [found.bounds if found is not None else None for found in curvatures]
+        caps = _caps(axis, narrower, knots)
         capped = system.solve(narrower_costs, *caps)
         if capped.circle is None:
             result = capped
             break
-        involved = {int(system.strand_of[system.sent[message]]) for message in capped.circle}
-        involved |= {int(system.strand_of[system.received[message]]) for message in capped.circle}
+        involved = _involved(system, capped)
         kept = [None if number in involved else found for number, found in enumerate(curvatures)]
         curvatures = kept if kept != curvatures else [None] * count
         caps = began
-    bands = _bands(axis, result, narrower, curvatures)
+    bands = _bands(axis, result, narrower, [found.bounds if found is not None else None for found in curvatures])
     second = Grading(tuple(narrower), narrower_costs, caps, result, bands)
-    return Solution(axis, first, second, tuple(wanders), tuple(curvatures))
+    likely = _likely(axis, second, curvatures) or bands
+    return Solution(axis, first, second, likely, tuple(wanders), tuple(curvatures))
+
+
+def _likely(axis: Axis, assumed: Grading, curvatures: Sequence[Curvature | None]) -> tuple[Band, ...] | None:
+    """Bands under the steadiest rates that explain the evidence; None where nothing is steadier than assumed."""
+    knots = [found.likely if found is not None else None for found in curvatures]
+    if not any(knots):
+        return None
+    caps = _caps(axis, assumed.slopes, knots)
+    began = np.minimum(assumed.result.upper, caps[0]), np.maximum(assumed.result.lower, caps[1])
+    result = axis.system.solve(assumed.costs, *began)
+    return None if result.circle is not None else _bands(axis, result, assumed.slopes, knots)
+
+
+def _involved(system: System, result: Result) -> set[int]:
+    """The strands that a contradiction goes through."""
+    messages = list(result.circle or ())
+    ends = np.concatenate((system.sent[messages], system.received[messages], np.array(result.ends, dtype=np.int64)))
+    return set(system.strand_of[ends].tolist())
 
 
 def _span(slopes: Sequence[Slopes]) -> int:
@@ -169,9 +190,7 @@ def _widened(
         result = system.solve(costs, axis.upper, axis.lower)
         if result.circle is None:
             return slopes, wanders, costs, result
-        involved = {int(system.strand_of[system.sent[message]]) for message in result.circle}
-        involved |= {int(system.strand_of[system.received[message]]) for message in result.circle}
-        for number in involved:
+        for number in _involved(system, result):
             wander = wanders[number]
             if wander is not None:
                 wanders[number] = Wander(wander.least, wander.most, 2 * wander.assumed, wander.assumed)
@@ -201,20 +220,18 @@ def _curving(axis: Axis, slopes: Sequence[Slopes], result: Result, free: BoolArr
     return [curvature_of(points(number), slopes[number]) if free[number] else None for number in range(len(slopes))]
 
 
-def _caps(
-    axis: Axis, slopes: Sequence[Slopes], curvatures: Sequence[Curvature | None]
-) -> tuple[Int64Array, Int64Array]:
+def _caps(axis: Axis, slopes: Sequence[Slopes], knots: Sequence[Knots | None]) -> tuple[Int64Array, Int64Array]:
     """What is known to begin with, with the bounds that slowly changing rates give at every event."""
     system = axis.system
     scale = float(1 << system.bits)
     upper, lower = axis.upper.copy(), axis.lower.copy()
-    for number, found in enumerate(curvatures):
+    for number, found in enumerate(knots):
         part = slice(int(system.starts[number]), int(system.starts[number + 1]))
         if found is None or part.start == part.stop:
             continue
         x = system.x[part]
         inside = (x >= found.x[0]) & (x <= found.x[-1])
-        above, below = (_knots(found, slopes[number], system.bits, forth=forth) for forth in (True, False))
+        above, below = (_side(found, slopes[number], system.bits, forth=forth) for forth in (True, False))
         cap = np.minimum(np.ceil(found.upper_at(x) * scale), above.excess_at(x))
         floor = np.maximum(np.floor(found.lower_at(x) * scale), -below.excess_at(-x))
         upper[part] = np.minimum(upper[part], np.where(inside, cap, NOTHING).astype(np.int64))
@@ -222,7 +239,7 @@ def _caps(
     return upper, lower
 
 
-def _knots(found: Curvature, slopes: Slopes, bits: int, *, forth: bool) -> Envelope:
+def _side(found: Knots, slopes: Slopes, bits: int, *, forth: bool) -> Envelope:
     """What the knots of a curvature say, also between events far apart."""
     if forth:
         excess = np.ceil(found.upper * float(1 << bits)).astype(np.int64)
@@ -235,7 +252,7 @@ def _knots(found: Curvature, slopes: Slopes, bits: int, *, forth: bool) -> Envel
 
 
 def _bands(
-    axis: Axis, result: Result, slopes: Sequence[Slopes], curvatures: Sequence[Curvature | None] = ()
+    axis: Axis, result: Result, slopes: Sequence[Slopes], knots: Sequence[Knots | None] = ()
 ) -> tuple[Band, ...]:
     system = axis.system
     bands = []
@@ -244,10 +261,10 @@ def _bands(
         x, above, below = system.x[part], result.upper[part], result.lower[part]
         upper = Envelope.over(x, above, slope, system.bits)
         lower = Envelope.over(-x[::-1], -below[::-1], slope, system.bits)
-        found = curvatures[number] if curvatures else None
+        found = knots[number] if knots else None
         if found is not None:
-            upper = _joined(upper, _knots(found, slope, system.bits, forth=True))
-            lower = _joined(lower, _knots(found, slope, system.bits, forth=False))
+            upper = _joined(upper, _side(found, slope, system.bits, forth=True))
+            lower = _joined(lower, _side(found, slope, system.bits, forth=False))
         bands.append(Band(axis.x_origins[number], axis.y_origins[number], upper, lower))
     return _with_lean(axis, result, slopes, bands)
 
