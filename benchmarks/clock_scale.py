@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -164,9 +163,9 @@ def aligned_at_once(count: int, clocks: int) -> Figures:
     return figures(count, spent, spent_cpu, before_bytes, most_bytes, outside, turned)
 
 
-def streamed(count: int, clocks: int) -> Figures:
-    """Batches into `Evidence`, and one `align` at the end."""
-    world, evidence = World.of(clocks), new_evidence()
+def streamed(count: int, clocks: int, evidence: Evidence | None = None) -> Figures:
+    """Batches into evidence, alignment's own if none is given, and one `align` at the end."""
+    world, evidence = World.of(clocks), evidence or new_evidence()
     last = next(world.batches(BATCH, BATCH))[0]  # what making a batch takes is there before
     before_bytes = resident_bytes()
     spent = spent_cpu = 0.0
@@ -186,9 +185,9 @@ def streamed(count: int, clocks: int) -> Figures:
     return found | {"kept": len(reduced), "align_s": align_s}
 
 
-def online(count: int) -> Figures:
+def online(count: int, evidence: Evidence | None = None) -> Figures:
     """Small batches of a pair, and an `align` now and then."""
-    world, evidence = World.of(2), new_evidence()
+    world, evidence = World.of(2), evidence or new_evidence()
     before_bytes = resident_bytes()
     add_s = align_s = add_cpu = 0.0
     aligned, last = None, None
@@ -247,8 +246,9 @@ def new_evidence() -> Evidence:
 
 
 def resident_bytes() -> int:
-    """The most that this process has had in memory so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The most that this process has had in memory so far. (`getrusage` would count what its parent had, too.)"""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 MEASURES: dict[str, Callable[..., Figures]] = {"at-once": aligned_at_once, "streamed": streamed, "online": online}

@@ -41,7 +41,7 @@ from benchmarks.pool import (
     judge,
     sign_interval,
 )
-from coeval.alignment import Alignment
+from coeval.alignment import Alignment, Messages
 from coeval.clocks import ClockId
 from coeval.testing.virtual import TrueStep
 
@@ -325,6 +325,29 @@ def test_a_world_gives_the_same_messages_in_batches_of_which_none_is_too_fast() 
             assert sender.readings_ns([sent[row]]) == batch.sent_ns[row]
             arrived = receiver.true_ns([batch.received_ns[row]])[0]
             assert arrived >= sent[row] + clock_scale.MINIMUM_NS - 1
+
+
+class WholeEvidence:
+    """Keeps every message, so that what the benchmark does with evidence can be seen without a summary."""
+
+    def __init__(self) -> None:
+        self.parts: list[Messages] = []
+
+    def add(self, messages: Messages) -> None:
+        self.parts.append(messages)
+
+    def messages(self) -> Messages:
+        return Messages.concatenated(self.parts)
+
+
+def test_a_stream_and_a_live_pair_are_added_whole_and_aligned_to_the_truth() -> None:
+    stream, live = WholeEvidence(), WholeEvidence()
+    found = clock_scale.streamed(30_000, 2, stream)
+    assert (found["outside"], found["turned"], found["kept"]) == (0, 0, 30_000)
+    found = clock_scale.online(2_500, live)
+    assert (found["outside"], found["turned"], found["messages"]) == (0, 0, 2_500)
+    assert [len(part) for part in live.parts] == [1000, 1000, 500]
+    assert found["most_bytes"] >= found["before_bytes"] > 10**7
 
 
 def test_the_scale_of_a_pair_is_measured() -> None:
