@@ -231,14 +231,20 @@ def measure(tally: Tally, seed: int) -> None:
 
 
 def turned_round(trace: Trace, aligned: Alignment, accepted: Bools) -> int:
-    """How many accepted messages arrive before they are sent, by our estimates of either grade."""
+    """
+    How many accepted messages arrive before they are sent, by our estimates of either grade.
+
+    Not of stamps that a step back repeats: such a reading has two instants, and a placed one can be only one of them.
+    """
     messages, count = trace.messages, 0
     for sender, receiver, _ in trace.network.flows:
         rows = accepted & (messages.sender == messages.clocks.index(sender))
         rows &= messages.receiver == messages.clocks.index(receiver)
+        sent_ns, received_ns = messages.sent_ns[rows], messages.received_by_ns[rows]
+        once = ~(repeated(trace, sender, sent_ns) | repeated(trace, receiver, received_ns))
         for grade in ("declared", "assumed"):
-            sent = aligned.instants(sender, messages.sent_ns[rows], grade).estimate_ns
-            received = aligned.instants(receiver, messages.received_by_ns[rows], grade).estimate_ns
+            sent = aligned.instants(sender, sent_ns[once], grade).estimate_ns
+            received = aligned.instants(receiver, received_ns[once], grade).estimate_ns
             count += int((sent > received).sum())
     return count
 
@@ -248,14 +254,19 @@ def truths_outside(trace: Trace, aligned: Alignment) -> int:
     count = 0
     for name in OTHERS:
         true_ns = trace.true_times_ns(QUESTIONS)
-        shown = trace.clocks[name].readings_ns(true_ns)
-        for step in trace.clocks[name].steps:
-            apart = np.abs(true_ns - step.at_ns) > abs(step.size_ns) + 10**6
-            true_ns, shown = true_ns[apart], shown[apart]
+        true_ns = true_ns[~repeated(trace, name, trace.clocks[name].readings_ns(true_ns))]
         asked = trace.question(name, REFERENCE, true_ns)
         placed = aligned.instants(name, asked.readings_ns)
         count += int(((placed.earliest_ns > asked.least_ns) | (placed.latest_ns < asked.greatest_ns)).sum())
     return count
+
+
+def repeated(trace: Trace, clock: ClockId, readings_ns: npt.NDArray[np.int64]) -> Bools:
+    """Which readings the clock showed both before and after a step back."""
+    found = np.zeros(len(readings_ns), dtype=np.bool_)
+    for step in trace.clocks[clock].steps:
+        found |= (step.after_ns <= readings_ns) & (readings_ns <= step.before_ns)
+    return found
 
 
 def shown(tally: Tally) -> str:

@@ -43,7 +43,7 @@ from benchmarks.pool import (
 )
 from coeval.alignment import Alignment, Messages
 from coeval.clocks import ClockId
-from coeval.testing.virtual import TrueStep
+from coeval.testing.virtual import Step, TrueStep, VirtualNetwork
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 # Continuous integration has the patience for a minute of it.
@@ -299,6 +299,14 @@ def test_traces_have_the_faults_that_their_part_is_about(part: str) -> None:
     traces = [clock_steps.network(part, seed).trace(seed) for seed in range(6)]
     assert {step.clock for trace in traces for step in trace.steps} == (set() if part == "wrong" else {A, B})
     assert {bool(trace.wrong.any()) for trace in traces} == {part != "steps"}
+
+
+def test_a_reading_comes_twice_where_a_clock_was_set_back_and_only_there() -> None:
+    near = ClockId("near")
+    shapes = {near: [Step(5 * 10**9, -(10**9)), Step(20 * 10**9, 10**9)]}
+    trace = VirtualNetwork(shapes, [], 30).trace(1)
+    readings = np.array([39, 40, 45, 50, 51, 195, 200], dtype=np.int64) * 10**8
+    assert clock_steps.repeated(trace, near, readings).tolist() == [False, True, True, True, False, False, False]
 
 
 def test_steps_and_wrong_pairs_are_judged_once_alignment_tells_them() -> None:
