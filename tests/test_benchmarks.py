@@ -9,15 +9,17 @@ import random
 import subprocess
 import sys
 from concurrent.futures import Future
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import clock_scale, clock_steps
 from benchmarks.clock_accuracy import ROWS as TRAFFIC
 from benchmarks.clock_accuracy import measure
 from benchmarks.contenders import faults
@@ -39,6 +41,9 @@ from benchmarks.pool import (
     judge,
     sign_interval,
 )
+from coeval.alignment import Alignment, Messages
+from coeval.clocks import ClockId
+from coeval.testing.virtual import Step, TrueStep, VirtualNetwork
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 # Continuous integration has the patience for a minute of it.
@@ -241,6 +246,122 @@ def test_the_accuracy_of_clocks_is_judged_row_by_row(tmp_path: Path) -> None:
     assert lan["methods"].keys() == {"coeval, assumed", "coeval, declared", *ESTIMATORS}
     assert done.stdout.count("<- smallest") == 2
     assert failed == []
+
+
+# Finding steps and wrong pairs -----------------------------------------------------------------------------------
+
+
+class Found(NamedTuple):
+    clock: ClockId
+    earliest_ns: int
+    latest_ns: int
+    size_ns_least: int = 0
+    size_ns_greatest: int = 0
+
+
+A, B = ClockId("a"), ClockId("b")
+
+
+def test_a_step_counts_as_found_where_its_clock_and_the_readings_around_it_are_right() -> None:
+    true = [TrueStep(A, 5, 5, 100, 1000, 1100), TrueStep(B, 9, 9, -100, 1000, 900)]
+    near, wide, back = Found(A, 999, 1101), Found(A, 0, 5000), Found(B, 1000, 900)
+    assert clock_steps.judge_steps([wide, near, back], true) == ([near, back], [])
+    assert clock_steps.judge_steps([Found(A, 1001, 5000), Found(B, 0, 899)], true) == ([], true)
+    assert clock_steps.judge_steps([Found(B, 0, 5000)], true[:1]) == ([], true[:1])
+    assert clock_steps.judge_steps([near], [true[0], true[0]]) == ([near], [true[0]])
+
+
+def test_missed_and_invented_steps_and_rejected_right_messages_do_not_hold() -> None:
+    fine = clock_steps.Tally("wrong", messages=100_000, wrong=500, contradicting=250, right_rejected=49)
+    assert fine.failures() == []
+    assert len(replace(fine, right_rejected=50).failures()) == 1
+    assert len(replace(fine, contradicting_kept=1, invented=1, turned_round=1).failures()) == 3
+    steps = clock_steps.Tally("steps", steps=10, right_rejected=1000)
+    assert steps.failures() == []
+    for fault in ("missed", "wrongly_sized", "invented", "outside"):
+        faulty = replace(steps)
+        setattr(faulty, fault, 1)
+        assert len(faulty.failures()) == 1
+
+
+def test_a_wrong_pair_contradicts_where_it_is_too_fast_and_about_half_are() -> None:
+    trace = clock_steps.network("wrong", 3).trace(3)
+    found = clock_steps.contradicting(trace)
+    too_fast = trace.received_true_ns - trace.sent_true_ns < -clock_steps.ROUND_TRIP_NS_MIN * 2
+    assert found.any()
+    assert not (found & ~trace.wrong).any()
+    assert not (too_fast & ~found).any()
+    assert not (found & (trace.received_true_ns - trace.sent_true_ns > 0)).any()
+
+
+@pytest.mark.parametrize("part", clock_steps.PARTS)
+def test_traces_have_the_faults_that_their_part_is_about(part: str) -> None:
+    traces = [clock_steps.network(part, seed).trace(seed) for seed in range(6)]
+    assert {step.clock for trace in traces for step in trace.steps} == (set() if part == "wrong" else {A, B})
+    assert {bool(trace.wrong.any()) for trace in traces} == {part != "steps"}
+
+
+def test_a_reading_comes_twice_where_a_clock_was_set_back_and_only_there() -> None:
+    near = ClockId("near")
+    shapes = {near: [Step(5 * 10**9, -(10**9)), Step(20 * 10**9, 10**9)]}
+    trace = VirtualNetwork(shapes, [], 30).trace(1)
+    readings = np.array([39, 40, 45, 50, 51, 195, 200], dtype=np.int64) * 10**8
+    assert clock_steps.repeated(trace, near, readings).tolist() == [False, True, True, True, False, False, False]
+
+
+def test_steps_and_wrong_pairs_are_judged_once_alignment_tells_them() -> None:
+    done = run(BENCHMARKS / "clock_steps.py", "--seeds", "2")
+    if not hasattr(Alignment, "steps"):
+        assert (done.returncode, done.stdout) == (1, "NOT HELD: alignment finds no steps and rejects no messages yet\n")
+        return
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "held"), done.stdout + done.stderr
+
+
+# Taking in much evidence --------------------------------------------------------------------------------------------
+
+
+def test_a_world_gives_the_same_messages_in_batches_of_which_none_is_too_fast() -> None:
+    world = clock_scale.World.of(20)
+    batches = list(world.batches(1000, 300))
+    assert [len(batch) for batch, _ in batches] == [300, 300, 300, 100]
+    assert np.array_equal(next(world.batches(1000, 300))[0].sent_ns, batches[0][0].sent_ns)
+    sent = np.concatenate([sent for _, sent in batches])
+    assert (np.diff(sent) >= 0).all()
+    for batch, sent in batches:
+        for row in range(0, len(batch), 50):
+            sender, receiver = (world.clocks[code[row]] for code in (batch.sender, batch.receiver))
+            assert sender.readings_ns([sent[row]]) == batch.sent_ns[row]
+            arrived = receiver.true_ns([batch.received_ns[row]])[0]
+            assert arrived >= sent[row] + clock_scale.MINIMUM_NS - 1
+
+
+class WholeEvidence:
+    """Keeps every message, so that what the benchmark does with evidence can be seen without a summary."""
+
+    def __init__(self) -> None:
+        self.parts: list[Messages] = []
+
+    def add(self, messages: Messages) -> None:
+        self.parts.append(messages)
+
+    def messages(self) -> Messages:
+        return Messages.concatenated(self.parts)
+
+
+def test_a_stream_and_a_live_pair_are_added_whole_and_aligned_to_the_truth() -> None:
+    stream, live = WholeEvidence(), WholeEvidence()
+    found = clock_scale.streamed(30_000, 2, stream)
+    assert (found["outside"], found["turned"], found["kept"]) == (0, 0, 30_000)
+    found = clock_scale.online(2_500, live)
+    assert (found["outside"], found["turned"], found["messages"]) == (0, 0, 2_500)
+    assert [len(part) for part in live.parts] == [1000, 1000, 500]
+    assert found["most_bytes"] >= found["before_bytes"] > 10**7
+
+
+def test_the_scale_of_a_pair_is_measured() -> None:
+    done = run(BENCHMARKS / "clock_scale.py", "--quick", "--part", "pair", "growth")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "held"), done.stdout + done.stderr
+    assert done.stdout.count("M per s of processor") == 3
 
 
 # Looking at processes ------------------------------------------------------------------------------------------------

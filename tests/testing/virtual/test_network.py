@@ -57,7 +57,7 @@ def columns(trace: Trace) -> list[list[int]]:
 
 
 @given(seeds)
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_a_seed_replays_a_trace_to_the_ns(seed: int) -> None:
     recipe = drawn_network(seed, step_share=0.5, slews=True, wrong_share=0.05, connected=False)
     assert columns(recipe.trace(seed)) == columns(drawn_network(
@@ -77,7 +77,7 @@ def test_a_trace_says_how_to_replay_it() -> None:
 
 
 @given(seeds)
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_every_message_that_is_not_wrong_arrives_after_its_sending_by_no_less_than_the_minimum(seed: int) -> None:
     trace = drawn_network(seed, step_share=0.3, slews=True, wrong_share=0.1, connected=False).trace(seed)
     least = np.array([delays.minimum_ns for _, _, delays in trace.network.flows])[trace.flow]
@@ -87,7 +87,7 @@ def test_every_message_that_is_not_wrong_arrives_after_its_sending_by_no_less_th
 
 
 @given(seeds)
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_stamps_are_what_the_clocks_show_cut_to_their_resolution(seed: int) -> None:
     trace = drawn_network(seed, step_share=0.5, wrong_share=0.1).trace(seed)
     messages = trace.messages
@@ -158,7 +158,7 @@ def test_wrong_pairs_are_as_many_as_asked_for_and_show_anothers_send_stamp() -> 
 
 
 @given(seeds)
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_a_question_encloses_the_truth_by_a_few_ns(seed: int) -> None:
     trace = drawn_network(seed, clocks=2).trace(seed)
     asked = trace.question(ClockId("c1"), ClockId("c0"), trace.true_times_ns(50))

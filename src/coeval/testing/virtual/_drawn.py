@@ -24,6 +24,7 @@ def drawn_network(
     messages: int = 200,
     rate_ppm_max: float = 100.0,
     step_share: float = 0.0,
+    step_ns: tuple[int, int] = (1_000, 10 * SECOND_NS),
     slews: bool = False,
     wrong_share: float = 0.0,
     coarse: bool = True,
@@ -37,7 +38,8 @@ def drawn_network(
         clocks: how many; None: two to six.
         messages: about how many in all.
         rate_ppm_max: the constant rates lie within this. Wandering adds up to 3 ppm, a slew its own rate.
-        step_share: the share of clocks, other than c0, that step once, by 1 us to 10 s, in the middle half of the span.
+        step_share: the share of clocks, other than c0, that step once, either way, in the middle half of the span.
+        step_ns: the least and the greatest size of a step. One below the least round trip cannot be proven.
         slews: whether clocks other than c0 may be slewed.
         coarse: whether clocks may cut their stamps to ms, s or ticks.
         connected: whether traffic reaches every clock from every other, either way; otherwise parts may stand alone,
@@ -50,7 +52,7 @@ def drawn_network(
     shapes = {name: _shapes(random, span_ns, rate_ppm_max, number > 0 and slews) for number, name in enumerate(names)}
     for name in names[1:]:
         if random.uniform() < step_share:
-            size = int(10 ** random.uniform(3, 10)) * int(random.choice([-1, 1]))
+            size = int(10 ** random.uniform(*np.log10(step_ns))) * int(random.choice([-1, 1]))
             shapes[name].append(Step(int(random.uniform(0.25, 0.75) * span_ns), size))
     pairs = [(int(random.integers(number)), number) for number in range(1, len(names))]
     if not connected:
@@ -95,7 +97,7 @@ def _shapes(random: np.random.Generator, span_ns: int, rate_ppm_max: float, slew
 def _traffic(
     random: np.random.Generator, near: ClockId, far: ClockId, rate_per_s: float, span_ns: int, connected: bool
 ) -> Traffic:
-    forth, back = _delays(random), _delays(random)
+    forth, back = _delays(random, span_ns), _delays(random, span_ns)
     ways = int(random.integers(4)) if not connected else 3
     start, length = random.uniform(0, 0.8), random.uniform(0, 0.3)
     span_s = span_ns / SECOND_NS
@@ -112,7 +114,7 @@ def _traffic(
     )
 
 
-def _delays(random: np.random.Generator) -> Delays:
+def _delays(random: np.random.Generator, span_ns: int) -> Delays:
     minimum = int(10 ** random.uniform(0, 8))
     path: Delays = Fixed(minimum)
     kind = random.integers(5)
@@ -121,7 +123,8 @@ def _delays(random: np.random.Generator) -> Delays:
     elif kind == 2:
         path = Heavy(minimum, scale_ns=int(10 ** random.uniform(2, 7)))
     elif kind == 3:
-        path = Bursty(minimum)
+        turn_s = span_ns / SECOND_NS / 50
+        path = Bursty(minimum, quiet_s=turn_s, busy_s=turn_s)
     elif kind == 4:
         path = Polled(Fixed(minimum), every_ns=int(10 ** random.uniform(5, 8)))
     return path
