@@ -117,7 +117,8 @@ class Alignment:
         components: the clocks that believed messages relate, the reference clock's component first. Nothing is known
             between clocks of two components.
         steps: where a clock was set, found by its messages or given in `segments`.
-        rejected: which rows of the messages were not believed, int64, ascending; `findings` say why.
+        rejected: which rows of the messages were not used, because they contradict others or lie too near a step, int64,
+            ascending; `findings` say why.
         findings: what the evidence has wrong with it, and what of it was not used.
     """
 
@@ -366,7 +367,7 @@ def align(
         clocks,
         _components(sorting, messages),
         tuple(clock_step(step, messages, on_clock.tracks["declared"], believed) for step in believed.steps),
-        believed.rejected,
+        np.union1d(believed.rejected, believed.unsorted),
         findings,
         messages,
         anchors,
