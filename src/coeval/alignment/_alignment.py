@@ -85,9 +85,21 @@ class _Placing(NamedTuple):
         for number, strand in enumerate(sorting.strands):
             own.setdefault(strand.clock, []).append(number)
 
+        axis, starts = solution.axis, solution.axis.system.starts
+        readings = [
+            axis.system.x[starts[number] : starts[number + 1]] + axis.x_origins[number]
+            if sorting.strands[number].clock in sorting.cuts
+            else np.empty(0, dtype=np.int64)
+            for number in range(len(sorting.strands))
+        ]
+
         def tracks(bands: Sequence[Band]) -> dict[ClockId, Track]:
             return {
-                clock: Track([bands[number] for number in own[code]], sorting.cuts.get(code, ()))
+                clock: Track(
+                    [bands[number] for number in own[code]],
+                    sorting.cuts.get(code, ()),
+                    [readings[number] for number in own[code]],
+                )
                 for code, clock in enumerate(clocks)
             }
 
@@ -117,8 +129,8 @@ class Alignment:
         components: the clocks that believed messages relate, the reference clock's component first. Nothing is known
             between clocks of two components.
         steps: where a clock was set, found by its messages or given in `segments`.
-        rejected: which rows of the messages were not used, because they contradict others or lie too near a step, int64,
-            ascending; `findings` say why.
+        rejected: which rows of the messages were not used, because they contradict others or lie too near a step:
+            int64, ascending; `findings` say why.
         findings: what the evidence has wrong with it, and what of it was not used.
     """
 

@@ -215,7 +215,8 @@ class _Lines:
             middle = (low + high) / 2
             up = rises(middle) > 0
             low, high = np.where(up, middle, low), np.where(up, high, middle)
-        return (low + high) / 2
+        stops: Float64Array = (low + high) / 2
+        return stops
 
     def _until(self, fits: Float64Array, wanted: Float64Array, sides: _Sides) -> Float64Array:
         """How far from a slope that fits towards the wanted one lines fit; a little beyond, so that none is missed."""

@@ -29,8 +29,9 @@ _NEIGHBOURS = 24
 # One contradiction may be the other one's fault, two on each side are not.
 _WITNESSES_LEAST = 2
 
-# After a contradiction so many points are looked at, to tell a step from a false message.
-_LOOK_AHEAD = 32
+# After a contradiction so many points are looked at, at most, to tell a step from a false message.
+# Fewer: a step hardly larger than the least round trip, which few messages prove, is taken for false messages.
+_LOOK_AHEAD = 1000
 # A step is believed when so many points can only be explained by it.
 # Fewer: false messages in a row make a step. More: a step near the end of the evidence is not found.
 _SUPPORT_LEAST = 3
@@ -204,6 +205,8 @@ def _is_step(
                 new_floor = max(new_floor, value)
         elif breaks_new and not breaks_old:
             only_old += 1
+        if abs(only_new - only_old) >= _SUPPORT_LEAST:
+            break
     return only_new >= _SUPPORT_LEAST and only_new > only_old
 
 

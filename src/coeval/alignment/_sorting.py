@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -51,14 +50,19 @@ class Step:
     Attributes:
         clock: its code.
         cut: between which of its readings.
+        span: the same as the clock would have shown if it had never been set, so that spans are in order, and those of
+            one step overlap.
         is_certain: it is this clock that stepped: others agree. False: of the two of one pair, it may be the other.
         others: codes of the clocks whose messages prove it.
+        seen: which breaks of which scans it is.
     """
 
     clock: int
     cut: Cut
+    span: tuple[float, float]
     is_certain: bool
     others: tuple[int, ...]
+    seen: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -98,7 +102,7 @@ def everything_believed(messages: Messages, splits: Sequence[Sequence[int]], lim
         limits: of each clock, its rate bound against the reference, on the grid.
     """
     steps = tuple(
-        Step(code, Cut(split - 1, split, is_given=True), True, ())
+        Step(code, Cut(split - 1, split, is_given=True), (split - 1, split), True, ())
         for code, of_clock in enumerate(splits)
         for split in of_clock
     )
@@ -167,7 +171,7 @@ class _PairScan:
         rows: of the messages that it went through, in its order.
         false_rows: not believed.
         breaks: places among `rows`, before and after each step.
-        gains: how much the far clock went ahead of the near one at each break, roughly, in ns.
+        gains: how much the far clock went ahead of the near one at each break, in ns, and how far off that may be.
         points: all of them, without the false ones.
     """
 
@@ -178,7 +182,7 @@ class _PairScan:
     far_ns: Int64Array
     false_rows: Int64Array
     breaks: tuple[Break, ...]
-    gains: tuple[float, ...]
+    gains: tuple[tuple[float, float], ...]
     points: Points = field(repr=False)
 
     def cut_of(self, clock: int, number: int) -> Cut:
@@ -186,12 +190,15 @@ class _PairScan:
         found, readings = self.breaks[number], self.near_ns if clock == self.near else self.far_ns
         return Cut(int(readings[found.before]), int(readings[found.after]))
 
-    def number_of(self, step: Step) -> int | None:
-        """Which break is this step; None: none of them, or its clock is none of the two."""
-        if step.clock not in (self.near, self.far):
-            return None
-        spans = [_span(self.cut_of(step.clock, number)) for number in range(len(self.breaks))]
-        return next((number for number, span in enumerate(spans) if _overlap(span, _span(step.cut))), None)
+    def size_of(self, clock: int, number: int) -> float:
+        """How far one of the two clocks would have been set forward, if a break is its step."""
+        gain, _ = self.gains[number]
+        return gain if clock == self.far else -gain
+
+    def span_of(self, clock: int, number: int) -> tuple[float, float]:
+        """When a break was, in readings that the clock would have shown if it had not been set then."""
+        cut, (_, error) = self.cut_of(clock, number), self.gains[number]
+        return cut.before - error, max(cut.before, cut.after - self.size_of(clock, number)) + error
 
 
 def _pairs(messages: Messages, rows: Int64Array) -> list[Int64Array]:
@@ -268,20 +275,26 @@ def _worth_scanning(points: Points, near_ns: Int64Array) -> Int64Array:
     return np.sort(order[rank < _SCANNED_PER_BUCKET])
 
 
-def _gains(points: Points, is_false: BoolArray, breaks: Sequence[Break]) -> tuple[float, ...]:
-    """How much the far clock went ahead at each break: the change of the middle of the fastest points."""
+def _gains(points: Points, is_false: BoolArray, breaks: Sequence[Break]) -> tuple[tuple[float, float], ...]:
+    """How much the far clock went ahead at each break: the change of the middle between its nearest fastest points."""
     edges = [0, *(found.after for found in breaks), len(points.x)]
-    middles = []
-    for start, end in pairwise(edges):
-        part = np.arange(start, end)
-        part = part[~is_false[part]]
-        upper, lower = points.excess[part][points.is_upper[part]], points.excess[part][~points.is_upper[part]]
-        middles.append(
-            float(np.min(upper) + np.max(lower)) / 2
-            if len(upper) and len(lower)
-            else float(np.min(upper) if len(upper) else np.max(lower) if len(lower) else 0.0)
-        )
-    return tuple(after - before for before, after in pairwise(middles))
+    gains = []
+    for number, found in enumerate(breaks):
+        before = _middle(points, is_false, edges[number], found.before + 1, points.x[found.before])
+        after = _middle(points, is_false, found.after, edges[number + 2], points.x[found.after])
+        gains.append((after[0] - before[0], before[1] + after[1]))
+    return tuple(gains)
+
+
+def _middle(points: Points, is_false: BoolArray, start: int, end: int, x: float) -> tuple[float, float]:
+    """What the points of a stretch say about the excess at one place: the middle, and how far off it may be."""
+    part = np.arange(start, end)[~is_false[start:end]]
+    drift, is_upper = points.slope * np.abs(points.x[part] - x), points.is_upper[part]
+    high = (points.excess[part] + drift)[is_upper].min(initial=np.inf)
+    low = (points.excess[part] - drift)[~is_upper].max(initial=-np.inf)
+    if not np.isfinite(high) or not np.isfinite(low):
+        return float(high if np.isfinite(high) else low), 1e9
+    return float(high + low) / 2, float(high - low) / 2
 
 
 # Slews ---------------------------------------------------------------------------------------------------------------
@@ -291,7 +304,7 @@ def _slews(messages: Messages, scans: Sequence[_PairScan], limits: list[int], fi
     """Raise the rate bound of clocks whose breaks are a slew; returns which scans are explained by that."""
     explained: set[int] = set()
     for number, scan in enumerate(scans):
-        signs = {gain > 0 for gain in scan.gains}
+        signs = {gain > 0 for gain, _ in scan.gains}
         if len(scan.breaks) < SLEW_STEPS_LEAST or len(signs) != 1:
             continue
         declared = scan.points.slope
@@ -341,49 +354,60 @@ def _owned(scans: Sequence[_PairScan], given: Sequence[Step]) -> tuple[Step, ...
 
     def support(clock: int, scan: _PairScan, number: int) -> int:
         """How many other clocks saw this clock step about then."""
-        own = _span(scan.cut_of(clock, number))
+        own = scan.span_of(clock, number)
         return len(
             {
                 other.far if other.near == clock else other.near
                 for other, at in found
-                if clock in (other.near, other.far)
-                and other is not scan
-                and _overlap(own, _span(other.cut_of(clock, at)))
+                if clock in (other.near, other.far) and other is not scan and _overlap(own, other.span_of(clock, at))
             }
         )
 
-    by_clock: dict[int, list[tuple[Cut, int, bool]]] = {}
-    for scan, number in found:
-        near, far = support(scan.near, scan, number), support(scan.far, scan, number)
-        if near == far:  # undecided: the reference is taken at its word
-            owner = scan.far if scan.near == 0 else scan.near if scan.far == 0 else scan.far
-        else:
-            owner = scan.near if near > far else scan.far
-        other = scan.far if owner == scan.near else scan.near
-        by_clock.setdefault(owner, []).append((scan.cut_of(owner, number), other, near != far))
+    owners: dict[tuple[int, int], tuple[int, bool]] = {}
+    for index, scan in enumerate(scans):
+        for number in range(len(scan.breaks)):
+            near, far = support(scan.near, scan, number), support(scan.far, scan, number)
+            if near == far:  # undecided: the reference is taken at its word
+                owner = scan.near if scan.far == 0 else scan.far
+            else:
+                owner = scan.near if near > far else scan.far
+            owners[index, number] = owner, near != far
     steps = list(given)
-    for clock, cuts in sorted(by_clock.items()):
-        steps += _joined(clock, cuts)
-    return tuple(sorted(steps, key=lambda step: (step.clock, step.cut.before + step.cut.after)))
+    for clock in sorted({owner for owner, _ in owners.values()}):
+        own: list[Step] = []
+        for index, scan in enumerate(scans):
+            set_forward = 0.0
+            for number in [number for number in range(len(scan.breaks)) if owners[index, number][0] == clock]:
+                earliest, latest = scan.span_of(clock, number)
+                span = earliest - set_forward, latest - set_forward
+                other = scan.far if clock == scan.near else scan.near
+                is_certain = owners[index, number][1]
+                own.append(Step(clock, scan.cut_of(clock, number), span, is_certain, (other,), ((index, number),)))
+                set_forward += scan.size_of(clock, number)
+        steps += _joined(own)
+    return tuple(sorted(steps, key=lambda step: (step.clock, step.span)))
 
 
-def _joined(clock: int, cuts: list[tuple[Cut, int, bool]]) -> list[Step]:
+def _joined(steps: Sequence[Step]) -> list[Step]:
+    """Steps of one clock that several pairs saw are one."""
     joined: list[Step] = []
-    for cut, other, is_certain in sorted(cuts, key=lambda each: each[0].before + each[0].after):
+    for step in sorted(steps, key=lambda each: each.span):
         last = joined[-1] if joined else None
-        if last is not None and _overlap(_span(last.cut), _span(cut)) and other not in last.others:
-            both = Cut(max(last.cut.before, cut.before), min(last.cut.after, cut.after))
-            joined[-1] = Step(clock, both, last.is_certain or is_certain, (*last.others, other))
-        else:
-            joined.append(Step(clock, cut, is_certain, (other,)))
+        if last is None or not _overlap(last.span, step.span) or step.others[0] in last.others:
+            joined.append(step)
+            continue
+        joined[-1] = Step(
+            step.clock,
+            Cut(max(last.cut.before, step.cut.before), min(last.cut.after, step.cut.after)),
+            (max(last.span[0], step.span[0]), min(last.span[1], step.span[1])),
+            last.is_certain or step.is_certain,
+            (*last.others, *step.others),
+            (*last.seen, *step.seen),
+        )
     return joined
 
 
-def _span(cut: Cut) -> tuple[int, int]:
-    return min(cut.before, cut.after), max(cut.before, cut.after)
-
-
-def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return one[0] <= other[1] and other[0] <= one[1]
 
 
@@ -442,10 +466,8 @@ def _after(
         is_after = readings > cut.before + _SET_BACK_MARGIN_NS
         is_known = is_after | (readings < cut.after - _SET_BACK_MARGIN_NS)
     # Where the pair itself was scanned, the order of its messages tells, whatever the readings are.
-    for scan in scans:
-        number = scan.number_of(step)
-        if number is None:
-            continue
+    for index, number in step.seen:
+        scan = scans[index]
         order = np.argsort(scan.rows, kind="stable")
         at = np.minimum(np.searchsorted(scan.rows[order], rows), len(order) - 1)
         mine, position = scan.rows[order][at] == rows, order[at]

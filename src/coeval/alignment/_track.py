@@ -2,7 +2,8 @@
 The track of one clock: where each of its readings lies on the axis, strand by strand.
 
 Where the clock was stepped between two readings that are known, a reading between them may be of either strand; and
-where it was set back, it showed readings twice. Such a reading has both places as its interval.
+where it was set back, it showed readings twice. Such a reading has both places as its interval, unless it is the very
+stamp of a message whose strand is known.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from coeval.alignment._band import Band, Bounds
 from coeval.alignment._instants import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST, middle
-from coeval.alignment._rate import Int64Array
+from coeval.alignment._rate import BoolArray, Int64Array
 from coeval.alignment._strands import Cut
 
 
@@ -22,11 +23,13 @@ class Track:
     Args:
         bands: of each strand, in order; at least one.
         cuts: between them.
+        known: of each strand, readings that are known to be of it, ascending.
     """
 
-    def __init__(self, bands: Sequence[Band], cuts: Sequence[Cut]) -> None:
+    def __init__(self, bands: Sequence[Band], cuts: Sequence[Cut], known: Sequence[Int64Array]) -> None:
         self.bands = tuple(bands)
         self._cuts = tuple(cuts)
+        self._known = tuple(known)
 
     def bounds(self, readings: Int64Array) -> Bounds:
         """Place readings."""
@@ -36,7 +39,10 @@ class Track:
         is_found = np.zeros(len(readings), dtype=np.bool_)
         for number, band in enumerate(self.bands):
             first, last = self._range(number)
-            rows = np.flatnonzero((readings >= first) & (readings <= last))
+            may_be = (readings >= first) & (readings <= last)
+            if self._has_set_back(number):
+                may_be &= self._is_known(number, readings) | ~self._is_known_elsewhere(number, readings)
+            rows = np.flatnonzero(may_be)
             part = band.bounds(readings[rows])
             again = is_found[rows]
             _put(result, rows[~again], Bounds(*(column[~again] for column in part)))
@@ -47,6 +53,21 @@ class Track:
             if len(between) and not cut.is_given:
                 _put(result, between, self._between(number, len(between)))
         return result
+
+    def _has_set_back(self, number: int) -> bool:
+        """Did the clock show some readings of this strand in another one too?"""
+        return any(cut.after <= cut.before for cut in self._cuts[max(number - 1, 0) : number + 1])
+
+    def _is_known(self, number: int, readings: Int64Array) -> BoolArray:
+        known = self._known[number]
+        at = np.minimum(known.searchsorted(readings), len(known) - 1) if len(known) else np.zeros(len(readings), int)
+        found: BoolArray = known[at] == readings if len(known) else np.zeros(len(readings), dtype=np.bool_)
+        return found
+
+    def _is_known_elsewhere(self, number: int, readings: Int64Array) -> BoolArray:
+        others = [other for other in (number - 1, number + 1) if 0 <= other < len(self.bands)]
+        found: BoolArray = np.logical_or.reduce([self._is_known(other, readings) for other in others])
+        return found
 
     def _between(self, number: int, count: int) -> Bounds:
         """Whichever strand they are of, readings between the two of a cut are after the one and before the other."""
@@ -67,7 +88,10 @@ class Track:
     def strands_at(self, reading: int) -> list[int]:
         """Which strands a reading may belong to."""
         ranges = [self._range(number) for number in range(len(self.bands))]
-        return [number for number, (first, last) in enumerate(ranges) if first <= reading <= last]
+        found = [number for number, (first, last) in enumerate(ranges) if first <= reading <= last]
+        one = np.array([reading], dtype=np.int64)
+        known = [number for number in found if self._has_set_back(number) and bool(self._is_known(number, one)[0])]
+        return known or found
 
     def _range(self, number: int) -> tuple[int, int]:
         """The first and the last reading that may belong to a strand."""
