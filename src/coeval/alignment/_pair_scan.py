@@ -35,6 +35,8 @@ _LOOK_AHEAD = 1000
 # A step is believed when so many points can only be explained by it.
 # Fewer: false messages in a row make a step. More: a step near the end of the evidence is not found.
 _SUPPORT_LEAST = 3
+# Likewise, where nothing speaks for the old offset.
+_SUPPORT_UNOPPOSED = 2
 
 _ROUNDS_MAX = 50
 
@@ -207,6 +209,8 @@ def _is_step(
             only_old += 1
         if abs(only_new - only_old) >= _SUPPORT_LEAST:
             break
+    if only_old == 0:  # a false message, among so many, would contradict some that come after it too
+        return only_new >= _SUPPORT_UNOPPOSED
     return only_new >= _SUPPORT_LEAST and only_new > only_old
 
 
