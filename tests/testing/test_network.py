@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from coeval.testing._hub import UNDER_WAY_MAX
 from coeval.testing._link import Link
 from coeval.testing._network import Network, why_no_network
 from coeval.testing._skew import Skew
@@ -240,6 +241,31 @@ def test_links_set_for_all_hold_for_hosts_that_come_later() -> None:
         later = network.host("later")
         assert min(delays_ns(one, other)) >= 30 * MS_NS
         assert min(delays_ns(later, one)) >= 30 * MS_NS
+
+
+FLOODS = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    for line in sys.stdin:
+        for _ in range(5000):
+            sender.sendto(b"", (sys.argv[1], int(sys.argv[2])))
+        print("sent", flush=True)
+"""
+
+
+def test_a_program_that_sends_without_end_loses_packets_and_does_not_fill_the_memory(network: Network) -> None:
+    one, other = network.host("one"), network.host("other")
+    network.set(one, other, Link(delay_s=60))
+    flood = python(one, FLOODS, other.address, PORT)
+    assert flood.stdin is not None
+    assert flood.stdout is not None
+    while not network.traffic(one, other).lost:
+        flood.stdin.write("more\n")
+        flood.stdin.flush()
+        assert flood.stdout.readline() == "sent\n"
+    output(flood)
+    sent, lost = network.traffic(one, other)
+    assert sent - lost == UNDER_WAY_MAX
 
 
 # The end --------------------------------------------------------------------------------------------------------------

@@ -37,6 +37,11 @@ MTU = 1500
 # Of one host's packets, how many are carried before others have their turn.
 TURN = 64
 
+# So many packets are under way at most, in all; further ones are lost, as where a router's queue is full.
+# Fewer: a fast connection over a long path loses what it should not: a gigabit per second has 85 000 in one second.
+# More: a program that sends without end takes all memory: these are 150 MB.
+UNDER_WAY_MAX = 100_000
+
 _CLONE_NEWNET = 0x40000000
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCSIFMTU, _SIOCSIFTXQLEN = 0x8914, 0x8916, 0x891C, 0x8922, 0x8943
@@ -145,12 +150,16 @@ class Hub:
             except OSError:  # the host and its namespace are gone
                 self._leave(sender)
                 return
-            receiver = self._host_at.get(packet[16:20]) if packet[0] >> 4 == 4 else None
+            receiver = self._host_at.get(packet[16:20]) if packet[:1] and packet[0] >> 4 == 4 else None
             if receiver is None:  # IPv6, multicast, broadcast, and addresses that nobody has
                 continue
             direction = self._direction(sender, receiver)
             due_ns = direction.due_ns(time.monotonic_ns())
-            if due_ns is not None:
+            if due_ns is None:
+                continue
+            if len(self._under_way) == UNDER_WAY_MAX:
+                direction.lost += 1
+            else:
                 self._count += 1
                 heapq.heappush(self._under_way, (due_ns, self._count, direction, receiver, packet))
 

@@ -66,7 +66,8 @@ class Network:
         self._free = iter(_ADDRESSES.hosts())
         self._hosts: dict[str, str] = {}
         self._made = ExitStack()
-        self._asking = threading.Lock()
+        # Hosts may be made and links set by several threads; who holds it may ask the hub too.
+        self._lock = threading.RLock()
         self._hub = subprocess.Popen(
             [sys.executable, "-I", str(_HUB), str(seed)],
             stdin=subprocess.PIPE,
@@ -109,9 +110,10 @@ class Network:
 
         With an uneven link, *there* is from the host that came to this network first.
         """
-        self._link = link
-        for pair in combinations(self._hosts, 2):
-            self._tell(*pair, link)
+        with self._lock:
+            self._link = link
+            for pair in combinations(self._hosts, 2):
+                self._tell(*pair, link)
 
     def traffic(self, sender: str | SkewedHost, receiver: str | SkewedHost) -> Traffic:
         """
@@ -130,22 +132,24 @@ class Network:
         Returns:
             Its address.
         """
-        if name in self._hosts:
-            raise ValueError(f"there is a host {name!r} on this network already; expected another name")
-        address = str(next(self._free))
-        # Before the device is there, so that no packet passes undelayed.
-        for other in self._hosts:
-            self._tell(other, name, self._link)
-        self._ask("join", name, process, address, _ADDRESSES.prefixlen)
-        self._hosts[name] = address
+        with self._lock:
+            if name in self._hosts:
+                raise ValueError(f"there is a host {name!r} on this network already; expected another name")
+            address = str(next(self._free))
+            # Before the device is there, so that no packet passes undelayed.
+            for other in self._hosts:
+                self._tell(other, name, self._link)
+            self._ask("join", name, process, address, _ADDRESSES.prefixlen)
+            self._hosts[name] = address
         return address
 
     def leave(self, name: str) -> None:
         """Disconnect a host; `SkewedHost` does this when it ends. Does nothing if it is not connected."""
-        if self._hosts.pop(name, None) is None:
-            return
-        with suppress(CannotSkew):  # the hub has ended, and all devices with it
-            self._ask("leave", name)
+        with self._lock:
+            if self._hosts.pop(name, None) is None:
+                return
+            with suppress(CannotSkew):  # the hub has ended, and all devices with it
+                self._ask("leave", name)
 
     def end(self) -> None:
         """End the hosts that `host` made, and take the network away. A second time does nothing."""
@@ -194,7 +198,7 @@ class Network:
     def _ask(self, *command: Any) -> Any:
         assert self._hub.stdin is not None
         assert self._hub.stdout is not None
-        with self._asking:
+        with self._lock:
             try:
                 self._hub.stdin.write(json.dumps(command) + "\n")
                 self._hub.stdin.flush()
