@@ -4,10 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from coeval.testing import Skew
-from coeval.testing.pytest_plugin import SkewedHosts, skewed_hosts
+import pytest
+
+from coeval.testing import Network, Skew
+from coeval.testing._network import why_no_network
+from coeval.testing.pytest_plugin import SkewedHosts, skewed_hosts, skewed_network
 
 assert skewed_hosts, "the fixture, for pytest to find here"
+assert skewed_network, "the fixture, for pytest to find here"
 
 DAY_NS = 86_400 * 10**9
 
@@ -36,3 +40,9 @@ def test_next():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(why_no_network() is not None, reason=f"{why_no_network()}")
+def test_hosts_of_a_tests_network_have_addresses_of_their_own(skewed_network: Network) -> None:
+    addresses = [skewed_network.host(name, Skew(DAY_NS)).address for name in ("one", "other")]
+    assert len({*addresses, None}) == 3

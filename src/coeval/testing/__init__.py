@@ -1,6 +1,6 @@
 """
-For tests: hosts whose clocks are wrong, the engine contract, gates that hold calls back, and a check that nothing was
-left behind.
+For tests: hosts whose clocks are wrong, networks whose links are bad, the engine contract, gates that hold calls back,
+and a check that nothing was left behind.
 
 The contract needs pytest: `pip install 'coeval[testing]'`. A subclass of `EngineContract` runs it whole on an engine:
 
@@ -19,9 +19,12 @@ from coeval.testing._leaks import Leak, leaks
 if TYPE_CHECKING:
     from coeval.testing._contract import CHAPTERS, EngineContract
     from coeval.testing._gap import Gap, GapKind
+    from coeval.testing._link import Link, Traffic
+    from coeval.testing._network import Network
     from coeval.testing._skew import Skew, SkewedClock, Truth
     from coeval.testing._skew_library import CannotSkew
     from coeval.testing._skewed_host import SkewedHost, skewed_host
+    from coeval.testing._true_clocks import TrueTimes, true_times
 
 __all__ = [
     "EngineContract",
@@ -37,6 +40,11 @@ __all__ = [
     "skewed_host",
     "SkewedClock",
     "Truth",
+    "true_times",
+    "TrueTimes",
+    "Network",
+    "Link",
+    "Traffic",
     "CannotSkew",
 ]
 
@@ -51,6 +59,11 @@ _HOMES = {
     "CannotSkew": "_skew_library",
     "SkewedHost": "_skewed_host",
     "skewed_host": "_skewed_host",
+    "true_times": "_true_clocks",
+    "TrueTimes": "_true_clocks",
+    "Network": "_network",
+    "Link": "_link",
+    "Traffic": "_link",
 }
 _NEED_PYTEST = ("_contract", "_gap")
 _ASSERTING = ("_subject", "_futures", "_map", "_travel", "_faults", "_limits", "_records", "_seeing", "_contract")

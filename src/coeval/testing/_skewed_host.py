@@ -8,7 +8,8 @@ A host whose clocks are wrong, on this machine: programs started on it see its c
 
 Two grades of apartness. *Isolated* needs root: what names a host to coeval (boot id, time namespace) is really its own,
 and CLOCK_MONOTONIC counts from another origin. Without root the library alone works, and `COEVAL_CLOCK_ID` names the
-clocks apart. Network, files and process ids are this machine's in both: a kill by number hits what it means to.
+clocks apart. Files and process ids are this machine's in both: a kill by number hits what it means to. The network is
+this machine's too, unless the host is made on a `Network` (_network.py).
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coeval.clocks import SYSTEM_CLOCK, ClockId
 from coeval.testing._skew import SECOND_NS, Piece, Skew, SkewedClock, Truth
 from coeval.testing._skew_library import CannotSkew, skew_library
+
+if TYPE_CHECKING:
+    from coeval.testing._network import Network
 
 # struct SkewFile of skewclock.c.
 _FORMAT = b"cvskew01"
@@ -63,16 +67,18 @@ class SkewedHost:
         name: its host name if isolated, and how the test calls it.
         isolated: whether it has a boot id, time namespace, host name and /dev/shm of its own.
         clock_id: how coeval will name the clock that programs on it take their stamps from.
+        address: where other hosts of its `Network` reach it; None: it is on none.
         skew: what was set last. The offsets held when it was set; `truth` has what they have become.
     """
 
     name: str
     isolated: bool
+    address: str | None
     clock_id: ClockId
     skew: Skew
 
     def __init__(
-        self, name: str, skew: Skew | None = None, *, isolated: bool | None = None, network: str | None = None
+        self, name: str, skew: Skew | None = None, *, isolated: bool | None = None, network: Network | str | None = None
     ) -> None:
         """
         Make the host. It is up when this returns.
@@ -81,12 +87,12 @@ class SkewedHost:
             name: letters, digits, dot and hyphen, at most 63.
             skew: of its clocks; None: none.
             isolated: True: a host of its own or an error. False: the library alone. None: as much as is possible here.
-            network: name of a network namespace that it lives in, as `ip netns` lists them; None: this machine's own
-                network, so that hosts talk over loopback.
+            network: that it is a host of, with an address of its own; or the name of a network namespace that it lives
+                in, as `ip netns` lists them; None: this machine's own network, so that hosts talk over loopback.
 
         Raises:
             CannotSkew: this machine cannot do it; the error says what is missing.
-            ValueError: a bad name, or a network for a host that is not isolated.
+            ValueError: a bad name, one that its network has already, or a network for a host that is not isolated.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}", name):
             raise ValueError(f"the host's name is {name!r}; expected up to 63 letters, digits, dots and hyphens")
@@ -101,6 +107,8 @@ class SkewedHost:
         if network is not None and not self.isolated:
             raise ValueError(f"host {name!r} has network {network!r} and is not isolated; leave one of the two out")
         self._network = network
+        self._wires = None if network is None or isinstance(network, str) else network
+        self.address = None
         # Each host has been up for another time, so that readings of two hosts never look comparable by chance.
         self._up_s = 1_000 + zlib.crc32(name.encode()) % 10_000_000 if self.isolated else 0
         self._raw_ahead_ns = (self._up_s * SECOND_NS - _own_raw_ahead_ns()) if self.isolated else 0
@@ -120,6 +128,8 @@ class SkewedHost:
         try:
             self._wait_until_up()
             self.clock_id = self._name_clock()
+            if self._wires is not None:
+                self.address = self._wires.join(name, self._keeper_pid)
         except BaseException:
             self.end()
             raise
@@ -177,7 +187,7 @@ class SkewedHost:
         if not self.isolated:
             return given
         into = ["nsenter", "--target", str(self._keeper_pid), "--time", "--uts", "--mount", "--ipc", "--wd=."]
-        return [*into, *(["--net"] if self._network else []), "--", *given]
+        return [*into, *(["--net"] if self._network is not None else []), "--", *given]
 
     def popen(
         self, args: Sequence[str | os.PathLike[str]], *, env: Mapping[str, str] | None = None, **options: Any
@@ -219,6 +229,8 @@ class SkewedHost:
         finally:
             self._keeper.stdout.close()
             shutil.rmtree(self._folder, ignore_errors=True)  # the keeper did it, unless it never came up
+            if self._wires is not None and self.address is not None:
+                self._wires.leave(self.name)
 
     def __enter__(self) -> SkewedHost:
         return self
@@ -244,8 +256,9 @@ class SkewedHost:
                 'mount --bind "$1" /proc/sys/kernel/random/boot_id && mount -t tmpfs -o mode=1777 tmpfs /dev/shm && '
                 'hostname "$2" && shift 2 && exec "$@"'
             )
-            enter = ["nsenter", f"--net=/run/netns/{self._network}"] if self._network else []
-            unshare = ["unshare", "--time", "--uts", "--mount", "--ipc", "--fork"]
+            enter = ["nsenter", f"--net=/run/netns/{self._network}"] if isinstance(self._network, str) else []
+            own_network = [] if self._wires is None else ["--net"]
+            unshare = ["unshare", "--time", "--uts", "--mount", "--ipc", *own_network, "--fork"]
             base = ["--monotonic", str(self._up_s), "--boottime", str(self._up_s)]
             shell = ["sh", "-c", inside, "sh", str(boot_id), self.name]
             command = [*enter, *unshare, *base, *shell, *keeper, "isolated"]
@@ -276,7 +289,7 @@ class SkewedHost:
 
 @contextmanager
 def skewed_host(
-    name: str, skew: Skew | None = None, *, isolated: bool | None = None, network: str | None = None
+    name: str, skew: Skew | None = None, *, isolated: bool | None = None, network: Network | str | None = None
 ) -> Iterator[SkewedHost]:
     """
     Have a host whose clocks are wrong for the length of a `with` block. Arguments and errors are `SkewedHost`'s.

@@ -1,4 +1,4 @@
-"""Pytest fixtures of coeval, registered by its entry point: hosts whose clocks are wrong."""
+"""Pytest fixtures of coeval, registered by its entry point: hosts whose clocks are wrong, and networks of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pytest
 
+from coeval.testing._network import Network
 from coeval.testing._skew import Skew
 from coeval.testing._skewed_host import SkewedHost
 
@@ -16,7 +17,7 @@ class SkewedHosts(Protocol):
     """Makes skewed hosts; arguments and errors are `SkewedHost`'s. All end with the test."""
 
     def __call__(
-        self, name: str, skew: Skew | None = None, *, isolated: bool | None = None, network: str | None = None
+        self, name: str, skew: Skew | None = None, *, isolated: bool | None = None, network: Network | str | None = None
     ) -> SkewedHost: ...
 
 
@@ -26,8 +27,15 @@ def skewed_hosts() -> Iterator[SkewedHosts]:
     with ExitStack() as hosts:
 
         def make(
-            name: str, skew: Skew | None = None, *, isolated: bool | None = None, network: str | None = None
+            name: str, skew: Skew | None = None, *, isolated: bool | None = None, network: Network | str | None = None
         ) -> SkewedHost:
             return hosts.enter_context(SkewedHost(name, skew, isolated=isolated, network=network))
 
         yield make
+
+
+@pytest.fixture
+def skewed_network() -> Iterator[Network]:
+    """A network without hosts, its links perfect: see `Network.host` and `Network.set`. It ends with the test."""
+    with Network() as network:
+        yield network
