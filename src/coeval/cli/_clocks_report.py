@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from coeval.alignment import ClockFit, OffsetInterval
-from coeval.cli._output import format_bound_ns, format_duration_ns, format_offset_ns, plain
+from coeval.cli._output import format_bound_ns, format_offset_ns, plain
 from coeval.clocks import UTC
 from coeval.timeline._related_clocks import RelatedClocks
 
 _SHOWN_MAX = 8
 _COLUMNS_MIN = 60
+_UNITS_NS = (("s", 10**9), ("ms", 10**6), ("µs", 10**3), ("ns", 1))
 
 
 def report_lines(clocks: RelatedClocks, columns: int) -> Iterator[str]:
@@ -69,7 +70,9 @@ def _table(clocks: RelatedClocks, columns: int) -> Iterator[str]:
             _bound(declared.width_ns_greatest),
             _bound(_width(assumed)) if assumed != declared else "",
             _rate(fit),
-            f"{fit.anchor_count:,} anchors" if fit.reference == UTC else f"{fit.sent_count:,}/{fit.received_count:,}",
+            _count(fit.anchor_count, "anchor")
+            if fit.reference == UTC
+            else f"{fit.sent_count:,}/{fit.received_count:,}",
         )
     sheet = io.StringIO()
     # The console only measures and fills up; colours and links are none of a table of numbers.
@@ -103,10 +106,10 @@ def _notes(clocks: RelatedClocks) -> Iterator[tuple[str, str]]:
             yield f"group {number}", _listed(group[:_SHOWN_MAX]) + more
     for clock, grain in clocks.grains.items():
         if grain.source == "detected":
-            text = f"{clock} is cut to {format_duration_ns(grain.resolution_ns)}, as all of its stamps are"
+            text = f"{clock} is cut to {_grain_text(grain.resolution_ns)}, as all of its stamps are"
             yield "resolution", f"{text}; --resolution {clock}=0 says they are exact"
         else:
-            what = f"cut to {format_duration_ns(grain.resolution_ns)}" if grain.resolution_ns else "exact"
+            what = f"cut to {_grain_text(grain.resolution_ns)}" if grain.resolution_ns else "exact"
             yield "resolution", f"{clock} is {what}, as asked"
     wanders = [fit.wander_ppm for fit in clocks.fits if fit.wander_ppm is not None]
     if wanders:
@@ -165,6 +168,14 @@ def _rate(fit: ClockFit) -> str:
         return "unknown"
     far = max(fit.rate_ppm_greatest - fit.rate_ppm, fit.rate_ppm - fit.rate_ppm_least)
     return f"{fit.rate_ppm:+.1f} ±{far:.0f}" if far >= 10 else f"{fit.rate_ppm:+.2f} ±{far:.2f}"
+
+
+def _grain_text(ns: int) -> str:
+    """Exactly: `1 ms`, `15.625 ms`."""
+    unit, size = next((unit, size) for unit, size in _UNITS_NS if ns >= size)
+    whole, part = divmod(ns, size)
+    decimals = f"{part:0{len(str(size)) - 1}}".rstrip("0") if part else ""
+    return f"{whole:,}.{decimals} {unit}" if decimals else f"{whole:,} {unit}"
 
 
 def _count(count: int, noun: str) -> str:

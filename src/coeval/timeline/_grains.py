@@ -41,6 +41,8 @@ def detected_grain_ns(stamps_ns: Int64Array) -> int:
     """
     The greatest step that all stamps are multiples of, counted from the first one; 0: none is seen.
 
+    Of stamps at regular intervals and of a few, only a decimal grain is believed.
+
     Args:
         stamps_ns: of one clock, any order.
     """
@@ -49,9 +51,14 @@ def detected_grain_ns(stamps_ns: Int64Array) -> int:
         distinct = np.unique(stamps_ns)
     if len(distinct) < DECIMAL_STAMPS_MIN:
         return 0
-    if len(distinct) < TICK_STAMPS_MIN:
+    steps = np.diff(distinct)
+    # What is done by a timetable has a step of its own, which is none of the clock's.
+    is_regular = bool((steps == steps[0]).all())
+    if len(distinct) < TICK_STAMPS_MIN or is_regular:
+        if is_regular:
+            distinct = stamps_ns
         return next((grain for grain in DECIMAL_GRAINS_NS if not (distinct % grain).any()), 0)
-    step = int(np.gcd.reduce(np.diff(distinct)))
+    step = int(np.gcd.reduce(steps))
     first = int(distinct[0])
     for start in range(0, len(stamps_ns), _CHUNK):
         if step == 1:

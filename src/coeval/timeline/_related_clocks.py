@@ -34,8 +34,13 @@ from coeval.timeline.readers._rows import Column, RowReader
 from coeval.timeline.readers._set_aside import SetAside, SetAsideRow
 from coeval.timeline.readers._source import Source, Tabular, open_source
 
-# What alignment can count within one clock.
+# What alignment can count within one clock: 73 years.
 _SPAN_NS_MAX = 2**61
+
+# Seconds, milliseconds or microseconds among nanoseconds since 1970 are decades apart, by a power of 1000 of one date.
+_YEAR_NS = 31_556_952 * 10**9
+_SUSPICIOUS_SPAN_NS = 20 * _YEAR_NS
+_UNIT_RATIOS = (10**3, 10**6, 10**9)
 
 STAMP_COLUMNS = (Column("clock", "clock"), Column("reading_ns", "reading"))
 INSTANT_COLUMNS = ("earliest_ns", "estimate_ns", "latest_ns")
@@ -237,7 +242,7 @@ def _grains(table: MessageTable, resolutions_ns: Mapping[str, int]) -> dict[Cloc
     grains: dict[ClockId, Grain] = {}
     for code, stamps in stamps_by_clock(len(messages.clocks), columns):
         clock = messages.clocks[code]
-        if int(stamps.max()) - int(stamps.min()) >= _SPAN_NS_MAX:
+        if _has_mixed_units(int(stamps.min()), int(stamps.max())):
             raise WrongTable(_mixed_units(table, code))
         if clock in resolutions_ns:
             grains[clock] = Grain(resolutions_ns[clock], "given")
@@ -271,6 +276,15 @@ def _busiest(messages: Messages) -> ClockId:
     return messages.clocks[int(uses.argmax())]
 
 
+def _has_mixed_units(least_ns: int, greatest_ns: int) -> bool:
+    span_ns = greatest_ns - least_ns
+    if span_ns >= _SPAN_NS_MAX:
+        return True
+    return span_ns > _SUSPICIOUS_SPAN_NS and any(
+        greatest_ns < 2 * ratio * least_ns and ratio * least_ns < 2 * greatest_ns for ratio in _UNIT_RATIOS
+    )
+
+
 def _mixed_units(table: MessageTable, code: int) -> str:
     messages = table.messages
     found: list[tuple[int, int]] = []
@@ -282,8 +296,8 @@ def _mixed_units(table: MessageTable, code: int) -> str:
     (least, first), (greatest, last) = min(found), max(found)
     return (
         f"clock {messages.clocks[code]} has readings from {least} ({table.place(first)}) to {greatest} "
-        f"({table.place(last)}), which is more than 73 years: are some in seconds, milliseconds or microseconds? "
-        "Give all readings of a clock in nanoseconds from one origin."
+        f"({table.place(last)}), {(greatest - least) // _YEAR_NS} years apart: are some in seconds, milliseconds or "
+        "microseconds? Give all readings of a clock in nanoseconds from one origin."
     )
 
 

@@ -12,6 +12,7 @@ import gzip
 import io
 import lzma
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -32,6 +33,7 @@ Polars, DuckDB, …), or a mapping of column names to sequences or arrays.
 
 # What is parsed at once. Larger takes more memory and is not faster.
 _BLOCK_BYTES = 8 << 20
+_PIECE_BYTES = 1 << 18
 _HEADER_BYTES_MAX = 1 << 20
 _ROWS_IN_BATCH = 1 << 18
 _SEPARATORS = ",;\t|"
@@ -128,7 +130,7 @@ class _CsvSource(Source):
             aside.add(SetAsideRow(self.name, self.unit, row.number, reason, {"text": row.text}))
             return "skip"
 
-        with closing(self._open_bytes()) as file:
+        with closing(_WholeLines(self._open_bytes(), self._say_damaged)) as file:
             try:
                 reader = arrow_csv.open_csv(
                     pa.PythonFile(file, "r"),
@@ -146,9 +148,55 @@ class _CsvSource(Source):
                     ),
                 )
                 yield from reader
+            except pa.ArrowInvalid as error:
+                self._say_damaged(error)
+
+    def _say_damaged(self, error: Exception) -> None:
+        self.problems.append(f"{self.name} is damaged, and was read only as far as that: {error}")
+
+
+class _WholeLines(io.RawIOBase):
+    """
+    A file up to its end, or up to the last whole line before it is damaged: half a number is a wrong number.
+    """
+
+    def __init__(self, file: IO[bytes], say_damaged: Callable[[Exception], None]) -> None:
+        self._file = file
+        self._say_damaged = say_damaged
+        self._tail = b""
+        self._is_at_end = False
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        size = size if size >= 0 else sys.maxsize
+        pieces = [self._tail]
+        length = len(self._tail)
+        is_damaged = False
+        while not self._is_at_end and length < size:
+            try:
+                piece = self._file.read(min(size - length, _PIECE_BYTES))
             except _DAMAGED as error:
-                if not self.problems:
-                    self.problems.append(f"{self.name} is damaged, and was read only as far as that: {error}")
+                self._say_damaged(error)
+                self._is_at_end = is_damaged = True
+                break
+            self._is_at_end = not piece
+            pieces.append(piece)
+            length += len(piece)
+        data = b"".join(pieces)
+        end = data.rfind(b"\n") + 1
+        if is_damaged:
+            self._tail = b""
+            return data[:end]
+        if self._is_at_end or not end:  # not end: a line that is longer than what is asked for
+            end = min(len(data), size)
+        self._tail = data[end:]
+        return data[:end]
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _open_file(path: Path) -> Source:

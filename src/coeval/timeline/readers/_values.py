@@ -131,12 +131,15 @@ def texts(column: pa.Array) -> pa.Array:
 
 def _integers_of_text(column: pa.Array) -> Values:
     try:
-        parsed = pc.cast(pc.cast(column, pa.string()), pa.int64())
-        return Values(_filled(parsed), _faults(parsed, {}))
+        text = pc.cast(column, pa.string())
+        # Arrow reads 0x10 as 16, and nobody writes times so.
+        if not any(pc.any(pc.match_substring(text, sign)).as_py() for sign in "xX"):
+            parsed = pc.cast(text, pa.int64())
+            return Values(_filled(parsed), _faults(parsed, {}))
     except pa.ArrowInvalid:
         pass
     column = texts(column)
-    text = pc.replace_substring_regex(pc.utf8_trim_whitespace(column), r"^\+", "")
+    text = pc.replace_substring_regex(pc.utf8_trim_whitespace(column), r"^\+([0-9])", r"\1")
     digits = pc.match_substring_regex(text, r"^-?[0-9]+$")
     magnitude = pc.replace_substring_regex(text, r"^-?0*", "")
     length = pc.utf8_length(magnitude)

@@ -51,7 +51,8 @@ def clock_figure(curves: Curves) -> Figure:
     more = f"  ({left_out} more clocks are not drawn)" if left_out else ""
     figure.suptitle(f"Clocks against {curves.reference}{more}", fontsize=13, fontweight="bold")
     cells = figure.add_gridspec(rows, columns)
-    unit, unit_ns = _unit(max((float(clock.at[-1]) for clock in clocks if len(clock.at)), default=1.0))
+    end = max((float(clock.at[-1]) for clock in clocks if len(clock.at)), default=1.0)
+    unit, unit_ns = _unit(end)
     since = format_instant(curves.start_ns, digits=3) if curves.is_date else f"{curves.start_ns:,} ns"
     handles: dict[str, Any] = {}
     for number, clock in enumerate(clocks):
@@ -60,6 +61,7 @@ def clock_figure(curves: Curves) -> Figure:
         bound = figure.add_subplot(inner[1], sharex=offset)
         _draw_offset(offset, clock, unit_ns)
         _draw_bound(bound, clock, unit_ns)
+        offset.set_xlim(-0.01 * end / unit_ns, 1.01 * end / unit_ns)
         offset.tick_params(labelbottom=False)
         last_of_column = number + columns >= len(clocks)
         bound.set_xlabel(f"time since {since} ({unit})" if last_of_column else "", fontsize=9)
@@ -90,8 +92,9 @@ def _draw_offset(axes: Axes, clock: ClockCurve, unit_ns: float) -> None:
     x = clock.at / unit_ns
     low, high = _limits(clock)
     unit, size = _unit(max(abs(low), abs(high), high - low))
+    least, greatest = _filled(clock.declared.least, 2 * low - high), _filled(clock.declared.greatest, 2 * high - low)
     axes.fill_between(
-        x, _filled(clock.declared.least, low) / size, _filled(clock.declared.greatest, high) / size,
+        x, least / size, greatest / size,
         where=np.isfinite(clock.declared.estimate).tolist(), color=_DECLARED, linewidth=0, label="declared bounds",
     )  # fmt: skip
     if not np.array_equal(clock.assumed.least, clock.declared.least, equal_nan=True):
@@ -112,6 +115,8 @@ def _draw_offset(axes: Axes, clock: ClockCurve, unit_ns: float) -> None:
     _draw_steps(axes, clock, unit_ns, labelled=True)
     margin = 0.08 * (high - low)
     axes.set_ylim((low - margin) / size, (high + margin) / size)
+    if not np.isfinite(clock.assumed.estimate).any():
+        _say(axes, "unknown")
     axes.set_ylabel(f"offset{_base(clock.base_ns)}\n({unit})", fontsize=9)
     axes.set_title(f"{_shortened(clock.name)}   against {_shortened(clock.against)}", fontsize=10, loc="left")
     _plain(axes)
@@ -130,8 +135,7 @@ def _draw_bound(axes: Axes, clock: ClockCurve, unit_ns: float) -> None:
     elif len(known):
         axes.set_ylim(0, 1.15 * known.max() / size)
     else:
-        axes.text(0.5, 0.5, "unknown", transform=axes.transAxes, ha="center", va="center", color=_STEP)
-        axes.set_yticks([])
+        _say(axes, "exact" if np.isfinite(halves[0]).any() else "unknown")
     _draw_steps(axes, clock, unit_ns, labelled=False)
     axes.set_ylabel(f"bound\n(± {unit})", fontsize=9)
     _plain(axes)
@@ -145,10 +149,15 @@ def _draw_steps(axes: Axes, clock: ClockCurve, unit_ns: float, *, labelled: bool
         if labelled:
             sign = "+" if step.size_ns > 0 else ""
             axes.annotate(
-                f"{sign}{format_duration_ns(step.size_ns)}", ((step.earliest + step.latest) / 2 / unit_ns, 0.97),
+                f"{sign}{format_duration_ns(step.size_ns)}", ((step.earliest + step.latest) / 2 / unit_ns, 0.5),
                 xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
-                ha="left", va="top", fontsize=8, color=_STEP,
+                ha="left", va="center", fontsize=8, color=_STEP,
             )  # fmt: skip
+
+
+def _say(axes: Axes, text: str) -> None:
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=_STEP)
+    axes.set_yticks([])
 
 
 def _limits(clock: ClockCurve) -> tuple[float, float]:
@@ -166,8 +175,8 @@ def _limits(clock: ClockCurve) -> tuple[float, float]:
 
 
 def _filled(values: Floats, edge: float) -> Floats:
-    """A side that is not known is drawn to the edge and beyond."""
-    filled: Floats = np.where(np.isnan(values), edge + np.sign(edge) * abs(edge), values)
+    """A side that is not known goes beyond what is shown."""
+    filled: Floats = np.where(np.isnan(values), edge, values)
     return filled
 
 
@@ -194,7 +203,6 @@ def _plain(axes: Axes) -> None:
     axes.grid(visible=True, color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
-    axes.margins(x=0.01)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coeval import Executor
-from coeval.cli._clocks import clock_lines
+from coeval.cli._clocks_of_run import clock_lines
 from coeval.recording import RunFolder
 from coeval.recording._rows import ClockRow, ExecutorRow, FunctionRow, HostRow, OutcomeRow, ProcessRow, Row, SentRow
 from coeval.recording._spool import SpoolWriter
