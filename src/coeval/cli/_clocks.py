@@ -15,16 +15,14 @@ from coeval.cli._output import fail, read_run, style_of_output, write_json_lines
 def clocks(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN|MESSAGES...", help="A run folder, or CSV or Parquet files.", show_default=False),
+        typer.Argument(metavar="RUN|MESSAGES", help="A run folder, or CSV or Parquet files.", show_default=False),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON; integers in ns.")] = False,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw offsets and bounds over time: .png, .svg.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show a RUN that goes on until it ends.")] = False,
-    anchors: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Readings tied to UTC.", rich_help_panel="Messages")
-    ] = None,
+    anchors: Annotated[Path | None, typer.Option(metavar="FILE", help="Readings tied to UTC.")] = None,
     reference: Annotated[
         str | None, typer.Option(metavar="CLOCK", help="Measure against it. [the one with most messages]")
     ] = None,

@@ -211,13 +211,15 @@ class Stamping:
         from coeval.timeline.readers._values import texts
 
         alignment = self._clocks.alignment
+        known = set(alignment.clocks)
         for piece in self._reader.pieces(self._source, self._source.columns):
             codes = np.where(piece.good, piece.values["clock"], -1)
             names = tuple(ClockId(clock) for clock in self._reader.clocks)
             placed = place(alignment, names, codes, piece.values["reading_ns"], self._grade)
-            for code, clock in enumerate(names):
-                if clock not in alignment.clocks and (count := int((codes == code).sum())):
-                    self.unknown_clocks[clock] = self.unknown_clocks.get(clock, 0) + count
+            counts = np.bincount(codes[codes >= 0], minlength=len(names))
+            for code in np.flatnonzero(counts).tolist():
+                if (clock := names[code]) not in known:
+                    self.unknown_clocks[clock] = self.unknown_clocks.get(clock, 0) + int(counts[code])
             instants = [
                 pa.array(column, mask=column == sentinel)
                 for column, sentinel in zip((placed.earliest, placed.estimate, placed.latest), _SENTINELS, strict=True)
