@@ -79,6 +79,21 @@ def test_an_offset_of_years_is_counted_from_a_round_number_and_loses_no_nanoseco
     assert np.isnan(clock.declared.least).all()
 
 
+def test_where_messages_contradict_each_other_they_are_drawn_all_the_same() -> None:
+    columns = {
+        "sender": ["a", "b"],
+        "receiver": ["b", "a"],
+        "sent_ns": [T0, T0 + 10**9],
+        "received_ns": [T0 + 3 * 10**6, T0 + 2],
+    }
+    (clock,) = curves_of_messages(relate_clocks(columns, reference="a")).clocks
+    assert np.isnan(clock.declared.estimate).all()
+    assert [(dots.is_least, (dots.offset + clock.base_ns).tolist()) for dots in clock.dots] == [
+        (True, [10**9 - 2]),
+        (False, [3 * 10**6]),
+    ]
+
+
 def test_a_line_has_a_gap_where_the_clock_was_set() -> None:
     at = np.array([0, 10, 20, 30])
     value = np.array([1, 1, 9, 9])

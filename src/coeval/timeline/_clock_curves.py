@@ -148,8 +148,10 @@ def curves_of_messages(clocks: RelatedClocks) -> Curves:
             continue
         found = [alignment.offset(clock, readings, grade) for grade in GRADES]
         declared, assumed = ((o.least_ns, o.estimate_ns, o.greatest_ns) for o in found)
-        # Each moment is told by the reference, so that one time holds for all pictures.
-        middle = np.where(declared[1] == UNKNOWN_ESTIMATE, 0, declared[1])
+        dots = _dots(messages, clock, reference)
+        # Each moment is told by the reference, so that one time holds for all pictures; where that is not known, it is
+        # told roughly, as the messages would have it.
+        middle = np.where(declared[1] == UNKNOWN_ESTIMATE, _middle_of(dots), declared[1])
         steps = tuple(
             (
                 *_on_reference((step.earliest_ns, step.latest_ns), readings, middle),
@@ -158,9 +160,7 @@ def curves_of_messages(clocks: RelatedClocks) -> Curves:
             for step in clocks.verdict.steps
             if step.clock == clock
         )
-        raws.append(
-            _Raw(clock, reference, readings - middle, declared, assumed, _dots(messages, clock, reference), steps)
-        )
+        raws.append(_Raw(clock, reference, readings - middle, declared, assumed, dots, steps))
     return _curves(raws, str(UTC).upper() if alignment.on_utc else f"clock {reference}", _dates(raws))
 
 
@@ -213,8 +213,9 @@ def _curves(raws: Sequence[_Raw], reference: str, is_date: bool) -> Curves:
 
 def _counted(raw: _Raw, start_ns: int) -> ClockCurve:
     known = raw.declared[1][raw.declared[1] != UNKNOWN_ESTIMATE]
-    middle = int(np.median(known)) if len(known) else 0
-    spread = max((int(known.max()) - int(known.min())) if len(known) else 0, _typical_width(raw), 1)
+    middle = int(np.median(known)) if len(known) else _middle_of(raw.dots)
+    seen = known if len(known) else np.concatenate([known, *(y for _, y, _ in raw.dots)])
+    spread = max((int(seen.max()) - int(seen.min())) if len(seen) else 0, _typical_width(raw), 1)
     base = _round_base(middle, spread)
     breaks = [float((earliest + latest) // 2 - start_ns) for earliest, latest, _ in raw.steps]
     at = (raw.at - start_ns).astype(np.float64)
@@ -240,6 +241,11 @@ def _counted(raw: _Raw, start_ns: int) -> ClockCurve:
         ),
         tuple(StepMark(float(a - start_ns), float(b - start_ns), size) for a, b, size in raw.steps),
     )
+
+
+def _middle_of(dots: Sequence[tuple[Int64Array, Int64Array, bool]]) -> int:
+    offsets = np.concatenate([np.empty(0, dtype=np.int64), *(y for _, y, _ in dots)])
+    return int(np.median(offsets)) if len(offsets) else 0
 
 
 def _broken(at: Floats, values: Floats, breaks: Sequence[float]) -> tuple[Floats, Floats]:

@@ -69,6 +69,14 @@ def test_what_is_not_known_says_so() -> None:
     unknown = replace(curve("b"), declared=Band(*[nothing] * 3), assumed=Band(*[nothing] * 3), dots=())
     offset, bound = drawn(unknown).axes
     assert [text.get_text() for text in (*offset.texts, *bound.texts)] == ["unknown", "unknown"]
+    offset, bound = drawn(replace(unknown, dots=curve("b").dots)).axes
+    assert [text.get_text() for text in (*offset.texts, *bound.texts)] == [
+        "unknown: what messages say is all there is",
+        "unknown",
+    ]
+    low, high = offset.get_ylim()
+    values = lines(offset)["message from it: at most"]
+    assert low < min(values) < max(values) < high
 
 
 def test_one_sided_bounds_are_drawn_to_the_edge() -> None:

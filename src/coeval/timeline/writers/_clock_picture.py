@@ -107,7 +107,7 @@ def _draw_offset(axes: Axes, clock: ClockCurve, unit_ns: float) -> None:
             ("v", "message to the reference: at least") if dots.is_least else ("^", "message from it: at most")
         )
         axes.plot(
-            dots.at / unit_ns, dots.offset / size, marker, color=_DOT, markersize=2.2, alpha=0.55,
+            dots.at / unit_ns, dots.offset / size, marker, color=_DOT, markersize=5 if len(dots.at) <= 50 else 2.2, alpha=0.6,
             markeredgewidth=0, label=label, zorder=1.5,
         )  # fmt: skip
     marker = "." if len(x) <= 60 else ""
@@ -116,7 +116,7 @@ def _draw_offset(axes: Axes, clock: ClockCurve, unit_ns: float) -> None:
     margin = 0.08 * (high - low)
     axes.set_ylim((low - margin) / size, (high + margin) / size)
     if not np.isfinite(clock.assumed.estimate).any():
-        _say(axes, "unknown")
+        _say(axes, "unknown: what messages say is all there is" if clock.dots else "unknown", ticks=bool(clock.dots))
     axes.set_ylabel(f"offset{_base(clock.base_ns)}\n({unit})", fontsize=9)
     axes.set_title(f"{_shortened(clock.name)}   against {_shortened(clock.against)}", fontsize=10, loc="left")
     _plain(axes)
@@ -155,16 +155,18 @@ def _draw_steps(axes: Axes, clock: ClockCurve, unit_ns: float, *, labelled: bool
             )  # fmt: skip
 
 
-def _say(axes: Axes, text: str) -> None:
+def _say(axes: Axes, text: str, *, ticks: bool = False) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=_STEP)
-    axes.set_yticks([])
+    if not ticks:
+        axes.set_yticks([])
 
 
 def _limits(clock: ClockCurve) -> tuple[float, float]:
     """What the picture has to show: the estimate, and the bounds as far as they are not far wider than usual."""
     estimates = clock.assumed.estimate[np.isfinite(clock.assumed.estimate)]
     if not len(estimates):
-        return -1.0, 1.0
+        offsets = np.concatenate([np.zeros(0), *(dots.offset for dots in clock.dots)])
+        return (float(offsets.min()) - 1.0, float(offsets.max()) + 1.0) if len(offsets) else (-1.0, 1.0)
     halves = clock.declared.half_width
     halves = halves[np.isfinite(halves)]
     room = 0.0
