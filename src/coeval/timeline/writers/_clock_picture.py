@@ -107,8 +107,8 @@ def _draw_offset(axes: Axes, clock: ClockCurve, unit_ns: float) -> None:
             ("v", "message to the reference: at least") if dots.is_least else ("^", "message from it: at most")
         )
         axes.plot(
-            dots.at / unit_ns, dots.offset / size, marker, color=_DOT, markersize=5 if len(dots.at) <= 50 else 2.2, alpha=0.6,
-            markeredgewidth=0, label=label, zorder=1.5,
+            dots.at / unit_ns, dots.offset / size, marker, color=_DOT, alpha=0.6,
+            markersize=5 if len(dots.at) <= 50 else 2.2, markeredgewidth=0, label=label, zorder=1.5,
         )  # fmt: skip
     marker = "." if len(x) <= 60 else ""
     axes.plot(x, clock.assumed.estimate / size, color=_ESTIMATE, linewidth=1.1, marker=marker, label="estimate")
