@@ -227,3 +227,16 @@ def test_resolutions_are_durations_by_clock() -> None:
     assert parse_resolutions(["a=1ms", "b=0", "c=d=1.5 us", "e=15.625ms", "f=1min"]) == {
         "a": 10**6, "b": 0, "c=d": 1500, "e": 15_625_000, "f": 60 * 10**9
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["clocks.png", "clocks.svg"])
+def test_a_picture_is_drawn_beside_the_report(coeval: Coeval, messages: Path, folder: Path, name: str) -> None:
+    done = coeval("clocks", messages, "--plot", name)
+    assert (done.returncode, done.stderr) == (0, f"1 clock drawn in {name}\n")
+    assert "node-b" in done.stdout
+    start = (folder / name).read_bytes()[:200]
+    assert start.startswith(b"\x89PNG") or b"<svg" in start or b"<?xml" in start
+    again = coeval("clocks", messages, "--plot", name)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert f"{name} is there already" in again.stderr
+    assert coeval("clocks", messages, "--plot", name, "--force").returncode == 0
