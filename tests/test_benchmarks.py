@@ -437,3 +437,9 @@ def test_every_call_of_a_storm_of_faults_ends_with_one_right_outcome_and_nothing
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"coeval: {calls} calls in " in done.stdout
     assert done.stdout.startswith("seed ")
+
+
+def test_the_benchmark_of_clock_tables_takes_every_row_through_every_step() -> None:
+    done = run(BENCHMARKS / "clock_tables.py", 0.05)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[2] for line in done.stdout.splitlines()] == ["50,000"] * 4

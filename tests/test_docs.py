@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
@@ -24,6 +25,23 @@ def test_the_programs_of_a_page_run(page: Path, tmp_path: Path) -> None:
     script.write_text("\n".join(BLOCK.findall(page.read_text())))
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_commands_of_the_page_on_your_own_logs_run_on_its_tables(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "how-to" / "relate-clocks-from-your-own-logs.md").read_text()
+    for name, table in re.findall(r"^`([a-z.]+)`:\n\n```csv\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        (tmp_path / name).write_text(table)
+    commands = re.findall(r"^\$ coeval (.*)$", text, re.MULTILINE)
+    said = []
+    for command in commands:
+        line = [sys.executable, "-m", "coeval", *command.split()]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert "+2.5000 s" in said[0]
+    placed = list(csv.DictReader((tmp_path / "placed.csv").read_text().splitlines()))
+    assert [row["event"] for row in placed] == ["order arrived", "row written"]
+    assert all(int(row["earliest_ns"]) <= int(row["estimate_ns"]) <= int(row["latest_ns"]) for row in placed)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -205,6 +205,13 @@ def test_recording_in_memory_imports_nothing_that_writes_or_reads_a_run_folder()
 
 
 @pytest.mark.parametrize(
+    "statement", ["import coeval.cli._clocks", "import coeval.cli._timeline", "import coeval.cli._export"]
+)
+def test_what_shows_a_run_waits_for_no_arrow(statement: str) -> None:
+    assert packages(modules_added_by(statement)) & {"pyarrow", "matplotlib"} == set()
+
+
+@pytest.mark.parametrize(
     ("statement", "comes"),
     [
         ("from coeval.recording import RunFolder", "json"),

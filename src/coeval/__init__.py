@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         TimeLimitExceeded,
         UnsupportedByEngine,
         WorkerDied,
+        WrongTable,
     )
     from coeval.executor import Executor, Retry
     from coeval.executor._random import call_generator, call_random
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from coeval.recording import attempt, mark, span
     from coeval.standard import Pool, ProcessPoolExecutor
     from coeval.timeline import Timeline, open_run
+    from coeval.timeline._related_clocks import RelatedClocks, relate_clocks
 
 __all__ = [
     "Executor",
@@ -49,6 +51,8 @@ __all__ = [
     "dump_stacks_on",
     "open_run",
     "Timeline",
+    "relate_clocks",
+    "RelatedClocks",
     "Instant",
     "Stamp",
     "ClockId",
@@ -65,6 +69,7 @@ __all__ = [
     "EngineError",
     "UnsupportedByEngine",
     "ClocksNotRelated",
+    "WrongTable",
     "RecordingError",
     "CoevalWarning",
     "__version__",
@@ -88,6 +93,7 @@ _HOMES = {
         "TimeLimitExceeded",
         "UnsupportedByEngine",
         "WorkerDied",
+        "WrongTable",
     ),
     "executor": ("Executor", "Retry"),
     "executor._random": ("call_generator", "call_random"),
@@ -95,6 +101,7 @@ _HOMES = {
     "recording": ("attempt", "mark", "span"),
     "standard": ("Pool", "ProcessPoolExecutor"),
     "timeline": ("Timeline", "open_run"),
+    "timeline._related_clocks": ("RelatedClocks", "relate_clocks"),
 }
 
 # Hidden from type checkers, which would otherwise take every misspelt name for one of these.

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from coeval.cli._output import fail, read_run
-from coeval.errors import MissingExtra
 from coeval.timeline import Timeline
 from coeval.timeline.writers import write_jsonl, write_parquet, write_perfetto
 
@@ -53,9 +52,9 @@ def export(
     try:
         told = _write(timeline, to, partial)
         partial.replace(target)
-    except (MissingExtra, OSError) as error:
+    except OSError as error:
         partial.unlink(missing_ok=True)
-        fail(f"{target} cannot be written: {error.strerror}" if isinstance(error, OSError) else error)
+        fail(f"{target} cannot be written: {error.strerror}")
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -18,6 +18,7 @@ Every exception and warning of coeval.
     ├── MissingExtra                    also an ImportError: an optional part is not installed
     ├── DifferentClocks                 also a TypeError: stamps of two clocks, instants of two references
     ├── ClocksNotRelated                no evidence links them
+    ├── WrongTable                      also a ValueError: a column is missing, or cannot hold what it is for
     └── RecordingError
         ├── NotARun                     the folder is none of ours
         ├── RunExists                   also a FileExistsError: a new run wants a new or empty folder
@@ -60,6 +61,7 @@ __all__ = [
     "MissingExtra",
     "DifferentClocks",
     "ClocksNotRelated",
+    "WrongTable",
     "RecordingError",
     "NotARun",
     "RunExists",
@@ -200,6 +202,10 @@ class DifferentClocks(CoevalError, TypeError):
 
 class ClocksNotRelated(CoevalError):
     """No evidence links these clocks, so nothing on one can be placed on the other."""
+
+
+class WrongTable(CoevalError, ValueError):
+    """A table lacks a column, or has one that cannot hold what it is for. Bad values of single rows are not this."""
 
 
 class RecordingError(CoevalError):

@@ -22,7 +22,6 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from coeval.errors import MissingExtra
 from coeval.timeline._event import TimelineEvent
 
 if TYPE_CHECKING:
@@ -40,15 +39,11 @@ def write_parquet(timeline: Timeline, path: str | os.PathLike[str]) -> int:
 
     Returns:
         How many rows were written: all events.
-
-    Raises:
-        MissingExtra: pyarrow is not installed.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtra("writing Parquet needs pyarrow; install it with: pip install 'coeval[parquet]'") from error
+    # Not at once: whoever writes another format should not wait for it.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     texts = pa.dictionary(pa.int32(), pa.string())
     numbers = ("pid", "process", "worker", "executor", "call", "attempt", "batch", "item", "shared_by")
     schema = pa.schema(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coeval import Executor
-from coeval.cli._clocks import clock_lines
+from coeval.cli._clocks_of_run import clock_lines
 from coeval.recording import RunFolder
 from coeval.recording._rows import ClockRow, ExecutorRow, FunctionRow, HostRow, OutcomeRow, ProcessRow, Row, SentRow
 from coeval.recording._spool import SpoolWriter
@@ -124,3 +124,10 @@ def test_a_folder_that_is_no_run_is_one_sentence_and_exit_code_2(coeval: Coeval,
     done = coeval("clocks", folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert "is not a run folder" in done.stderr
+
+
+def test_a_picture_shows_the_wall_clock_of_each_host(coeval: Coeval, two_hosts: Path, folder: Path) -> None:
+    done = coeval("clocks", two_hosts, "--plot", "clocks.svg")
+    assert (done.returncode, done.stderr) == (0, "2 clocks drawn in clocks.svg\n")
+    assert "reference: time of host home" in done.stdout
+    assert (folder / "clocks.svg").stat().st_size > 10_000

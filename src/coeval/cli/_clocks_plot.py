@@ -1,0 +1,41 @@
+"""`coeval clocks --plot FILE`: the picture, and what can be wrong with its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from coeval.cli._output import fail
+from coeval.errors import MissingExtra
+from coeval.timeline._clock_curves import Curves
+from coeval.timeline.writers._clock_picture import CLOCKS_MAX, write_clock_picture
+
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def check_picture(path: Path, *, force: bool) -> None:
+    """End the command where the file would not be written, before anything is read."""
+    if path.suffix not in PICTURE_SUFFIXES:
+        fail(f"{path} does not say what to draw; expected a name that ends in {', '.join(PICTURE_SUFFIXES)}")
+    if path.exists() and not force:
+        fail(f"{path} is there already; name another file, or overwrite it with --force")
+    if not path.parent.is_dir():
+        fail(f"{path} cannot be written: there is no folder {path.parent}")
+
+
+def plot_to(path: Path, curves: Curves) -> None:
+    """Draw, and say what was drawn."""
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    try:
+        write_clock_picture(curves, partial)
+        partial.replace(path)
+    except (MissingExtra, ValueError) as error:
+        fail(error)
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror}")
+    finally:
+        partial.unlink(missing_ok=True)
+    drawn = min(len(curves.clocks), CLOCKS_MAX)
+    left_out = f", {len(curves.clocks) - drawn} left out" if len(curves.clocks) > drawn else ""
+    typer.echo(f"{drawn} clock{'' if drawn == 1 else 's'} drawn in {path}{left_out}", err=True)
