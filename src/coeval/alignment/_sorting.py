@@ -122,7 +122,7 @@ def with_pairs_scanned(messages: Messages, believed: Sorted) -> Sorted:
     slewed = _slews(messages, scans, limits, findings)
     breaks = [scan for number, scan in enumerate(scans) if number not in slewed]
     rejected = np.unique(np.concatenate([believed.rejected, *(scan.false_rows for scan in scans)]))
-    steps = _owned(breaks, believed.steps)
+    steps = _owned(messages, believed.sorting.rows, breaks, believed.steps)
     rows = np.setdiff1d(believed.sorting.rows, rejected)
     made = _sorted(messages, rows, steps, breaks, tuple(limits), rejected, tuple(findings))
     return replace(made, is_scanned=True)
@@ -195,6 +195,11 @@ class _PairScan:
         gain, _ = self.gains[number]
         return gain if clock == self.far else -gain
 
+    def sizes_of(self, clock: int, number: int) -> tuple[float, float]:
+        """The same as an interval."""
+        size, error = self.size_of(clock, number), self.gains[number][1]
+        return size - error, size + error
+
     def span_of(self, clock: int, number: int) -> tuple[float, float]:
         """When a break was, in readings that the clock would have shown if it had not been set then."""
         cut, (_, error) = self.cut_of(clock, number), self.gains[number]
@@ -234,15 +239,7 @@ def _faults(scan: _PairScan) -> int:
 
 
 def _scanned_along(messages: Messages, rows: Int64Array, near: int, far: int, slope: float) -> _PairScan | None:
-    goes_forth = messages.sender[rows] == near
-    near_ns = np.where(goes_forth, messages.sent_ns[rows], messages.received_by_ns[rows])
-    far_ns = np.where(goes_forth, messages.received_by_ns[rows], messages.sent_ns[rows])
-    order = np.argsort(near_ns, kind="stable")
-    rows, near_ns, far_ns, goes_forth = rows[order], near_ns[order], far_ns[order], goes_forth[order]
-    # The far clock had shown at most what it showed when a message of the near one arrived.
-    excess = (far_ns - far_ns[0]) - (near_ns - near_ns[0])
-    x = (near_ns - near_ns[0]).astype(np.float64)
-    points = Points(x, excess.astype(np.float64), goes_forth, slope)
+    rows, near_ns, far_ns, _, points = _points_along(messages, rows, near, far, slope)
     if is_consistent(points):
         return None
     chosen = np.arange(len(rows))
@@ -260,6 +257,21 @@ def _scanned_along(messages: Messages, rows: Int64Array, near: int, far: int, sl
     )
     good = points.among(kept)
     return _PairScan(near, far, rows, near_ns, far_ns, rows[is_false], breaks, _gains(points, is_false, breaks), good)
+
+
+def _points_along(
+    messages: Messages, rows: Int64Array, near: int, far: int, slope: float
+) -> tuple[Int64Array, Int64Array, Int64Array, BoolArray, Points]:
+    """A pair's rows by the near clock's readings, both clocks' readings, which go from near to far, and points of all."""
+    goes_forth = messages.sender[rows] == near
+    near_ns = np.where(goes_forth, messages.sent_ns[rows], messages.received_by_ns[rows])
+    far_ns = np.where(goes_forth, messages.received_by_ns[rows], messages.sent_ns[rows])
+    order = np.argsort(near_ns, kind="stable")
+    rows, near_ns, far_ns, goes_forth = rows[order], near_ns[order], far_ns[order], goes_forth[order]
+    # What the far clock showed when a message of the near one arrived, it had not shown when that one was sent.
+    x, excess = near_ns - near_ns[0], (far_ns - far_ns[0]) - (near_ns - near_ns[0])
+    points = Points(x.astype(np.float64), excess.astype(np.float64), goes_forth, slope)
+    return rows, near_ns, far_ns, goes_forth, points
 
 
 def _worth_scanning(points: Points, near_ns: Int64Array) -> Int64Array:
@@ -348,27 +360,28 @@ def _least_slope(points: Points) -> float | None:
 # Whose step ----------------------------------------------------------------------------------------------------------
 
 
-def _owned(scans: Sequence[_PairScan], given: Sequence[Step]) -> tuple[Step, ...]:
+def _owned(messages: Messages, rows: Int64Array, scans: Sequence[_PairScan], given: Sequence[Step]) -> tuple[Step, ...]:
     """Give each break to one of its two clocks, and join those of one clock that are one step."""
-    found = [(scan, number) for scan in scans for number in range(len(scan.breaks))]
 
-    def support(clock: int, scan: _PairScan, number: int) -> int:
-        """How many other clocks saw this clock step about then."""
-        own = scan.span_of(clock, number)
+    def support(clock: int, index: int, number: int) -> int:
+        """How many other clocks saw this clock step about then, and as far."""
         return len(
             {
                 other.far if other.near == clock else other.near
-                for other, at in found
-                if clock in (other.near, other.far) and other is not scan and _overlap(own, other.span_of(clock, at))
+                for position, other in enumerate(scans)
+                if position != index and clock in (other.near, other.far)
+                for at in range(len(other.breaks))
+                if _overlap(scans[index].span_of(clock, number), other.span_of(clock, at))
+                and _overlap(scans[index].sizes_of(clock, number), other.sizes_of(clock, at))
             }
         )
 
     owners: dict[tuple[int, int], tuple[int, bool]] = {}
     for index, scan in enumerate(scans):
         for number in range(len(scan.breaks)):
-            near, far = support(scan.near, scan, number), support(scan.far, scan, number)
-            if near == far:  # undecided: the reference is taken at its word
-                owner = scan.near if scan.far == 0 else scan.far
+            near, far = support(scan.near, index, number), support(scan.far, index, number)
+            if near == far:
+                owner = _likelier(messages, rows, scan, number)
             else:
                 owner = scan.near if near > far else scan.far
             owners[index, number] = owner, near != far
@@ -386,6 +399,39 @@ def _owned(scans: Sequence[_PairScan], given: Sequence[Step]) -> tuple[Step, ...
                 set_forward += scan.size_of(clock, number)
         steps += _joined(own)
     return tuple(sorted(steps, key=lambda step: (step.clock, step.span)))
+
+
+def _likelier(messages: Messages, rows: Int64Array, scan: _PairScan, number: int) -> int:
+    """
+    Which of two clocks stepped, where no other pair proves it: the one whose fastest messages with others moved more.
+
+    The reference is taken at its word.
+    """
+    if 0 in (scan.near, scan.far):
+        return scan.near + scan.far
+    moved = {clock: _moved(messages, rows, scan, clock, number) for clock in (scan.near, scan.far)}
+    return scan.near if moved[scan.near] > moved[scan.far] else scan.far
+
+
+def _moved(messages: Messages, rows: Int64Array, scan: _PairScan, clock: int, number: int) -> float:
+    """How much nearer to the whole step than to none the clock's offset to its other partners moved, in ns."""
+    cut, size = scan.cut_of(clock, number), scan.size_of(clock, number)
+    partners = {scan.near, scan.far} - {clock}
+    mine = rows[(messages.sender[rows] == clock) != (messages.receiver[rows] == clock)]
+    total = 0.0
+    for pair in _pairs(messages, mine):
+        other = int(messages.sender[pair[0]] + messages.receiver[pair[0]]) - clock
+        if other in partners:
+            continue
+        _, _, far_ns, _, points = _points_along(messages, pair, other, clock, scan.points.slope)
+        before, after = np.flatnonzero(far_ns <= cut.before), np.flatnonzero(far_ns >= cut.after)
+        if len(before) and len(after):
+            none = np.zeros(len(points.x), dtype=np.bool_)
+            old = _middle(points, none, 0, int(before[-1]) + 1, float(points.x[before[-1]]))
+            new = _middle(points, none, int(after[0]), len(points.x), float(points.x[after[0]]))
+            gained = new[0] - old[0]
+            total += abs(gained) - abs(gained - size)
+    return total
 
 
 def _joined(steps: Sequence[Step]) -> list[Step]:

@@ -30,6 +30,7 @@ class Track:
         self.bands = tuple(bands)
         self._cuts = tuple(cuts)
         self._known = tuple(known)
+        self._was_set_back = any(cut.after <= cut.before for cut in cuts)
 
     def bounds(self, readings: Int64Array) -> Bounds:
         """Place readings."""
@@ -37,36 +38,35 @@ class Track:
             return self.bands[0].bounds(readings)
         result = Bounds.unknown(len(readings))
         is_found = np.zeros(len(readings), dtype=np.bool_)
+        may_be = [self._may_be(number, readings) for number in range(len(self.bands))]
         for number, band in enumerate(self.bands):
-            first, last = self._range(number)
-            may_be = (readings >= first) & (readings <= last)
-            if self._has_set_back(number):
-                may_be &= self._is_known(number, readings) | ~self._is_known_elsewhere(number, readings)
-            rows = np.flatnonzero(may_be)
-            part = band.bounds(readings[rows])
-            again = is_found[rows]
-            _put(result, rows[~again], Bounds(*(column[~again] for column in part)))
-            _widen(result, rows[again], Bounds(*(column[again] for column in part)))
-            is_found[rows] = True
+            _add(result, is_found, may_be[number], band.bounds(readings[may_be[number]]))
         for number, cut in enumerate(self._cuts):
-            between = np.flatnonzero((readings > cut.before) & (readings < cut.after))
-            if len(between) and not cut.is_given:
-                _put(result, between, self._between(number, len(between)))
+            if not cut.is_given:
+                between = (readings > cut.before) & (readings < cut.after) & ~self._is_known_anywhere(readings)
+                if bool(between.any()):
+                    _add(result, is_found, between, self._between(number, int(between.sum())))
         return result
 
-    def _has_set_back(self, number: int) -> bool:
-        """Did the clock show some readings of this strand in another one too?"""
-        return any(cut.after <= cut.before for cut in self._cuts[max(number - 1, 0) : number + 1])
+    def _may_be(self, number: int, readings: Int64Array) -> BoolArray:
+        """Which readings a strand may have shown."""
+        first, last = self._range(number)
+        may_be: BoolArray = (readings >= first) & (readings <= last)
+        if self._was_set_back:
+            may_be &= self._is_known(number, readings) | ~self._is_known_anywhere(readings)
+        return may_be
 
     def _is_known(self, number: int, readings: Int64Array) -> BoolArray:
         known = self._known[number]
-        at = np.minimum(known.searchsorted(readings), len(known) - 1) if len(known) else np.zeros(len(readings), int)
-        found: BoolArray = known[at] == readings if len(known) else np.zeros(len(readings), dtype=np.bool_)
+        if not len(known):
+            return np.zeros(len(readings), dtype=np.bool_)
+        found: BoolArray = known[np.minimum(known.searchsorted(readings), len(known) - 1)] == readings
         return found
 
-    def _is_known_elsewhere(self, number: int, readings: Int64Array) -> BoolArray:
-        others = [other for other in (number - 1, number + 1) if 0 <= other < len(self.bands)]
-        found: BoolArray = np.logical_or.reduce([self._is_known(other, readings) for other in others])
+    def _is_known_anywhere(self, readings: Int64Array) -> BoolArray:
+        if not self._was_set_back:  # then every reading is of one strand by itself
+            return np.zeros(len(readings), dtype=np.bool_)
+        found: BoolArray = np.logical_or.reduce([self._is_known(number, readings) for number in range(len(self.bands))])
         return found
 
     def _between(self, number: int, count: int) -> Bounds:
@@ -87,11 +87,8 @@ class Track:
 
     def strands_at(self, reading: int) -> list[int]:
         """Which strands a reading may belong to."""
-        ranges = [self._range(number) for number in range(len(self.bands))]
-        found = [number for number, (first, last) in enumerate(ranges) if first <= reading <= last]
         one = np.array([reading], dtype=np.int64)
-        known = [number for number in found if self._has_set_back(number) and bool(self._is_known(number, one)[0])]
-        return known or found
+        return [number for number in range(len(self.bands)) if bool(self._may_be(number, one)[0])]
 
     def _range(self, number: int) -> tuple[int, int]:
         """The first and the last reading that may belong to a strand."""
@@ -119,16 +116,14 @@ class Track:
         return 2 * max(0, latest - earliest)  # no clock runs at twice its rate
 
 
-def _put(result: Bounds, rows: Int64Array, part: Bounds) -> None:
+def _add(result: Bounds, is_found: BoolArray, chosen: BoolArray, part: Bounds) -> None:
+    """Put bounds of some readings in; what was found already may be there or here, or in between."""
+    rows, again = np.flatnonzero(chosen), is_found[chosen]
     for column, values in zip(result, part, strict=True):
-        column[rows] = values
-
-
-def _widen(result: Bounds, rows: Int64Array, part: Bounds) -> None:
-    """A reading of either of two strands lies between the earlier and the later place."""
-    if not len(rows):
-        return
-    earliest = np.minimum(result.earliest[rows], part.earliest)
-    latest = np.maximum(result.latest[rows], part.latest)
-    result.earliest[rows], result.latest[rows] = earliest, latest
-    result.estimate[rows] = middle(earliest, latest, np.full(len(rows), UNKNOWN_ESTIMATE))
+        column[rows[~again]] = values[~again]
+    both = rows[again]
+    earliest = np.minimum(result.earliest[both], part.earliest[again])
+    latest = np.maximum(result.latest[both], part.latest[again])
+    result.earliest[both], result.latest[both] = earliest, latest
+    result.estimate[both] = middle(earliest, latest, np.full(len(both), UNKNOWN_ESTIMATE))
+    is_found |= chosen
