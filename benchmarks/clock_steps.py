@@ -54,7 +54,7 @@ ROUND_TRIP_NS_MIN = 2 * DELAYS.minimum_ns
 SIZE_FACTORS = (1.3, 1e5)
 WRONG_SHARE = 0.005
 RIGHT_REJECTED_SHARE_MAX = 0.0005
-# One message alone may be the false one: a step is provable if in some pair so many after it contradict those before it.
+# One message alone may be the false one: a step is provable if so many after it contradict those before it.
 WITNESSES_MIN = 2
 QUESTIONS = 50
 # What `align` declares of clocks of which nothing is said, for both of a pair.
@@ -192,13 +192,19 @@ def contradicting(trace: Trace) -> Bools:
 
 
 def witnesses(trace: Trace, step: TrueStep) -> int:
-    """How many messages of one pair, sent after a step, contradict those that had arrived before it."""
+    """How many messages with the reference, sent after a step, contradict those that had arrived before it."""
     messages, most = trace.messages, 0
+    others = [one.at_ns for one in trace.steps if one.clock == step.clock]
+    begin, end = (
+        max([at for at in others if at < step.at_ns], default=0),
+        min([at for at in others if at > step.at_ns], default=trace.network.span_ns),
+    )
+    is_near = (trace.sent_true_ns >= begin) & (trace.received_true_ns <= end)
     for forth in range(0, len(trace.network.flows), 2):
         near, far, _ = trace.network.flows[forth]
-        if step.clock not in (near, far):
+        if {near, far} != {step.clock, REFERENCE}:
             continue
-        rows, back = np.flatnonzero(trace.flow == forth), np.flatnonzero(trace.flow == forth + 1)
+        rows, back = (np.flatnonzero((trace.flow == flow) & is_near) for flow in (forth, forth + 1))
         origin = int(messages.received_ns[rows[0]])
         offset = int(messages.received_ns[rows[0]] - messages.sent_ns[rows[0]])
         sides = [
@@ -321,9 +327,8 @@ def shown(tally: Tally) -> str:
     """What came of a part, as text."""
     lines = [f"{tally.part}: {tally.traces} traces, {tally.messages} messages"]
     if tally.part != "wrong":
-        lines.append(
-            f"  steps: {tally.steps}, missed or misdated {tally.missed}, beyond proof {tally.unproven}, missized {tally.wrongly_sized}"
-        )
+        counts = f"missed or misdated {tally.missed}, beyond proof {tally.unproven}, missized {tally.wrongly_sized}"
+        lines.append(f"  steps: {tally.steps}, {counts}")
     if tally.dated_within_ns:
         lines.append(f"  dated within {np.median(tally.dated_within_ns) / 1e6:.3f} ms in the median, beside their size")
     lines.append(f"  steps invented: {tally.invented}")

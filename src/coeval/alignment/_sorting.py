@@ -262,7 +262,7 @@ def _scanned_along(messages: Messages, rows: Int64Array, near: int, far: int, sl
 def _points_along(
     messages: Messages, rows: Int64Array, near: int, far: int, slope: float
 ) -> tuple[Int64Array, Int64Array, Int64Array, BoolArray, Points]:
-    """A pair's rows in the order of the near clock's readings, both clocks' readings, which go forth, and their points."""
+    """A pair: its rows by the near clock's readings, both clocks' readings, which of them go forth, and as points."""
     goes_forth = messages.sender[rows] == near
     near_ns = np.where(goes_forth, messages.sent_ns[rows], messages.received_by_ns[rows])
     far_ns = np.where(goes_forth, messages.received_by_ns[rows], messages.sent_ns[rows])
