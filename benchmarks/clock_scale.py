@@ -242,7 +242,7 @@ def head(messages: Messages, count: int) -> Messages:
 
 def new_evidence() -> Evidence:
     """An empty one."""
-    return cast(Evidence, alignment.Evidence())  # type: ignore[attr-defined]
+    return alignment.Evidence()
 
 
 def resident_bytes() -> int:

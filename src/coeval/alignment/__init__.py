@@ -4,6 +4,7 @@ from coeval.alignment._alignment import RATE_BOUND_PPM_DEFAULT, Alignment, align
 from coeval.alignment._clock_step import ClockStep
 from coeval.alignment._curvature import CURVATURE_PRIOR
 from coeval.alignment._duration import Duration
+from coeval.alignment._evidence import Evidence, EvidenceStatistics
 from coeval.alignment._explanation import BoundWay, Explanation
 from coeval.alignment._finding import Finding, FindingKind
 from coeval.alignment._identity import IdentityClash, IdentityReport, check_identities
@@ -17,6 +18,8 @@ __all__ = [
     "align",
     "Alignment",
     "Messages",
+    "Evidence",
+    "EvidenceStatistics",
     "Instants",
     "Offsets",
     "UNKNOWN_EARLIEST",

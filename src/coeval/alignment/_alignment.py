@@ -43,10 +43,12 @@ from coeval.alignment._instants import (
 from coeval.alignment._messages import Messages, described
 from coeval.alignment._rate import BoolArray, Int64Array, grid_up, ppm
 from coeval.alignment._report import ClockFit, clock_fit
+from coeval.alignment._sieve import worth_solving
 from coeval.alignment._solution import Solution, solution_of, solve_declared
 from coeval.alignment._sorting import (
     Sorted,
     everything_believed,
+    hard_rows,
     sorting_findings,
     with_pairs_scanned,
     without_circle,
@@ -387,8 +389,8 @@ def align(
         epoch_ns,
         on_clock,
         on_utc,
-        _reported(on_clock, on_utc, sorting, messages, anchors, findings),
-        DirectOrder(messages, _proves_order(messages, sorting)),
+        _reported(on_clock, on_utc, believed, messages, anchors, findings),
+        DirectOrder(messages, _proves_order(messages, believed)),
     )
 
 
@@ -402,7 +404,12 @@ def _believed(
     reference = clocks[0]
     limits = [grid_up(bound(clock) + bound(reference) + bound(clock) * bound(reference)) for clock in clocks]
     limits[0] = 0
-    believed = everything_believed(messages, [segments.get(clock, ()) for clock in clocks], limits)
+    splits = [segments.get(clock, ()) for clock in clocks]
+    rows = hard_rows(messages)
+    is_sieved = not segments
+    believed = everything_believed(
+        messages, worth_solving(messages, rows, limits) if is_sieved else rows, splits, limits
+    )
     while True:
         slopes = [
             Slopes(-believed.limits[each.clock], believed.limits[each.clock]) for each in believed.sorting.strands
@@ -413,9 +420,12 @@ def _believed(
         declared, costs = solve_declared(axis, slopes)
         if declared.circle is None:
             return believed, axis, slopes, declared, costs
-        if believed.is_scanned:
-            rows = [row for row in axis.message_rows[list(declared.circle)].tolist() if row >= 0]
-            believed = without_circle(messages, believed, rows)
+        if is_sieved and len(believed.sorting.rows) < len(rows):
+            is_sieved = False
+            believed = everything_believed(messages, rows, splits, limits)
+        elif believed.is_scanned:
+            in_circle = [row for row in axis.message_rows[list(declared.circle)].tolist() if row >= 0]
+            believed = without_circle(messages, believed, in_circle)
         else:
             believed = with_pairs_scanned(messages, believed)
 
@@ -498,20 +508,40 @@ def _anchors_unused(reference: ClockId, anchors: Sequence[Anchor]) -> Finding:
 def _reported(
     on_clock: _Placing,
     on_utc: _Placing | None,
-    sorting: Sorting,
+    believed: Sorted,
     messages: Messages,
     anchors: Sequence[Anchor],
     findings: Sequence[Finding],
 ) -> tuple[ClockFit, ...]:
+    sorting = believed.sorting
     strands = [_strand_of(anchor, messages.clocks, sorting) for anchor in anchors]
     counts = np.bincount(np.array(strands, dtype=np.int64), minlength=len(sorting.strands)).tolist()
+    sent, received = _counted(messages, believed)
     report = []
     if on_utc is not None:
-        report.append(clock_fit(on_utc.solution, 0, sorting, messages, counts[0], findings))
+        report.append(clock_fit(on_utc.solution, 0, sorting, messages, (sent[0], received[0]), counts[0], findings))
     for number, strand in enumerate(sorting.strands):
         if strand.clock != 0 or strand.number > 0:
-            report.append(clock_fit(on_clock.solution, number, sorting, messages, counts[number], findings))
+            ends = sent[number], received[number]
+            report.append(clock_fit(on_clock.solution, number, sorting, messages, ends, counts[number], findings))
     return tuple(report)
+
+
+def _counted(messages: Messages, believed: Sorted) -> tuple[list[int], list[int]]:
+    """How many believed messages each strand sent, and received; also those that the sieve found to be needless."""
+    sorting, count = believed.sorting, len(believed.sorting.strands)
+    if count > len(messages.clocks):  # where clocks stepped, nothing was sieved
+        sent, received = sorting.sent_strand, sorting.received_strand
+        return np.bincount(sent, minlength=count).tolist(), np.bincount(received, minlength=count).tolist()
+    trusted = _trusted(messages, believed)
+    senders, receivers = messages.sender[trusted], messages.receiver[trusted]
+    return np.bincount(senders, minlength=count).tolist(), np.bincount(receivers, minlength=count).tolist()
+
+
+def _trusted(messages: Messages, believed: Sorted) -> BoolArray:
+    trusted: BoolArray = messages.hard & (messages.sender != messages.receiver)
+    trusted[believed.rejected] = False
+    return trusted
 
 
 def _components(sorting: Sorting, messages: Messages) -> tuple[tuple[ClockId, ...], ...]:
@@ -535,11 +565,10 @@ def _components(sorting: Sorting, messages: Messages) -> tuple[tuple[ClockId, ..
     return tuple(tuple(clocks) for clocks in members.values())
 
 
-def _proves_order(messages: Messages, sorting: Sorting) -> BoolArray:
+def _proves_order(messages: Messages, believed: Sorted) -> BoolArray:
     """Believed messages, but not of clocks that were set back: their readings do not order."""
-    trusted = np.zeros(len(messages), dtype=np.bool_)
-    trusted[sorting.rows] = True
-    for code, cuts in sorting.cuts.items():
+    trusted = _trusted(messages, believed)
+    for code, cuts in believed.sorting.cuts.items():
         if any(cut.after <= cut.before for cut in cuts):
             trusted &= (messages.sender != code) & (messages.receiver != code)
     return trusted
@@ -579,7 +608,7 @@ def _unused(messages: Messages) -> list[Finding]:
         ),
         (
             "same-clock message",
-            same & messages.hard & (messages.sent_ns > messages.received_by_ns),
+            _reversed(messages, same),
             "were received before they were sent, by one clock: two clocks share this id, or the clock went back",
         ),
     )
@@ -594,6 +623,14 @@ def _unused(messages: Messages) -> list[Finding]:
             text = f"{count} messages of clock {clock} {reason}; the first: {described(examples[0])}."
             findings.append(Finding(kind, clock, text, int(count), messages=examples))
     return findings
+
+
+def _reversed(messages: Messages, same: BoolArray) -> BoolArray:
+    """Hard messages among these that were received before they were sent."""
+    found = same & messages.hard
+    if bool(found.any()):
+        found &= messages.sent_ns > messages.received_by_ns
+    return found
 
 
 def _difference(readings: Int64Array, others: Int64Array, missing: int, unknown: int) -> Int64Array:

@@ -98,7 +98,7 @@ def axis_of(
         [
             messages.sent_ns[rows],
             np.array([seam[1] for seam in seams], dtype=np.int64),
-            messages.received_by_ns[rows],
+            messages.received_by_at(rows),
             np.array([seam[3] for seam in seams], dtype=np.int64),
             np.array([anchor.reading_ns for anchor in anchors], dtype=np.int64),
         ]

@@ -171,6 +171,21 @@ class Messages:
         table = np.array([codes.setdefault(name, len(codes)) for name in names], dtype=np.int32)
         return replace(self, clocks=tuple(codes), sender=table[self.sender], receiver=table[self.receiver])
 
+    def taken(self, rows: Int64Array) -> Messages:
+        """Some of the messages, in this order."""
+        return replace(
+            self,
+            sender=self.sender[rows],
+            receiver=self.receiver[rows],
+            sent_ns=self.sent_ns[rows],
+            received_ns=self.received_ns[rows],
+            sender_resolution_ns=self.sender_resolution_ns[rows],
+            receiver_resolution_ns=self.receiver_resolution_ns[rows],
+            delay_ns_min=self.delay_ns_min[rows],
+            hard=self.hard[rows],
+            ids=None if self.ids is None else [self.ids[row] for row in rows.tolist()],
+        )
+
     def among(self, clocks: Sequence[ClockId]) -> Messages:
         """The same messages with these clocks' codes; every clock of the messages must be among them."""
         codes = {clock: code for code, clock in enumerate(clocks)}
@@ -199,6 +214,10 @@ class Messages:
     def received_by_ns(self) -> Int64Array:
         """The reading at which each message had arrived for certain: the stamp and its resolution."""
         return self.received_ns + self.receiver_resolution_ns
+
+    def received_by_at(self, rows: Int64Array) -> Int64Array:
+        """The same of some messages."""
+        return self.received_ns[rows] + self.receiver_resolution_ns[rows]
 
 
 def described(message: Message) -> str:

@@ -86,13 +86,19 @@ def clock_fit(
     number: int,
     sorting: Sorting,
     messages: Messages,
+    counts: tuple[int, int],
     anchor_count: int,
     findings: Sequence[Finding],
 ) -> ClockFit:
-    """Sum up one strand."""
+    """
+    Sum up one strand.
+
+    Args:
+        counts: the believed messages that it sent, and received.
+    """
     axis, strand = solution.axis, sorting.strands[number]
     clock = messages.clocks[strand.clock]
-    sent, received = int((sorting.sent_strand == number).sum()), int((sorting.received_strand == number).sum())
+    sent, received = counts
     evidence = _evidence(solution, number)
     middle_ns = None if evidence is None else (evidence[0] + evidence[1]) // 2
     declared, assumed = solution.declared.bands[number], solution.assumed.bands[number]
@@ -152,7 +158,7 @@ def _widths(band: Band, evidence: tuple[int, int]) -> list[int]:
     """The least and the greatest width over the evidence; empty where a side is unknown."""
     first, last = evidence
     readings = band.turning_points()
-    readings = np.unique(np.concatenate((readings[(readings >= first) & (readings <= last)], [first, last])))
+    readings = np.sort(np.concatenate((readings[(readings >= first) & (readings <= last)], [first, last])))
     earliest, _, latest = band.bounds(readings)
     known = both_known(earliest, latest)
     widths = latest[known] - earliest[known]

@@ -93,11 +93,19 @@ class Sorted:
     circles: int = 0
 
 
-def everything_believed(messages: Messages, splits: Sequence[Sequence[int]], limits: Sequence[int]) -> Sorted:
+def hard_rows(messages: Messages) -> Int64Array:
+    """The messages that bound anything: hard ones between two clocks."""
+    return np.flatnonzero(messages.hard & (messages.sender != messages.receiver))
+
+
+def everything_believed(
+    messages: Messages, rows: Int64Array, splits: Sequence[Sequence[int]], limits: Sequence[int]
+) -> Sorted:
     """
-    Believe every hard message between two clocks, with the steps that are given.
+    Believe these messages, with the steps that are given.
 
     Args:
+        rows: all hard messages between two clocks, or those of them that matter.
         splits: of each clock, the readings at which it is known to have stepped.
         limits: of each clock, its rate bound against the reference, on the grid.
     """
@@ -106,7 +114,6 @@ def everything_believed(messages: Messages, splits: Sequence[Sequence[int]], lim
         for code, of_clock in enumerate(splits)
         for split in of_clock
     )
-    rows = np.flatnonzero(messages.hard & (messages.sender != messages.receiver))
     none = np.empty(0, dtype=np.int64)
     return _sorted(messages, rows, steps, (), tuple(limits), none, ())
 
