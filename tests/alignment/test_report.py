@@ -34,12 +34,12 @@ def test_the_widest_bound_is_that_in_the_longest_silence() -> None:
     assert fit.declared.width_ns_greatest == pytest.approx(200 + 2 * 5e9 * 200.01e-6, abs=10)
 
 
-def test_a_clock_without_messages_has_an_empty_row() -> None:
+def test_a_clock_that_nothing_relates_to_the_reference_has_a_row_without_offset() -> None:
     third = ClockId("third")
     fits = align(Messages.of([Message(FAR, 0, third, 1)]), reference=NEAR).report()
     assert [fit.clock for fit in fits] == [FAR, third]
     for fit in fits:
-        assert (fit.sent_count, fit.received_count, fit.reading_ns) == (0, 0, None)
+        assert fit.sent_count + fit.received_count == 1
         assert fit.declared.least_ns is fit.declared.estimate_ns is fit.declared.greatest_ns is None
         assert fit.rate_ppm is fit.wander_ppm is None
 

@@ -17,7 +17,7 @@ steps; taking the longest stretch each time gives the fewest, since a part of a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -76,6 +76,8 @@ class Scan:
     Attributes:
         false: points that are not believed, ascending.
         breaks: the steps between the others, in order, as places among all points.
+
+    What cannot be decided here, as where one message stands against another, is neither.
     """
 
     false: Int64Array
@@ -152,6 +154,7 @@ def _stretches(points: Points) -> tuple[Int64Array, list[Break]]:
     x, excess, is_upper = points.x.tolist(), points.excess.tolist(), points.is_upper.tolist()
     slope, tolerance, count = points.slope, points.tolerance_ns, len(points.x)
     false: list[int] = []
+    undecided: list[int] = []
     starts = [0]
     ceiling, floor, at = float("inf"), float("-inf"), x[0] if count else 0.0
     place = 0
@@ -163,11 +166,12 @@ def _stretches(points: Points) -> tuple[Int64Array, list[Break]]:
             contradicts = value < floor - tolerance
         else:
             contradicts = value > ceiling + tolerance
-        if contradicts and not _is_step(x, excess, is_upper, place, ceiling, floor, slope, tolerance):
-            false.append(place)
+        verdict = _verdict(x, excess, is_upper, place, ceiling, floor, slope, tolerance) if contradicts else "fits"
+        if verdict in ("false", "undecided"):
+            (false if verdict == "false" else undecided).append(place)
             place += 1
             continue
-        if contradicts:
+        if verdict == "step":
             starts.append(place)
             ceiling, floor = float("inf"), float("-inf")
         if is_upper[place]:
@@ -175,10 +179,10 @@ def _stretches(points: Points) -> tuple[Int64Array, list[Break]]:
         else:
             floor = max(floor, value)
         place += 1
-    return _without_tiny(points, np.array(false, dtype=np.int64), starts)
+    return _without_tiny(points, np.array(false, dtype=np.int64), undecided, starts)
 
 
-def _is_step(
+def _verdict(
     x: list[float],
     excess: list[float],
     is_upper: list[bool],
@@ -187,7 +191,7 @@ def _is_step(
     floor: float,
     slope: float,
     tolerance: float,
-) -> bool:
+) -> Literal["step", "false", "undecided"]:
     """Do the points from here on need a new offset, or does the old one explain more of them?"""
     new_ceiling, new_floor, last = float("inf"), float("-inf"), x[place]
     only_new = only_old = 0
@@ -209,28 +213,35 @@ def _is_step(
             only_old += 1
         if abs(only_new - only_old) >= _SUPPORT_LEAST:
             break
-    if only_old == 0:  # a false message, among so many, would contradict some that come after it too
-        return only_new >= _SUPPORT_UNOPPOSED
-    return only_new >= _SUPPORT_LEAST and only_new > only_old
+    # A false message, among so many, would contradict some that come after it too.
+    needed = _SUPPORT_LEAST if only_old else _SUPPORT_UNOPPOSED
+    if only_new >= needed and only_new > only_old:
+        return "step"
+    return "false" if only_old > only_new else "undecided"
 
 
-def _without_tiny(points: Points, false: Int64Array, starts: list[int]) -> tuple[Int64Array, list[Break]]:
+def _without_tiny(
+    points: Points, false: Int64Array, undecided: list[int], starts: list[int]
+) -> tuple[Int64Array, list[Break]]:
     """
-    Stretches of too few points are false points instead; of the others, look back from each new one for how far what
-    was before contradicts it.
+    Between others, stretches of too few points are false points instead; of the rest, look back from each new one for
+    how far what was before contradicts it.
     """
     is_good = np.ones(len(points.x), dtype=np.bool_)
     is_good[false] = False
+    is_good[undecided] = False
     edges = [*starts, len(points.x)]
     tiny = [
         number
         for number in range(len(starts))
         if int(is_good[edges[number] : edges[number + 1]].sum()) < _SUPPORT_LEAST
     ]
-    if tiny and len(starts) > 1:
+    if tiny and len(starts) > 2:
         more = np.concatenate([np.arange(edges[number], edges[number + 1]) for number in tiny])
         return np.union1d(false, more), []
     if len(false):
+        return false, []
+    if tiny:  # of two stretches either may be false
         return false, []
     breaks = []
     for number in range(1, len(starts)):

@@ -20,7 +20,7 @@ from coeval.alignment._axis import Axis
 from coeval.alignment._band import Band
 from coeval.alignment._curvature import Curvature, Knots, curvature_of
 from coeval.alignment._envelope import NOTHING, Envelope, Potential, Slopes, is_known
-from coeval.alignment._rate import BoolArray, Int64Array
+from coeval.alignment._rate import BoolArray, Float64Array, Int64Array
 from coeval.alignment._steadiness import Points, Wander, wander_of
 from coeval.alignment._system import Hop, Result, System
 from coeval.clocks import Grade
@@ -223,7 +223,6 @@ def _curving(axis: Axis, slopes: Sequence[Slopes], result: Result, free: BoolArr
 def _caps(axis: Axis, slopes: Sequence[Slopes], knots: Sequence[Knots | None]) -> tuple[Int64Array, Int64Array]:
     """What is known to begin with, with the bounds that slowly changing rates give at every event."""
     system = axis.system
-    scale = float(1 << system.bits)
     upper, lower = axis.upper.copy(), axis.lower.copy()
     for number, found in enumerate(knots):
         part = slice(int(system.starts[number]), int(system.starts[number + 1]))
@@ -232,23 +231,28 @@ def _caps(axis: Axis, slopes: Sequence[Slopes], knots: Sequence[Knots | None]) -
         x = system.x[part]
         inside = (x >= found.x[0]) & (x <= found.x[-1])
         above, below = (_side(found, slopes[number], system.bits, forth=forth) for forth in (True, False))
-        cap = np.minimum(np.ceil(found.upper_at(x) * scale), above.excess_at(x))
-        floor = np.maximum(np.floor(found.lower_at(x) * scale), -below.excess_at(-x))
-        upper[part] = np.minimum(upper[part], np.where(inside, cap, NOTHING).astype(np.int64))
-        lower[part] = np.maximum(lower[part], np.where(inside, floor, -NOTHING).astype(np.int64))
+        cap, floor = _units(found.upper_at(x), system.bits), -_units(-found.lower_at(x), system.bits)
+        if above is not None:
+            cap = np.minimum(cap, above.excess_at(x))
+        if below is not None:
+            floor = np.maximum(floor, -below.excess_at(-x))
+        upper[part] = np.minimum(upper[part], np.where(inside, cap, NOTHING))
+        lower[part] = np.maximum(lower[part], np.where(inside, floor, -NOTHING))
     return upper, lower
 
 
-def _side(found: Knots, slopes: Slopes, bits: int, *, forth: bool) -> Envelope:
+def _units(excess_ns: Float64Array, bits: int) -> Int64Array:
+    """Bounds from above in units, rounded up; what does not fit says nothing."""
+    units = np.ceil(excess_ns * float(1 << bits))
+    fits = np.abs(units) < NOTHING // 2
+    return np.where(fits, np.where(fits, units, 0.0).astype(np.int64), NOTHING)
+
+
+def _side(found: Knots, slopes: Slopes, bits: int, *, forth: bool) -> Envelope | None:
     """What the knots of a curvature say, also between events far apart."""
     if forth:
-        excess = np.ceil(found.upper * float(1 << bits)).astype(np.int64)
-        made = Envelope.over(found.x, excess, slopes, bits)
-    else:
-        excess = np.ceil(-found.lower * float(1 << bits)).astype(np.int64)
-        made = Envelope.over(-found.x[::-1], excess[::-1], slopes, bits)
-    assert made is not None
-    return made
+        return Envelope.over(found.x, _units(found.upper, bits), slopes, bits)
+    return Envelope.over(-found.x[::-1], _units(-found.lower, bits)[::-1], slopes, bits)
 
 
 def _bands(
@@ -269,9 +273,9 @@ def _bands(
     return _with_lean(axis, result, slopes, bands)
 
 
-def _joined(side: Envelope | None, knots: Envelope) -> Envelope | None:
-    if side is None:
-        return knots
+def _joined(side: Envelope | None, knots: Envelope | None) -> Envelope | None:
+    if side is None or knots is None:
+        return knots if side is None else side
     x = np.concatenate((side.x, knots.x))
     order = np.argsort(x, kind="stable")
     return Envelope.over(x[order], np.concatenate((side.excess, knots.excess))[order], side.slopes, side.bits)
