@@ -18,9 +18,9 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("svg")
+import numpy as np
 from matplotlib import pyplot as plt
 
-import numpy as np
 from coeval.alignment import Alignment, Messages, align
 from coeval.clocks import ClockId, Grade, Message
 from coeval.testing.virtual import (
@@ -134,7 +134,7 @@ def exchange() -> Any:
         xticklabels=["the first message", "both: an exchange"],
         xlim=(-0.45, 1.45),
         ylim=(-80, 400),
-        ylabel="offset, far − near, µs",
+        ylabel="offset, far minus near, µs",
     )
     return figure
 
@@ -163,9 +163,7 @@ def cone() -> Any:
     axes.plot(below_x / S, below, "^", color=ORANGE, label="back: at least this")
     shown, offset = truth_us(trace, FAR, np.linspace(0, 60 * S - 1, 200))
     axes.plot(shown / S, offset, "--", color="black", label="the truth")
-    axes.set(
-        xlim=(0, 60), ylim=(-3500, 5500), xlabel="reading of the far clock, s", ylabel="offset, far − near, µs"
-    )
+    axes.set(xlim=(0, 60), ylim=(-3500, 5500), xlabel="reading of the far clock, s", ylabel="offset, far minus near, µs")
     axes.legend(loc="upper center", ncols=4)
     return figure
 
@@ -192,7 +190,7 @@ def grades() -> Any:
         axes.plot(x, estimate - drift, color=color, label="estimate")
         shown, offset = truth_us(trace, FAR, np.linspace(0, 600 * S - 1, 150))
         axes.plot(shown / S, offset - shown * 30e-6 / 1e3, "--", color="black", label="the truth")
-        axes.set(ylabel="offset − 30 ppm, µs", xlim=(0, 600))
+        axes.set(ylabel="offset less 30 ppm, µs", xlim=(0, 600))
         axes.legend(loc="upper left", ncols=3)
     above.set(ylim=(-22_000, 22_000))
     below.set(ylim=(-700, 700), xlabel="reading of the far clock, s (no messages from 200 s to 400 s)")
@@ -229,7 +227,7 @@ def parabola() -> Any:
     shown, offset = truth_us(trace, FAR, np.linspace(0, 600 * S - 1, 150))
     axes.plot(shown / S, offset - shown * 30e-6 / 1e3, "--", color="black", label="the truth")
     axes.vlines(x0, floor[lowest], ceiling[highest], color="black", linewidth=3)
-    axes.set(xlim=(0, 600), ylim=(-1500, 2400), xlabel="reading of the far clock, s", ylabel="offset − 30 ppm, µs")
+    axes.set(xlim=(0, 600), ylim=(-1500, 2400), xlabel="reading of the far clock, s", ylabel="offset less 30 ppm, µs")
     axes.legend(loc="upper center", ncols=4, columnspacing=1.0, handletextpad=0.4)
     return figure
 
@@ -261,7 +259,7 @@ def many() -> Any:
         axes.fill_between(x / S, (least - drift) / 1e3, (greatest - drift) / 1e3, color=color, alpha=0.4, label=label)
     shown, offset = truth_us(trace, FAR, np.linspace(0, 60 * S - 1, 100))
     axes.plot(shown / S, (offset - shown * 30e-6 / 1e3) / 1e3, "--", color="black", label="the truth")
-    axes.set(xlim=(0, 60), ylim=(-8, 11), xlabel="reading of the far clock, s", ylabel="offset − 30 ppm, ms")
+    axes.set(xlim=(0, 60), ylim=(-8, 11), xlabel="reading of the far clock, s", ylabel="offset less 30 ppm, ms")
     axes.legend(loc="upper center", ncols=2)
     return figure
 
@@ -298,7 +296,7 @@ def order() -> Any:
         axes.plot(seconds[~forth], took[~forth], "^", color=ORANGE, markersize=3.5, label="back")
         axes.set(xlabel="true time, s", xlim=(0, 60), ylim=(-600, 2200))
         axes.set_title(f"{title}: {int(turned.sum())} of {len(took)} turned round", fontsize=10)
-    panels[0].set(ylabel="received − sent, µs")
+    panels[0].set(ylabel="received less sent, µs")
     panels[1].legend(loc="upper right", ncols=2)
     return figure
 
@@ -339,7 +337,7 @@ def steps() -> Any:
         textcoords="offset points",
         fontsize=9,
     )
-    axes.set(xlim=(0, 60), ylim=(-5, 9), xlabel="reading of the far clock, s", ylabel="offset, far − near, ms")
+    axes.set(xlim=(0, 60), ylim=(-5, 9), xlabel="reading of the far clock, s", ylabel="offset, far minus near, ms")
     axes.legend(loc="upper left")
     return figure
 
