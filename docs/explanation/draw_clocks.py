@@ -163,7 +163,9 @@ def cone() -> Any:
     axes.plot(below_x / S, below, "^", color=ORANGE, label="back: at least this")
     shown, offset = truth_us(trace, FAR, np.linspace(0, 60 * S - 1, 200))
     axes.plot(shown / S, offset, "--", color="black", label="the truth")
-    axes.set(xlim=(0, 60), ylim=(-3500, 5500), xlabel="reading of the far clock, s", ylabel="offset, far minus near, µs")
+    axes.set(
+        xlim=(0, 60), ylim=(-3500, 6200), xlabel="reading of the far clock, s", ylabel="offset, far minus near, µs"
+    )
     axes.legend(loc="upper center", ncols=4)
     return figure
 
@@ -192,7 +194,7 @@ def grades() -> Any:
         axes.plot(shown / S, offset - shown * 30e-6 / 1e3, "--", color="black", label="the truth")
         axes.set(ylabel="offset less 30 ppm, µs", xlim=(0, 600))
         axes.legend(loc="upper left", ncols=3)
-    above.set(ylim=(-22_000, 22_000))
+    above.set(ylim=(-22_000, 30_000))
     below.set(ylim=(-700, 700), xlabel="reading of the far clock, s (no messages from 200 s to 400 s)")
     return figure
 
@@ -227,7 +229,7 @@ def parabola() -> Any:
     shown, offset = truth_us(trace, FAR, np.linspace(0, 600 * S - 1, 150))
     axes.plot(shown / S, offset - shown * 30e-6 / 1e3, "--", color="black", label="the truth")
     axes.vlines(x0, floor[lowest], ceiling[highest], color="black", linewidth=3)
-    axes.set(xlim=(0, 600), ylim=(-1500, 2400), xlabel="reading of the far clock, s", ylabel="offset less 30 ppm, µs")
+    axes.set(xlim=(0, 600), ylim=(-1500, 2900), xlabel="reading of the far clock, s", ylabel="offset less 30 ppm, µs")
     axes.legend(loc="upper center", ncols=4, columnspacing=1.0, handletextpad=0.4)
     return figure
 
