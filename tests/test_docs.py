@@ -58,7 +58,7 @@ def test_the_page_on_clocks_shows_what_its_programs_print(tmp_path: Path) -> Non
 def test_the_pictures_of_the_page_on_clocks_are_those_that_its_script_draws(tmp_path: Path) -> None:
     folder = ROOT / "docs" / "explanation"
     shown = re.findall(r"\]\((clocks-[a-z]+\.svg)\)", (folder / "clocks.md").read_text())
-    drawing = [sys.executable, folder / "draw_clocks.py", tmp_path]
+    drawing = [sys.executable, str(folder / "draw_clocks.py"), str(tmp_path)]
     done = subprocess.run(drawing, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     drawn = {path.name: path.read_text() for path in tmp_path.iterdir()}
