@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SVG = "{http://www.w3.org/2000/svg}"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -42,6 +44,31 @@ def test_the_commands_of_the_page_on_your_own_logs_run_on_its_tables(tmp_path: P
     placed = list(csv.DictReader((tmp_path / "placed.csv").read_text().splitlines()))
     assert [row["event"] for row in placed] == ["order arrived", "row written"]
     assert all(int(row["earliest_ns"]) <= int(row["estimate_ns"]) <= int(row["latest_ns"]) for row in placed)
+
+
+def test_the_page_on_clocks_shows_what_its_programs_print(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "explanation" / "clocks.md").read_text()
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(BLOCK.findall(text)))
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip()
+    assert f"```\n{done.stdout}```" in text
+
+
+def test_the_pictures_of_the_page_on_clocks_are_those_that_its_script_draws(tmp_path: Path) -> None:
+    folder = ROOT / "docs" / "explanation"
+    shown = re.findall(r"\]\((clocks-[a-z]+\.svg)\)", (folder / "clocks.md").read_text())
+    drawing = [sys.executable, str(folder / "draw_clocks.py"), str(tmp_path)]
+    done = subprocess.run(drawing, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    drawn = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert sorted(drawn) == sorted(shown) == sorted(path.name for path in folder.glob("clocks-*.svg"))
+    for name, text in drawn.items():
+        words = ["".join(node.itertext()).strip() for node in ElementTree.fromstring(text).iter(f"{SVG}text")]
+        kept = ElementTree.parse(folder / name).iter(f"{SVG}text")
+        assert words == ["".join(node.itertext()).strip() for node in kept], f"draw {name} anew"
+        assert len(text.encode()) < 60_000
+        assert any("µs" in word or "ms" in word for word in words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
