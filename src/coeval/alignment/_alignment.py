@@ -37,7 +37,6 @@ from coeval.alignment._instants import (
     UNKNOWN_LATEST,
     Instants,
     Offsets,
-    both_known,
     shifted,
 )
 from coeval.alignment._messages import Messages, described
@@ -60,7 +59,8 @@ from coeval.clocks import UTC, Anchor, ClockId, Grade, Instant, Message, Stamp
 from coeval.errors import ClocksNotRelated
 
 # Of a clock of which nothing is declared. Raw oscillators are specified to 20 to 50 ppm; a wall clock that is being
-# slewed can be off by 500 ppm (ntpd) or 83 333 ppm (chrony) and must be declared.
+# slewed can be off by its frequency correction and 500 ppm (ntpd) or 83 333 ppm (chrony) and must be declared: as the
+# bound is of true time by the clock, one slow by p needs 1 / (1 - p) - 1.
 RATE_BOUND_PPM_DEFAULT = 100.0
 
 # Two clocks at this bound may still not stand still against each other.
@@ -115,8 +115,9 @@ class _Placing(NamedTuple):
         """Place readings of a clock that is there."""
         earliest, estimate, latest = self.tracks[grade][clock].bounds(readings)
         likely = self.likely[clock].bounds(readings).estimate
-        both = both_known(earliest, latest) & (likely != UNKNOWN_ESTIMATE)
-        return Bounds(earliest, np.where(both, np.clip(likely, earliest, latest), estimate), latest)
+        # Unknown sides are the ends of int64.
+        is_known = likely != UNKNOWN_ESTIMATE
+        return Bounds(earliest, np.where(is_known, np.clip(likely, earliest, latest), estimate), latest)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -373,7 +374,7 @@ def align(
     sorting = believed.sorting
     free = np.array([number != believed.pinned for number in range(len(slopes))])
     on_clock = _Placing.of(solution_of(axis, slopes, costs, declared, free), sorting, messages.clocks)
-    on_utc, utc_findings = _tie_to_utc(messages, sorting, anchors, bound)
+    on_utc, utc_findings = _tie_to_utc(messages, believed, anchors, bound, on_clock.tracks["declared"])
     findings = (*_unused(messages), *sorting_findings(messages, believed), *utc_findings)
     return Alignment(
         reference if on_utc is None else UTC,
@@ -402,8 +403,7 @@ def _believed(
 ) -> tuple[Sorted, Axis, list[Slopes], Result, list[Potential]]:
     """Sort the evidence until what is believed holds no contradiction, and solve it."""
     reference = clocks[0]
-    limits = [grid_up(bound(clock) + bound(reference) + bound(clock) * bound(reference)) for clock in clocks]
-    limits[0] = 0
+    limits = _limits(clocks, bound)
     splits = [segments.get(clock, ()) for clock in clocks]
     rows = hard_rows(messages)
     is_sieved = not segments
@@ -430,6 +430,12 @@ def _believed(
             believed = with_pairs_scanned(messages, believed)
 
 
+def _limits(clocks: Sequence[ClockId], bound: Callable[[ClockId], Fraction]) -> list[int]:
+    """The declared rate bound of each clock against the first, on the grid."""
+    reference = bound(clocks[0])
+    return [0, *(grid_up(bound(clock) + reference + bound(clock) * reference) for clock in clocks[1:])]
+
+
 def _check_segments(segments: Mapping[ClockId, Sequence[int]], reference: ClockId) -> None:
     for clock, splits in segments.items():
         if clock == reference:
@@ -442,7 +448,11 @@ def _check_segments(segments: Mapping[ClockId, Sequence[int]], reference: ClockI
 
 
 def _tie_to_utc(
-    messages: Messages, sorting: Sorting, anchors: Sequence[Anchor], bound: Callable[[ClockId], Fraction]
+    messages: Messages,
+    believed: Sorted,
+    anchors: Sequence[Anchor],
+    bound: Callable[[ClockId], Fraction],
+    tracks: Mapping[ClockId, Track],
 ) -> tuple[_Placing | None, list[Finding]]:
     """
     Place every clock on UTC by its anchors and by messages.
@@ -451,17 +461,23 @@ def _tie_to_utc(
         None if there are no anchors, if they contradict each other, or if none says anything about the reference clock
         on both sides; and the findings that say so.
     """
+    # Near a step, or where a clock that was set back showed readings twice, it cannot be told which strand an anchor is
+    # of.
+    anchors = [each for each in anchors if len(tracks[each.clock].strands_at(each.reading_ns)) == 1]
     if not anchors:
         return None, []
-    clocks = messages.clocks
-    limits = [grid_up(bound(clocks[strand.clock])) for strand in sorting.strands]
+    clocks, sorting = messages.clocks, believed.sorting
+    declared_against_reference = _limits(clocks, bound)
+    raised = [max(0, own - usual) for own, usual in zip(believed.limits, declared_against_reference, strict=True)]
+    limits = [grid_up(bound(clocks[strand.clock])) + raised[strand.clock] for strand in sorting.strands]
     slopes = [Slopes(-limit, limit) for limit in limits]
     strands = [_strand_of(anchor, clocks, sorting) for anchor in anchors]
     axis = axis_of(UTC, messages, sorting, slopes, pinned=None, delay_rate=0, anchors=anchors, anchor_strands=strands)
     declared, costs = solve_declared(axis, slopes)
     if declared.circle is not None:
         named = [anchors[row] for row in dict.fromkeys(axis.anchor_rows[list(declared.ends)].tolist()) if row >= 0]
-        return None, [_anchor_contradiction(named, [messages[row] for row in axis.message_rows[list(declared.circle)]])]
+        rows = [row for row in axis.message_rows[list(declared.circle)].tolist() if row >= 0]
+        return None, [_anchor_contradiction(named, [messages[row] for row in rows])]
     own = slice(int(axis.system.starts[0]), int(axis.system.starts[1]))
     reached = is_known(declared.upper[own]) & is_known(-declared.lower[own])
     if not bool(reached.any()):
@@ -485,8 +501,8 @@ def _anchor_contradiction(anchors: Sequence[Anchor], messages: Sequence[Message]
     return Finding(
         "anchor contradiction",
         anchors[0].clock if anchors else UTC,
-        "Nothing is placed on UTC, because two anchors cannot both be true within the declared rate bounds: "
-        f"{named}. Leave out the source that is wrong, or widen its error.",
+        f"Nothing is placed on UTC, because anchors and messages cannot all be true within the declared rate bounds: "
+        f"{named or 'no anchor alone is to blame'}. Leave out the source that is wrong, or widen its error.",
         len(anchors),
         messages=tuple(messages[:2]),
         anchors=tuple(anchors),
@@ -592,7 +608,7 @@ def _rate_bound(rate_bound_ppm: float | Mapping[ClockId, float], clock: ClockId)
     if not 0 <= value <= RATE_BOUND_PPM_LIMIT:
         raise ValueError(
             f"the rate bound of clock {clock} is {value} ppm: give one from 0 to {RATE_BOUND_PPM_LIMIT:g} (100 for a "
-            "raw clock, 500 for a wall clock that ntpd slews, 83333 for one that chrony slews)"
+            "raw clock, 1100 for a wall clock that ntpd slews, 91500 for one that chrony slews)"
         )
     return ppm(value)
 

@@ -128,6 +128,16 @@ def is_consistent(points: Points) -> bool:
     return not bool(np.any(excess[~is_upper] > ceiling[~is_upper] + points.tolerance_ns))
 
 
+def ceiling_at(x: Float64Array, upper: Float64Array, asked: Float64Array, slope: float) -> Float64Array:
+    """What bounds from above at some readings say about others: the least of `upper + slope * distance`."""
+    order = np.argsort(x, kind="stable")
+    x, upper = x[order], upper[order]
+    left = np.concatenate(([np.inf], np.minimum.accumulate(upper - slope * x)))
+    right = np.concatenate((np.minimum.accumulate((upper + slope * x)[::-1])[::-1], [np.inf]))
+    place = np.searchsorted(x, asked, side="right")
+    return np.minimum(left[place] + slope * asked, right[place] - slope * asked)
+
+
 def _blamed(points: Points, quorum: float) -> BoolArray:
     """Points that contradict those before them and those after them: at least two of each, and this part of them."""
     blamed = np.zeros(len(points.x), dtype=np.bool_)

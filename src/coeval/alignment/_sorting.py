@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from coeval.alignment._finding import Finding, FindingKind
 from coeval.alignment._messages import Messages, described
-from coeval.alignment._pair_scan import Break, Points, is_consistent, scan_of
-from coeval.alignment._rate import GRID_BITS, BoolArray, Int64Array
+from coeval.alignment._pair_scan import Break, Points, ceiling_at, is_consistent, scan_of
+from coeval.alignment._rate import GRID_BITS, BoolArray, Float64Array, Int64Array
 from coeval.alignment._strands import Cut, Sorting, first_strands, strands_of
 
 # So many steps of one sign, one after the other, are a clock that is being slewed.
@@ -29,8 +31,11 @@ SLEW_STEPS_LEAST = 4
 # A slew is looked for up to this rate; beyond it, it is steps after all. chrony slews by up to 83 333 ppm.
 SLEW_PPM_MOST = 100_000
 
-# Around a clock that was set back, readings of messages with other clocks than those that prove it are left out so far.
-_SET_BACK_MARGIN_NS = 2 * 10**9
+# How often what is certain of one direction is held against the other.
+_SORTING_ROUNDS = 3
+
+# What rounding may add where bounds are compared in floats.
+_TOLERANCE_NS = 2.0
 
 # Circles through more than two clocks that are broken one by one, at most; then all messages in one are given up.
 _CIRCLES_MOST = 200
@@ -54,7 +59,7 @@ class Step:
             one step overlap.
         is_certain: it is this clock that stepped: others agree. False: of the two of one pair, it may be the other.
         others: codes of the clocks whose messages prove it.
-        seen: which breaks of which scans it is.
+        margin_ns: how long passes at most, by this clock, between the two readings of the cut.
     """
 
     clock: int
@@ -62,7 +67,7 @@ class Step:
     span: tuple[float, float]
     is_certain: bool
     others: tuple[int, ...]
-    seen: tuple[tuple[int, int], ...] = ()
+    margin_ns: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -115,7 +120,7 @@ def everything_believed(
         for split in of_clock
     )
     none = np.empty(0, dtype=np.int64)
-    return _sorted(messages, rows, steps, (), tuple(limits), none, ())
+    return _sorted(messages, rows, steps, tuple(limits), none, ())
 
 
 def with_pairs_scanned(messages: Messages, believed: Sorted) -> Sorted:
@@ -131,7 +136,7 @@ def with_pairs_scanned(messages: Messages, believed: Sorted) -> Sorted:
     rejected = np.unique(np.concatenate([believed.rejected, *(scan.false_rows for scan in scans)]))
     steps = _owned(messages, believed.sorting.rows, breaks, believed.steps)
     rows = np.setdiff1d(believed.sorting.rows, rejected)
-    made = _sorted(messages, rows, steps, breaks, tuple(limits), rejected, tuple(findings))
+    made = _sorted(messages, rows, steps, tuple(limits), rejected, tuple(findings))
     return replace(made, is_scanned=True)
 
 
@@ -176,6 +181,7 @@ class _PairScan:
     Attributes:
         near, far: codes of the two clocks; the scan went along the near one's readings.
         rows: of the messages that it went through, in its order.
+        near_ns, far_ns: what either clock had certainly shown, and had certainly come to show, at each: shape (2, n).
         false_rows: not believed.
         breaks: places among `rows`, before and after each step.
         gains: how much the far clock went ahead of the near one at each break, in ns, and how far off that may be.
@@ -195,7 +201,13 @@ class _PairScan:
     def cut_of(self, clock: int, number: int) -> Cut:
         """A break as a cut of one of the two clocks."""
         found, readings = self.breaks[number], self.near_ns if clock == self.near else self.far_ns
-        return Cut(int(readings[found.before]), int(readings[found.after]))
+        return Cut(int(readings[0, found.before]), int(readings[1, found.after]))
+
+    def margin_of(self, clock: int, number: int) -> int:
+        """How long passes at most, by one of the clocks, between the two readings of a cut: the other one shows it."""
+        found, others = self.breaks[number], self.far_ns if clock == self.near else self.near_ns
+        # No rate bound is near to one half.
+        return max(0, 2 * int(others[1, found.after] - others[0, found.before]))
 
     def size_of(self, clock: int, number: int) -> float:
         """How far one of the two clocks would have been set forward, if a break is its step."""
@@ -253,7 +265,7 @@ def _scanned_along(messages: Messages, rows: Int64Array, near: int, far: int, sl
     is_false = np.zeros(len(rows), dtype=np.bool_)
     while True:
         standing = chosen[~is_false[chosen]]
-        looked_at = _worth_scanning(points.among(standing), near_ns[standing])
+        looked_at = _worth_scanning(points.among(standing), near_ns[0, standing])
         scan = scan_of(points.among(standing[looked_at]))
         is_false[standing[looked_at][scan.false]] = True
         if not len(scan.false) or len(looked_at) == len(standing):
@@ -271,13 +283,16 @@ def _points_along(
 ) -> tuple[Int64Array, Int64Array, Int64Array, BoolArray, Points]:
     """A pair: its rows by the near clock's readings, both clocks' readings, which of them go forth, and as points."""
     goes_forth = messages.sender[rows] == near
-    near_ns = np.where(goes_forth, messages.sent_ns[rows], messages.received_by_ns[rows])
-    far_ns = np.where(goes_forth, messages.received_by_ns[rows], messages.sent_ns[rows])
-    order = np.argsort(near_ns, kind="stable")
-    rows, near_ns, far_ns, goes_forth = rows[order], near_ns[order], far_ns[order], goes_forth[order]
+    sent = np.stack((messages.sent_ns[rows], messages.sent_ns[rows] + messages.sender_resolution_ns[rows]))
+    received = np.stack((messages.received_ns[rows], messages.received_by_at(rows)))
+    near_ns, far_ns = np.where(goes_forth, sent, received), np.where(goes_forth, received, sent)
+    # A send counts as early as it may have been, a receive as late.
+    x, y = np.where(goes_forth, near_ns[0], near_ns[1]), np.where(goes_forth, far_ns[1], far_ns[0])
+    order = np.argsort(x, kind="stable")
+    rows, near_ns, far_ns, goes_forth = rows[order], near_ns[:, order], far_ns[:, order], goes_forth[order]
+    x, y = x[order] - x[order[0]], y[order] - y[order[0]]
     # What the far clock showed when a message of the near one arrived, it had not shown when that one was sent.
-    x, excess = near_ns - near_ns[0], (far_ns - far_ns[0]) - (near_ns - near_ns[0])
-    points = Points(x.astype(np.float64), excess.astype(np.float64), goes_forth, slope)
+    points = Points(x.astype(np.float64), (y - x).astype(np.float64), goes_forth, slope)
     return rows, near_ns, far_ns, goes_forth, points
 
 
@@ -391,7 +406,8 @@ def _owned(messages: Messages, rows: Int64Array, scans: Sequence[_PairScan], giv
                 owner = _likelier(messages, rows, scan, number)
             else:
                 owner = scan.near if near > far else scan.far
-            owners[index, number] = owner, near != far
+            # Of the reference it is never certain: all others may have been set together, as for a leap second.
+            owners[index, number] = owner, near != far and owner != 0
     steps = list(given)
     for clock in sorted({owner for owner, _ in owners.values()}):
         own: list[Step] = []
@@ -402,7 +418,8 @@ def _owned(messages: Messages, rows: Int64Array, scans: Sequence[_PairScan], giv
                 span = earliest - set_forward, latest - set_forward
                 other = scan.far if clock == scan.near else scan.near
                 is_certain = owners[index, number][1]
-                own.append(Step(clock, scan.cut_of(clock, number), span, is_certain, (other,), ((index, number),)))
+                margin_ns = scan.margin_of(clock, number)
+                own.append(Step(clock, scan.cut_of(clock, number), span, is_certain, (other,), margin_ns))
                 set_forward += scan.size_of(clock, number)
         steps += _joined(own)
     return tuple(sorted(steps, key=lambda step: (step.clock, step.span)))
@@ -431,7 +448,7 @@ def _moved(messages: Messages, rows: Int64Array, scan: _PairScan, clock: int, nu
         if other in partners:
             continue
         _, _, far_ns, _, points = _points_along(messages, pair, other, clock, scan.points.slope)
-        before, after = np.flatnonzero(far_ns <= cut.before), np.flatnonzero(far_ns >= cut.after)
+        before, after = np.flatnonzero(far_ns[1] <= cut.before), np.flatnonzero(far_ns[0] >= cut.after)
         if len(before) and len(after):
             none = np.zeros(len(points.x), dtype=np.bool_)
             old = _middle(points, none, 0, int(before[-1]) + 1, float(points.x[before[-1]]))
@@ -455,7 +472,7 @@ def _joined(steps: Sequence[Step]) -> list[Step]:
             (max(last.span[0], step.span[0]), min(last.span[1], step.span[1])),
             last.is_certain or step.is_certain,
             (*last.others, *step.others),
-            (*last.seen, *step.seen),
+            min(last.margin_ns, step.margin_ns),
         )
     return joined
 
@@ -471,7 +488,6 @@ def _sorted(
     messages: Messages,
     rows: Int64Array,
     steps: Sequence[Step],
-    scans: Sequence[_PairScan],
     limits: tuple[int, ...],
     rejected: Int64Array,
     findings: tuple[Finding, ...],
@@ -485,15 +501,13 @@ def _sorted(
     first = first_strands(strands, count)
     sent_strand, received_strand = first[messages.sender[rows]], first[messages.receiver[rows]]
     is_sorted = np.ones(len(rows), dtype=np.bool_)
-    for step in steps:
-        for ends, clocks, readings in (
-            (sent_strand, messages.sender, messages.sent_ns),
-            (received_strand, messages.receiver, messages.received_by_ns),
-        ):
-            mine = np.flatnonzero(clocks[rows] == step.clock)
-            is_after, is_known = _after(step, readings[rows[mine]], rows[mine], scans)
-            ends[mine] += is_after
-            is_sorted[mine[~is_known]] = False
+    for clock in cuts:
+        of_clock = [step for step in steps if step.clock == clock]
+        for ends in (_ends(messages, rows, clock, sends=True), _ends(messages, rows, clock, sends=False)):
+            others = _ends(messages, rows, clock, sends=not ends.sends)
+            numbers, is_known = _strands_at(ends, others, of_clock, limits, list(cuts))
+            (sent_strand if ends.sends else received_strand)[ends.places] += numbers
+            is_sorted[ends.places[~is_known]] = False
     pinned = int(first[0])
     if 0 in cuts:
         sent = np.bincount(sent_strand[is_sorted], minlength=len(strands))
@@ -504,30 +518,119 @@ def _sorted(
     return Sorted(sorting, pinned, limits, rejected, rejected, rows[~is_sorted], tuple(steps), findings)
 
 
-def _after(
-    step: Step,
-    readings: Int64Array,
-    rows: Int64Array,
-    scans: Sequence[_PairScan],
-) -> tuple[BoolArray, BoolArray]:
-    """Whether each of these readings was after a step, and whether that is known."""
-    cut = step.cut
-    if cut.after > cut.before:
-        is_after = readings >= cut.after
-        is_known = is_after | (readings <= cut.before)
-    else:
-        is_after = readings > cut.before + _SET_BACK_MARGIN_NS
-        is_known = is_after | (readings < cut.after - _SET_BACK_MARGIN_NS)
-    # Where the pair itself was scanned, the order of its messages tells, whatever the readings are.
-    for index, number in step.seen:
-        scan = scans[index]
-        order = np.argsort(scan.rows, kind="stable")
-        at = np.minimum(np.searchsorted(scan.rows[order], rows), len(order) - 1)
-        mine, position = scan.rows[order][at] == rows, order[at]
-        found = scan.breaks[number]
-        is_after = np.where(mine, position >= found.after, is_after)
-        is_known = np.where(mine, (position >= found.after) | (position <= found.before), is_known)
-    return is_after, is_known
+class _Ends(NamedTuple):
+    """
+    One clock's ends of messages.
+
+    Attributes:
+        sends: whether it sent them, or received them.
+        places: which of the rows.
+        low, high: the clock had shown the one and not yet passed the other.
+        partner: code of the clock at the other end.
+        x: what that one showed, a receive as late as it may have been.
+    """
+
+    sends: bool
+    places: Int64Array
+    low: Int64Array
+    high: Int64Array
+    partner: npt.NDArray[np.int32]
+    x: Int64Array
+
+
+def _ends(messages: Messages, rows: Int64Array, clock: int, *, sends: bool) -> _Ends:
+    if sends:
+        places = np.flatnonzero(messages.sender[rows] == clock)
+        own = rows[places]
+        low, other = messages.sent_ns[own], messages.received_by_at(own)
+        return _Ends(True, places, low, low + messages.sender_resolution_ns[own], messages.receiver[own], other)
+    places = np.flatnonzero(messages.receiver[rows] == clock)
+    own = rows[places]
+    received, by = messages.received_ns[own], messages.received_by_at(own)
+    return _Ends(False, places, received, by, messages.sender[own], messages.sent_ns[own])
+
+
+def _strands_at(
+    ends: _Ends, others: _Ends, steps: Sequence[Step], limits: Sequence[int], set_clocks: Sequence[int]
+) -> tuple[Int64Array, BoolArray]:
+    """
+    The number of the strand of each end, and whether that is certain.
+
+    Readings alone tell it but where a clock was set back and showed them twice. There a message may be of either
+    strand, unless it would have arrived before it was sent by what is certain of one of the two.
+
+    Args:
+        ends: whose strands are asked for.
+        others: the clock's ends of messages the other way.
+        steps: of the clock, in order.
+        set_clocks: all that stepped.
+    """
+    possible, others_possible = _by_reading(ends, steps), _by_reading(others, steps)
+    for _ in range(_SORTING_ROUNDS if any(step.cut.after <= step.cut.before for step in steps) else 0):
+        found = _excluded(ends, possible, others, others_possible, steps[0].clock, limits, set_clocks)
+        others_possible = _excluded(others, others_possible, ends, possible, steps[0].clock, limits, set_clocks)
+        possible = found
+    return np.argmax(possible, axis=1), possible.sum(axis=1) == 1
+
+
+def _by_reading(ends: _Ends, steps: Sequence[Step]) -> BoolArray:
+    """Which strands may have shown each reading: shape (n, strands)."""
+    possible = np.ones((len(ends.places), len(steps) + 1), dtype=np.bool_)
+    for number, step in enumerate(steps):
+        cut = step.cut
+        if cut.after > cut.before:  # a reading in between may be of either
+            possible[:, number] &= ends.low < cut.after
+            possible[:, number + 1] &= ends.high > cut.before
+        else:
+            possible[:, number] &= ends.low <= cut.before + step.margin_ns
+            possible[:, number + 1] &= ends.high >= cut.after - step.margin_ns
+    return possible
+
+
+def _excluded(
+    ends: _Ends,
+    possible: BoolArray,
+    others: _Ends,
+    others_possible: BoolArray,
+    clock: int,
+    limits: Sequence[int],
+    set_clocks: Sequence[int],
+) -> BoolArray:
+    """The same without strands on which an end would contradict what is certain of them."""
+    possible = possible.copy()
+    is_open = possible.sum(axis=1) > 1
+    # What a partner showed that was set itself does not tell when.
+    is_open &= ~np.isin(ends.partner, set_clocks)
+    certain = others_possible.sum(axis=1) == 1
+    for partner in np.unique(ends.partner[is_open]).tolist():
+        slope = (limits[clock] + limits[partner]) / (1 << GRID_BITS)
+        from_partner = certain & (others.partner == partner)
+        for number in range(possible.shape[1]):
+            asked = np.flatnonzero(is_open & (ends.partner == partner) & possible[:, number])
+            known = np.flatnonzero(from_partner & others_possible[:, number])
+            possible[asked, number] = _may_be(ends, asked, others, known, slope / (1 - slope / 2))
+    # Where none is left, the message is false: that is for the circles to say.
+    none = ~possible.any(axis=1)
+    possible[none] = True
+    return possible
+
+
+def _may_be(ends: _Ends, asked: Int64Array, others: _Ends, known: Int64Array, slope: float) -> BoolArray:
+    """Which ends agree with the messages the other way that are known to be of one strand."""
+    if not len(known):
+        return np.ones(len(asked), dtype=np.bool_)
+    origin_x, origin_y = int(others.x[known[0]]), int(others.low[known[0]])
+
+    def excess(of: _Ends, rows: Int64Array) -> tuple[Float64Array, Float64Array]:
+        x = of.x[rows] - origin_x
+        return x.astype(np.float64), ((of.low if of.sends else of.high)[rows] - origin_y - x).astype(np.float64)
+
+    # The clock had shown what it sent when that arrived, and had not passed what it received when that was sent.
+    sign = 1.0 if ends.sends else -1.0
+    known_x, known_excess = excess(others, known)
+    asked_x, asked_excess = excess(ends, asked)
+    ceiling = ceiling_at(known_x, sign * known_excess, asked_x, slope)
+    return np.asarray(sign * asked_excess <= ceiling + _TOLERANCE_NS, dtype=np.bool_)
 
 
 # Circles -------------------------------------------------------------------------------------------------------------

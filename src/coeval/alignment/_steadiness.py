@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coeval.alignment._envelope import Envelope, Potential, Slopes
+from coeval.alignment._envelope import Slopes
 from coeval.alignment._rate import GRID_BITS, Float64Array, Int64Array
 
 # The wander assumed of any strand, at least. Raw oscillators change by 0.02 ppm within minutes in still air, and by
@@ -28,7 +28,6 @@ WANDER_PPM_PRIOR = 2.0
 # How many times the smallest wander or curvature that explains the data is assumed: what was seen is a lower bound.
 CONSISTENT_FACTOR = 2
 
-_WANDER_PPM_STEP = 0.01
 _SLOPE_TRIES_MAX = 60
 _UNIT = float(1 << GRID_BITS)
 
@@ -56,7 +55,7 @@ class Wander:
     Attributes:
         least, most: what is proven: the rate is somewhere at least `least`, and somewhere at most `most`.
         assumed: how much the rate is assumed to change in all.
-        consistent: the smallest change that explains every point, up to 0.01 ppm.
+        consistent: the smallest change that explains every point.
     """
 
     least: float
@@ -69,12 +68,11 @@ class Wander:
         """The middle of what is known of the common rate."""
         return (self.least + self.most) / 2
 
-    def slopes(self, declared: Slopes, change: float | None = None) -> Slopes:
-        """The slopes that are possible, if the rate changes by `change` (as assumed) and keeps the declared bound."""
-        change = self.assumed if change is None else change
+    def slopes(self, declared: Slopes) -> Slopes:
+        """The slopes that are possible, if the rate changes by no more than is assumed and keeps the declared bound."""
         # Outward on the grid, and once more for what floats may have lost.
-        low = int(np.floor((self.least - change) * _UNIT)) - 1
-        high = int(np.ceil((self.most + change) * _UNIT)) + 1
+        low = int(np.floor((self.least - self.assumed) * _UNIT)) - 1
+        high = int(np.ceil((self.most + self.assumed) * _UNIT)) + 1
         low, high = max(low, declared.low), min(high, declared.high)
         return Slopes(low, high) if low <= high else declared
 
@@ -94,31 +92,9 @@ def wander_of(points: Points, declared: Slopes) -> Wander | None:
     limit_low, limit_high = declared.low / _UNIT, declared.high / _UNIT
     most = _slope_most(upper_x, upper_e, lower_x, lower_e, limit_low, limit_high)
     least = -_slope_most(lower_x, -lower_e, upper_x, -upper_e, -limit_high, -limit_low)
-    found = Wander(least, most, WANDER_PPM_PRIOR / 1e6, 0.0)
-    if least <= most or not _refutes(points, found, declared, 0.0):
-        return found
-    step, too_small, enough = _WANDER_PPM_STEP / 1e6, 0.0, limit_high - limit_low
-    if not _refutes(points, found, declared, found.assumed / CONSISTENT_FACTOR):
-        enough = found.assumed / CONSISTENT_FACTOR
-    while enough - too_small > max(step, enough / 50):
-        middle = (too_small + enough) / 2
-        if _refutes(points, found, declared, middle):
-            too_small = middle
-        else:
-            enough = middle
-    return Wander(least, most, max(found.assumed, CONSISTENT_FACTOR * enough), enough)
-
-
-def _refutes(points: Points, wander: Wander, declared: Slopes, change: float) -> bool:
-    """Does this evidence exclude that the rate changed by so little?"""
-    if wander.least - change > wander.most + change:
-        return True
-    slopes = wander.slopes(declared, change)
-    upper = Envelope.over(points.upper_x, points.upper_e, slopes, points.bits)
-    if upper is None:
-        return False
-    lower = Potential.of(points.lower_x, slopes, points.bits).turned().spread(-points.lower_e)
-    return bool(np.any(-lower > upper.excess_at(points.lower_x)))
+    # Every rate within that of both is possible at all points, and none that is not within it is possible at all.
+    consistent = max(0.0, least - most)
+    return Wander(least, most, max(WANDER_PPM_PRIOR / 1e6, CONSISTENT_FACTOR * consistent), consistent)
 
 
 def _slope_most(
