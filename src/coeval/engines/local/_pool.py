@@ -48,7 +48,7 @@ from coeval.engines.local._pool_state import (
 )
 from coeval.engines.local._preload import modules_worth_preloading
 from coeval.engines.local._slate import SlateView, StackRequest, answers
-from coeval.engines.local._starters import Ended, NotStarted, Started, starter_of
+from coeval.engines.local._starters import Ended, NotStarted, Reaped, Started, starter_of
 from coeval.recording._event import Event
 
 TYPE_CHECKING = False
@@ -100,6 +100,8 @@ class LocalEngine:
         preload: modules to import before workers are forked, besides those that the program uses.
         initializer, initargs: called in each worker before its first call.
         recycle_after: a worker leaves after so many calls, and a new one takes its place.
+        recycle_after_bytes: likewise one that after a call holds more resident memory than this for itself.
+        labels_output: each line that a call prints says which call and process, and becomes an event.
         server: a fork server that was launched for this engine.
         results_leave_host: whoever gets the outcomes sends them on, so nothing may stay in this host's memory.
     """
@@ -115,6 +117,8 @@ class LocalEngine:
         initializer: Callable[..., object] | None = None,
         initargs: Sequence[object] = (),
         recycle_after: int | None = None,
+        recycle_after_bytes: int | None = None,
+        labels_output: bool = False,
         server: LaunchedServer | None = None,
         results_leave_host: bool = False,
         clock: Clock = SYSTEM_CLOCK,
@@ -136,6 +140,8 @@ class LocalEngine:
         self._server = server
         self.segments: Segments | None = None
         self._results_leave_host = results_leave_host
+        self._size_max = recycle_after_bytes
+        self._labels_output = labels_output
         self._initializer = _packed(initializer, initargs)
         self._clock = clock
         self._state = PoolState(self.workers_max, recycle_after)
@@ -257,7 +263,8 @@ class LocalEngine:
         """What runs now, by the worker's number; called with the lock held."""
         if self.is_closing:
             return []
-        return self._state.running(self._boards(), self._clock.raw_ns())
+        running = self._state.running(self._boards(), self._clock.raw_ns())
+        return [(number, item) for number, item in running if self._workers[number].how is None]
 
     def workers(self) -> Sequence[Worker]:
         return self._state.workers()
@@ -429,6 +436,9 @@ class LocalEngine:
                 stamps = Stamps(0, 0, snapshot.end_ns or 0, seen_ns)
                 self._outbox.append(Outcome(-1, 0, 0, (), None, stamps, introduced, (snapshot,)))
                 return self._state.worker_ready(worker.number, introduced)
+            case ("large", int(size)):
+                _log_replaced(worker.number, size, self._size_max)
+                return self._state.worker_large(worker.number)
             case ("refused", str(reason)):
                 worker.refusal = reason
                 return []
@@ -452,8 +462,10 @@ class LocalEngine:
                     if worker.is_read:
                         self._read_results(worker)
                     self._starter.kill(worker.number)  # what its calls left behind
+                    worker.how = how
                     self._starter.reap(worker.number)
-                    self._bury(worker, how)
+                case Reaped(_, peak) if worker.how is not None:
+                    self._bury(worker, worker.how._replace(memory_bytes_peak=peak))
                 case NotStarted(_, reason):
                     _warn("a worker cannot be started: %s", reason)
                     self._bury(worker, Exit("", None, reason))
@@ -563,6 +575,8 @@ class LocalEngine:
                 "slate": worker.slate.place,
                 "initializer": self._initializer,
                 "segments": not self._results_leave_host,
+                "size_max": self._size_max,
+                "labels_output": self._labels_output,
             }
         )
         self._write(worker)
@@ -660,6 +674,8 @@ class LocalEngine:
         with self._lock:
             leaving = set()
             for number, worker in self._workers.items():
+                if worker.how is not None:
+                    continue  # it has ended
                 if self._state.is_idle(number) and worker.is_read:
                     self._close_commands(worker)
                     leaving.add(number)
@@ -731,12 +747,14 @@ class _Worker:
     Attributes:
         commands, results: our ends; they never block.
         theirs: the worker's.
+        how: it ended; None: it runs.
     """
 
     __slots__ = (
         "commands",
         "function_bytes",
         "functions",
+        "how",
         "is_read",
         "is_written",
         "number",
@@ -764,6 +782,7 @@ class _Worker:
         self.row = -1
         self.reader = FrameReader()
         self.refusal = ""
+        self.how: Exit | None = None
         try:
             self.slate = SlateView()
         except BaseException:
@@ -800,6 +819,14 @@ def _warn(text: str, *values: object, exc_info: bool = False) -> None:
         sys.stderr.write(f"coeval: {text % values}\n")
         return
     logging.getLogger("coeval.engines.local").warning(text, *values, exc_info=exc_info)
+
+
+def _log_replaced(number: int, size: int, size_max: int | None) -> None:
+    if "logging" in sys.modules:  # else nobody listens
+        import logging
+
+        log = logging.getLogger("coeval.engines.local")
+        log.info("worker %d is replaced: it holds %d bytes of memory, recycle_after is %s", number, size, size_max)
 
 
 def _logger_levels() -> dict[str, int]:
