@@ -210,6 +210,31 @@ def test_a_worker_gets_its_pipes_where_standard_input_was_closed() -> None:
     assert printed == "2\n"
 
 
+@pytest.mark.parametrize("output", ["plain", "labelled"])
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])
+def test_calls_may_print_where_the_program_began_without_standard_streams_and_no_file_of_its_gets_that(
+    tmp_path: Path, closed: str, output: str
+) -> None:
+    program = f"""
+import os, sys
+from coeval.executor import Executor
+def tell(number):
+    print("out", number)
+    print("error", number, file=sys.stderr)
+    return number
+with Executor("local:2", output={output!r}) as ex:
+    files = [open(os.path.join({str(tmp_path)!r}, str(number)), "w+") for number in range(4)]  # they get those numbers
+    numbers = list(ex.map(tell, range(20)))
+    written = [open(file.name).read() for file in files]
+with open({str(tmp_path / "told")!r}, "w") as told:
+    told.write(f"{{numbers == list(range(20))}} {{written}}")
+"""
+    closing = " ".join(f"{number}>&-" for number in closed.split())
+    command = ["sh", "-c", f'exec "$0" -c "$1" {closing}', sys.executable, program]
+    subprocess.run(command, capture_output=True, check=True, timeout=60)
+    assert (tmp_path / "told").read_text() == "True ['', '', '', '']"
+
+
 def test_workers_of_a_zipped_application_start(tmp_path: Path) -> None:
     application = tmp_path / "with blank, ü"
     package = application / "coeval"

@@ -30,6 +30,7 @@ from coeval.engines._attempt import Piece
 from coeval.engines._engine import Capabilities, Failure, Outcome, Stamps, Worker
 from coeval.engines._segments import Segments
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
+from coeval.engines.local._channel import raised
 from coeval.engines.local._cores import usable_cores
 from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, frame
 from coeval.engines.local._helper import Helper
@@ -185,7 +186,9 @@ class LocalEngine:
         self._starter_fd = self._starter.fd
         try:
             self._epoll = select.epoll()
-            self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            if self._epoll.fileno() <= 2:  # else a worker would print into it
+                self._epoll = select.epoll.fromfd(raised(os.dup(self._epoll.fileno())))
+            self._bell = raised(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
             # A place of a worker that is being buried is not free yet.
             self._board = Board(2 * self.workers_max + 2)
         except BaseException:

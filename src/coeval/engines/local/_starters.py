@@ -34,6 +34,7 @@ from coeval.engines.local._launch import (
     ENTRY,
     LaunchedServer,
     is_open,
+    is_stream,
     launch,
     pipe_above_standard_streams,
     read_surroundings,
@@ -552,7 +553,7 @@ class _ServerStarter(_Starter):
         with contextlib.ExitStack() as at_once:
             streams = []
             for fd in (1, 2):
-                if not is_open(fd):
+                if not is_stream(fd):
                     fd = raised(os.open(os.devnull, os.O_WRONLY))
                     at_once.callback(os.close, fd)
                 streams.append(fd)
