@@ -30,7 +30,7 @@ class Output:
             io.TextIOWrapper(io.FileIO(write, "w", closefd=False), write_through=True) for _ in range(2)
         ]
         with self.standard():
-            self.labelled = LabelledOutput(lambda call, line: self.noted.append((call, line)))
+            self.labelled = LabelledOutput(lambda call, line, _event: self.noted.append((call, line)))
             self._streams = [cast(io.TextIOWrapper, sys.stdout), cast(io.TextIOWrapper, sys.stderr)]
         self.labelled.function = "simulate"
 

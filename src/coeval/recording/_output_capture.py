@@ -57,13 +57,13 @@ class LabelledOutput:
     Labels what this process prints, from now on.
 
     Args:
-        note: also told the running call's number and each line.
+        note: also told the running call's number and each line, and the event it became, if it did.
 
     Attributes:
         function: name of the function whose calls run.
     """
 
-    def __init__(self, note: Callable[[int, str], None] | None = None) -> None:
+    def __init__(self, note: Callable[[int, str, Event | None], None] | None = None) -> None:
         self.function = ""
         self._note = note
         self._host, self._pid = os.uname().nodename, os.getpid()
@@ -102,8 +102,6 @@ class LabelledOutput:
         """A whole line has been written."""
         if line.events is None:
             return
-        if self._note is not None:
-            self._note(line.call, f"{stream}: {text}")
         counted_call, count = self._counted
         if counted_call != line.call:
             self._tell_skipped()
@@ -111,9 +109,12 @@ class LabelledOutput:
         if count >= LINES_RECORDED_MAX:
             self._skipped = line
             self._skipped_count += 1
-            return
-        self._counted = (line.call, count + 1)
-        _keep(line, stream, text)
+            event = None
+        else:
+            self._counted = (line.call, count + 1)
+            event = _keep(line, stream, text)
+        if self._note is not None:
+            self._note(line.call, f"{stream}: {text}", event)
 
     def _label(self, call: int) -> bytes:
         return label_of(self.function, call, self._host, self._pid).encode(errors="replace")
@@ -125,9 +126,11 @@ class LabelledOutput:
             self._skipped_count = 0
 
 
-def _keep(line: _Line, stream: str, text: str) -> None:
+def _keep(line: _Line, stream: str, text: str) -> Event:
     assert line.events is not None
-    line.events.append(Event("output", SYSTEM_CLOCK.raw_ns(), None, stream, {"text": plain_field(text)}, line.item))
+    event = Event("output", SYSTEM_CLOCK.raw_ns(), None, stream, {"text": plain_field(text)}, line.item)
+    line.events.append(event)
+    return event
 
 
 class _LabelledStream(io.RawIOBase):

@@ -112,8 +112,10 @@ def test_labelled_lines_name_function_call_host_and_pid_and_stand_on_the_timelin
         f"(tell call={n} host={host} pid={pid}) error {n}" for n, pid in enumerate(pids)
     )
     assert told_last == f"last ('stdout: last words',) {dead}"
-    assert ast.literal_eval(told_recorded.removeprefix("recorded ")) == sorted(
+    recorded = [
         (n, stream, f"{word} {n}", pid)
         for n, pid in enumerate(pids)
         for stream, word in (("stdout", "out"), ("stderr", "error"))
-    )
+    ]
+    recorded.append((100, "stdout", "last words", int(dead)))
+    assert ast.literal_eval(told_recorded.removeprefix("recorded ")) == sorted(recorded)

@@ -48,7 +48,7 @@ from coeval.engines.local._pool_state import (
     StartWorker,
 )
 from coeval.engines.local._preload import modules_worth_preloading
-from coeval.engines.local._slate import SlateView, StackRequest, answers
+from coeval.engines.local._slate import LastWords, SlateView, StackRequest, answers
 from coeval.engines.local._starters import Ended, NotStarted, Reaped, Started, starter_of
 from coeval.recording._event import Event
 
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from coeval.engines.local._launch import LaunchedServer
     from coeval.engines.local._pool_state import Action
     from coeval.engines.local._starters import Method, Starter
+    from coeval.recording._event import Fields
 
 # A worker that is idle when the pool is closed may run its atexit functions (coverage writes its data there) this long.
 CLOSE_GRACE_S = 1.0
@@ -654,7 +655,8 @@ class LocalEngine:
     def _bury(self, worker: _Worker, how: Exit) -> None:
         board = self._board.read(worker.row)
         words = worker.slate.last_words(how.signal)
-        how = how._replace(call=words.call, lines=words.lines, crash=words.crash)
+        events = [*words.events, *_told_dropped(words)]
+        how = how._replace(call=words.call, lines=words.lines, crash=words.crash, events=events)
         if how.signal == "SIGKILL" and self._memory_kills.account_for_one():
             how = how._replace(is_out_of_memory=True)
         self._forget(worker)
@@ -822,6 +824,15 @@ def _warn(text: str, *values: object, exc_info: bool = False) -> None:
         sys.stderr.write(f"coeval: {text % values}\n")
         return
     logging.getLogger("coeval.engines.local").warning(text, *values, exc_info=exc_info)
+
+
+def _told_dropped(words: LastWords) -> list[Event]:
+    """What stands for the records of a dead worker's call that its slate had no room for."""
+    if not words.dropped or not words.events:
+        return []
+    message = f"{words.dropped} earlier records of this call were lost with its worker"
+    fields: Fields = {"level": 30, "message": message, "file": __file__, "line": 0}
+    return [words.events[-1]._replace(kind="log", end_ns=None, name="coeval.engines.local", fields=fields)]
 
 
 def _log_replaced(number: int, size: int, size_max: int | None) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from coeval.engines._attempt import Piece
     from coeval.engines._engine import Worker
     from coeval.engines._protocol import FailureKind
+    from coeval.recording import Event
 
 # So many workers in a row that end before they are ready mean that none ever will be: no more are started, and what
 # waits is left to those that are there, or fails where there is none.
@@ -71,8 +72,8 @@ class Exit(NamedTuple):
     """
     How a process ended: `signal` is a name such as "SIGKILL", or "" and then `code` is its exit code (None: unknown).
     One that never began says why in `refusal`. The rest is what its slate showed (see `_slate.py`): the call that
-    logged, its last lines, and the Python stack of a crash; the most memory it had, and whether the kernel was short of
-    memory.
+    logged, its last lines, all that it logged as events, and the Python stack of a crash; then the most memory it had,
+    and whether the kernel was short of memory.
     """
 
     signal: str
@@ -83,6 +84,7 @@ class Exit(NamedTuple):
     crash: str = ""
     is_out_of_memory: bool = False
     memory_bytes_peak: int | None = None
+    events: Sequence[Event] = ()
 
     def __str__(self) -> str:
         if self.refusal:
@@ -570,7 +572,8 @@ class PoolState:
             memory_bytes_peak=how.memory_bytes_peak,
         )
         stamps = Stamps(held.handed_over_ns, started_ns, 0, now_ns)
-        failed = Outcome(batch.id, culprit, 1, (), failure, stamps, member.worker)
+        events = [event for event in how.events if event.item == culprit] if how.call == batch.calls[culprit] else ()
+        failed = Outcome(batch.id, culprit, 1, (), failure, stamps, member.worker, events)
         return [
             *_moved(held, held.delivered, culprit, now_ns),
             DeliverOutcome(failed),
