@@ -772,6 +772,7 @@ _starters: weakref.WeakSet[_Starter] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     for starter in list(_starters):
         starter.abandon()
+    _starters.clear()  # a child of this child must not close these numbers again: they may be other files' by then
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
