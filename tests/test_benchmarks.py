@@ -234,3 +234,9 @@ def test_every_call_of_a_storm_of_faults_ends_with_one_right_outcome_and_nothing
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"coeval: {calls} calls in " in done.stdout
     assert done.stdout.startswith("seed ")
+
+
+def test_a_process_that_has_ended_is_a_tree_of_itself() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert list(tree(ended.pid)) == [ended.pid]
