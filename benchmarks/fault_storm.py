@@ -187,6 +187,7 @@ class Weather:
         self.seen: deque[int] = deque(maxlen=WORKERS)
         self.killed: set[int] = set()
         self.count: Counter[str] = Counter()
+        self.trouble = ""
 
     def __enter__(self) -> Weather:
         self._thread.start()
@@ -197,8 +198,12 @@ class Weather:
         self._thread.join()
 
     def _rage(self) -> None:
-        while not self._over.wait(self._random.uniform(0, 2 * FAULT_EVERY_S)):
-            self._random.choice(self._faults)()
+        try:
+            while not self._over.wait(self._random.uniform(0, 2 * FAULT_EVERY_S)):
+                self._random.choice(self._faults)()
+        except BaseException as error:
+            self.trouble = f"the weather ended with {type(error).__name__}: {error}"  # and the rest was no storm
+            raise
 
     def _worker(self) -> int | None:
         here = set(tree(os.getpid())) - {os.getpid()}
@@ -274,6 +279,8 @@ def storm_coeval(seconds: float, calls: int, seed: int) -> dict[str, Any]:
             brave(tally, weather, began_s, seconds, calls, seed)
     except Leak as leak:
         tally.wrong.append(f"left behind: {leak}")
+    if weather.trouble:
+        tally.wrong.append(weather.trouble)
     return report("coeval", tally, weather, began_s)
 
 

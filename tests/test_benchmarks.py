@@ -443,3 +443,9 @@ def test_the_benchmark_of_clock_tables_takes_every_row_through_every_step() -> N
     done = run(BENCHMARKS / "clock_tables.py", 0.05)
     assert done.returncode == 0, done.stderr
     assert [line.split()[2] for line in done.stdout.splitlines()] == ["50,000"] * 4
+
+
+def test_a_process_that_has_ended_is_a_tree_of_itself() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert list(tree(ended.pid)) == [ended.pid]

@@ -12,9 +12,13 @@ from typing import NamedTuple
 def tree(pid: int) -> Iterator[int]:
     """`pid` and its descendants."""
     yield pid
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return  # the process ended
+    for thread in threads:
         try:
-            children = path.read_text().split()
+            children = (thread / "children").read_text().split()
         except OSError:
             continue  # the thread ended
         for child in children:

@@ -53,6 +53,7 @@ class TestInline(EngineContract):
         "test_killed_call_takes_the_workers_of_its_own_executor_along": NO_PROCESS,
         "test_forked_child_that_returns_from_its_call_harms_nobody": NO_PROCESS,
         "test_every_call_has_exactly_one_outcome_in_a_storm_of_faults": NO_PROCESS,
+        "test_log_records_of_a_call_that_ends_its_process_reach_the_callers_handlers_once": NO_PROCESS,
         "test_call_that_breaks_the_standard_streams_harms_nobody": NO_PROCESS,
         "test_call_that_closes_every_descriptor_fails_alone": NO_PROCESS,
         "test_thread_that_a_call_left_behind_does_not_keep_the_executor_open": NO_PROCESS,

@@ -324,6 +324,22 @@ class TestCluster:
             gate.open()
             assert [future.result(PATIENCE_S) for future in futures] == list(range(6))
 
+    def test_labelled_lines_of_calls_are_printed_by_the_caller(
+        self, start_dask: Callable[..., DaskCluster], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        cluster = start_dask()
+        cluster.add_worker()
+        with Executor(cluster.url, output="labelled") as executor:
+            pid = executor.submit(os.getpid).result(PATIENCE_S)
+            for number in range(3):
+                executor.submit(print, "line", number).result(PATIENCE_S)
+            lines = [event for event in executor.timeline.events if event.kind == "output"]
+        label = f"host={socket.gethostname()} pid={pid}"
+        labelled = [f"(print call={number + 1} {label}) line {number}" for number in range(3)]
+        assert capsys.readouterr().out.splitlines() == labelled
+        assert [(line.call, line.fields["text"]) for line in lines] == [(n + 1, f"line {n}") for n in range(3)]
+        assert set(labelled) <= set(cluster.log("worker1").splitlines())
+
     def test_two_executors_share_a_cluster(self, start_dask: Callable[..., DaskCluster]) -> None:
         cluster = start_dask()
         cluster.add_worker(threads=2)

@@ -15,7 +15,14 @@ DEFAULT_URL = "local"
 
 
 def open_engine(
-    url: str | None = None, max_workers: int | None = None, *, preload: Sequence[str] = (), launch: bool = False
+    url: str | None = None,
+    max_workers: int | None = None,
+    *,
+    preload: Sequence[str] = (),
+    launch: bool = False,
+    recycle_after: int | None = None,
+    recycle_after_bytes: int | None = None,
+    labels_output: bool = False,
 ) -> Engine:
     """
     Find the engine that a URL names; it is not started yet.
@@ -28,9 +35,13 @@ def open_engine(
         max_workers: how many workers at most; None: as many as the URL or the engine says.
         preload: modules that the calls need, where the engine can import them ahead.
         launch: begin now what takes long; then the engine must be started or closed.
+        recycle_after, recycle_after_bytes: a worker that ran so many calls, or that holds more memory than this after
+            one, is replaced.
+        labels_output: each line that a call prints says which call and process, and becomes an event.
 
     Raises:
         UnknownEngine: no engine has this scheme, or the rest of the URL is not one it understands.
+        UnsupportedByEngine: the engine does not recycle workers, or does not label lines.
         ValueError: `max_workers` is less than one.
     """
     if max_workers is not None and max_workers < 1:
@@ -38,6 +49,8 @@ def open_engine(
     if max_workers is None and (not url or url.strip() == DEFAULT_URL) and _is_in_a_pool():
         from coeval.engines.inline import InlineEngine
 
+        _refuse("inline", "recycle_after", recycle_after or recycle_after_bytes)
+        _refuse("inline", "output", labels_output)
         return InlineEngine()
     text = (url or os.environ.get("COEVAL_ENGINE") or DEFAULT_URL).strip()
     scheme, _, rest = text.partition(":")
@@ -48,8 +61,17 @@ def open_engine(
         server = launch_server(workers_max, preload) if launch else None
         from coeval.engines.local import LocalEngine  # while the server boots
 
-        return LocalEngine(workers_max, preload=preload, server=server)
+        return LocalEngine(
+            workers_max,
+            preload=preload,
+            server=server,
+            recycle_after=recycle_after,
+            recycle_after_bytes=recycle_after_bytes,
+            labels_output=labels_output,
+        )
+    _refuse(scheme, "recycle_after", recycle_after or recycle_after_bytes)
     if scheme == "inline":
+        _refuse(scheme, "output", labels_output)
         if rest:
             raise _unknown(text, "inline: takes nothing after the colon")
         from coeval.engines.inline import InlineEngine
@@ -58,8 +80,18 @@ def open_engine(
     if scheme in ("dask", "dask+tls"):
         from coeval.engines.dask import DaskEngine
 
-        return DaskEngine(text, max_workers)
+        return DaskEngine(text, max_workers, labels_output=labels_output)
+    _refuse(scheme, "output", labels_output)
     return _from_entry_point(text, scheme, max_workers)
+
+
+def _refuse(scheme: str, argument: str, value: object) -> None:
+    if value:
+        from coeval.errors import UnsupportedByEngine
+
+        raise UnsupportedByEngine(
+            f"{argument}= was asked of engine {scheme!r}, which cannot do that. Use engine local, or leave it out."
+        )
 
 
 def _is_in_a_pool() -> bool:

@@ -54,6 +54,7 @@ class DaskEngine:
     Args:
         url: see `_dask/_url.py`.
         max_workers: at most so many batches at once; None: as the cluster has threads.
+        labels_output: each line that a call prints says which call and process, and comes home as an event.
 
     Raises:
         UnknownEngine: the URL is none of Dask's, or `distributed` is not installed.
@@ -62,7 +63,14 @@ class DaskEngine:
     name = "dask"
     segments = None  # workers are on other hosts
 
-    def __init__(self, url: str = "dask:", max_workers: int | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        url: str = "dask:",
+        max_workers: int | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        labels_output: bool = False,
+    ) -> None:
         place = parse_url(url)
         own_cluster = place.address is None
         try:
@@ -83,6 +91,7 @@ class DaskEngine:
         self._place = place
         self._window_max = None if own_cluster else max_workers
         self._clock = clock
+        self._labels_output = labels_output
         self._lock = threading.Lock()
         self._nothing_out = threading.Condition(self._lock)
         self._flights = Flights()
@@ -108,7 +117,7 @@ class DaskEngine:
         from coeval.engines._dask._link import Link
 
         self._deliver = deliver
-        link = Link(self._place, self._events.put, self._leaves, self._clock)
+        link = Link(self._place, self._events.put, self._leaves, self._clock, labels_output=self._labels_output)
         link.open()
         self._link = link
         while not self._size_known:  # the window rests on it

@@ -352,7 +352,7 @@ class Dispatch:
             process = self._process_of(outcome.worker)
             self._record(outcome, process, calls, flight.batch, final=not again)
             if outcome.events:
-                self._record_events(outcome, process)
+                self._record_events(outcome, process, flight.batch)
             if self._given_up:
                 self._let_given_up_go()
             if again:
@@ -583,7 +583,7 @@ class Dispatch:
             )
         )
 
-    def _record_events(self, outcome: Outcome, process: int) -> None:
+    def _record_events(self, outcome: Outcome, process: int, batch: Batch | None = None) -> None:
         executor = self.recorder.executor
         for event in outcome.events:
             if event.kind == "clock":
@@ -606,6 +606,10 @@ class Dispatch:
                 from coeval.executor._logs import hand_to_logging
 
                 hand_to_logging(event, outcome.worker, self._clock)
+            elif event.kind == "output" and batch is not None and not self.engine.capabilities.same_host:
+                from coeval.executor._logs import print_line
+
+                print_line(event, batch, outcome.worker)
 
     # The end ----------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from types import TracebackType
-    from typing import Any, ParamSpec, Self, TextIO, TypeVar
+    from typing import Any, Literal, ParamSpec, Self, TextIO, TypeVar
 
     from coeval.clocks import Clock
     from coeval.engines import Capabilities, Engine
@@ -48,12 +48,18 @@ class Executor(StandardExecutor):
             the order in which calls are submitted.
         stall_after: a call that runs for so many seconds has the Python stacks of all running calls written to standard
             error, once (see `dump_stacks`).
+        recycle_after: a worker is replaced, between two calls, when it has run so many (an int), or when after a call
+            it holds more memory for itself than this (text, such as "2 GB").
+        output: what becomes of lines that calls print. "plain": they go where this process prints, as they are.
+            "labelled": they go there with the call's function and number, host and pid before each line, also from
+            other hosts, and stand on the timeline.
         preload: modules that the calls need, such as `["pandas"]`, where the engine can import them ahead: local
             workers share what was imported once, in memory and in time, and it begins here, while the program goes on.
 
     Raises:
         UnknownEngine: no engine answers to the URL.
-        UnsupportedByEngine: the engine cannot keep such a limit, or cannot tell what stalls.
+        UnsupportedByEngine: the engine cannot keep such a limit, cannot tell what stalls, replaces no workers, or
+            labels no lines.
         RunExists: the folder has something in it.
     """
 
@@ -68,6 +74,8 @@ class Executor(StandardExecutor):
         memory: int | str | None = None,
         seed: int | None = None,
         stall_after: float | None = None,
+        recycle_after: int | str | None = None,
+        output: Literal["plain", "labelled"] = "plain",
         preload: Sequence[str] = (),
         clock: Clock | None = None,
     ) -> None:
@@ -81,8 +89,14 @@ class Executor(StandardExecutor):
             from coeval.engines._open import open_engine
 
             # What starts workers boots while this process goes on importing.
-            opened = open_engine(engine, max_workers, preload=preload, launch=True)
+            more = {} if recycle_after is None and output == "plain" else _engine_options(recycle_after, output)
+            opened = open_engine(engine, max_workers, preload=preload, launch=True, **more)
         else:
+            if recycle_after is not None or output != "plain":
+                raise ValueError(
+                    f"recycle_after={recycle_after!r}, output={output!r}: an engine that was made already says so "
+                    f"itself, as in LocalEngine(2, recycle_after=100, labels_output=True)"
+                )
             opened = engine
         try:
             self._open(opened, run, retries, time_limit, memory, seed, clock)
@@ -429,6 +443,27 @@ class Executor(StandardExecutor):
             give_up=self._submission.give_up,
             on_end=kept.close,
         )
+
+
+def _engine_options(recycle_after: int | str | None, output: str) -> dict[str, Any]:
+    from coeval.executor._size import size_bytes
+
+    if output not in ("plain", "labelled"):
+        raise ValueError(f"output is {output!r}; expected 'plain' or 'labelled'")
+    options: dict[str, Any] = {"labels_output": output == "labelled"}
+    if isinstance(recycle_after, str):
+        options["recycle_after_bytes"] = size_bytes(recycle_after, "recycle_after")
+    elif recycle_after is not None:
+        if isinstance(recycle_after, bool) or not isinstance(recycle_after, int):
+            raise TypeError(
+                f"recycle_after is {recycle_after!r}; expected a number of calls, or memory as text such as '2 GB'"
+            )
+        if recycle_after < 1:
+            raise ValueError(
+                f"recycle_after is {recycle_after}; expected at least 1 call, or memory as text such as '2 GB'"
+            )
+        options["recycle_after"] = recycle_after
+    return options
 
 
 def _checked(

@@ -1,15 +1,18 @@
-"""Log records of calls, made anew at the caller and given to the handlers there."""
+"""What calls logged and printed, made anew at the caller: records for the handlers there, and labelled lines."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 
 from coeval.clocks import clock_id
+from coeval.recording._output_capture import label_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from coeval.clocks import Clock
-    from coeval.engines import Worker
+    from coeval.engines import Batch, Worker
     from coeval.recording import Event
 
 # What of an event's fields is not an `extra=` of the call's own record.
@@ -55,3 +58,13 @@ def hand_to_logging(event: Event, worker: Worker | None, clock: Clock) -> None:
         logger.handle(record)
     except Exception:  # the caller's own handler or filter; in its own thread it would have failed the logging line
         logging.Handler().handleError(record)
+
+
+def print_line(event: Event, batch: Batch, worker: Worker | None) -> None:
+    """Print a line that a call printed on another host, on the stream of that name, labelled as it was there."""
+    host, pid = (worker.host, worker.pid) if worker is not None else ("", 0)
+    label = label_of(batch.function.name.rpartition(":")[2], batch.calls[event.item], host, pid)
+    stream = sys.stderr if event.name == "stderr" else sys.stdout
+    with contextlib.suppress(Exception):  # closed, or the caller's own; in its own thread the `print` would have failed
+        stream.write(f"{label}{event.fields['text']}\n")
+        stream.flush()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 JsonScalar: TypeAlias = str | int | float | bool | None
 # Texts at run time: workers do without `typing`.
-EventKind: TypeAlias = "Literal['mark', 'span', 'log', 'clock']"
+EventKind: TypeAlias = "Literal['mark', 'span', 'log', 'output', 'clock']"
 Fields: TypeAlias = "Mapping[str, JsonScalar]"
 
 # Longest text that one field of an event keeps. A log line is longer than this only by accident (a whole array
@@ -31,11 +31,11 @@ class Event(NamedTuple):
     One thing that happened in one process.
 
     Attributes:
-        kind: "mark" (a moment), "span" (a begin and an end), "log" (a `logging` record), or "clock" (a snapshot of the
-            process's clocks).
+        kind: "mark" (a moment), "span" (a begin and an end), "log" (a `logging` record), "output" (a line that
+            was printed), or "clock" (a snapshot of the process's clocks).
         reading_ns: when, or when it began, on the raw clock of that process.
         end_ns: when it ended, for spans; the second raw reading, for clock snapshots; else None.
-        name: the mark's or span's name; the logger's name; "" for clock snapshots.
+        name: the mark's or span's name; the logger's name; "stdout" or "stderr"; "" for clock snapshots.
         fields: what was given along, cut to JSON's scalars (`plain_field`).
         item: which item of its batch was running; -1 outside of any call.
     """

@@ -21,7 +21,7 @@ class LogCapture(logging.Handler):
         alone_on_root: the process is a worker, whose records are printed by the caller. Else it is the caller's own
             process, where nothing may change by our being here: a record that no other handler takes goes to
             `logging.lastResort`, as it would without us.
-        note: also told the running call's number and each record as a line.
+        note: also told the running call's number and each record, as a line and as the event it became.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class LogCapture(logging.Handler):
         clock: Clock = SYSTEM_CLOCK,
         *,
         alone_on_root: bool = True,
-        note: Callable[[int, str], None] | None = None,
+        note: Callable[[int, str, Event | None], None] | None = None,
     ) -> None:
         super().__init__()
         self._note = note
@@ -49,9 +49,10 @@ class LogCapture(logging.Handler):
         except Exception:
             self.handleError(record)
             return
-        running.events.append(Event("log", reading_ns, None, record.name, fields, running.item))
+        event = Event("log", reading_ns, None, record.name, fields, running.item)
+        running.events.append(event)
         if self._note is not None:
-            self._note(running.call, f"{record.levelname} {record.name}: {fields['message']}")
+            self._note(running.call, f"{record.levelname} {record.name}: {fields['message']}", event)
 
 
 def _has_other_handler(record: logging.LogRecord, this: logging.Handler) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
+    from coeval.recording._event import Event
     from coeval.recording._log_capture import LogCapture
 
 
@@ -26,10 +27,10 @@ class WorkerLogs:
 
     Args:
         levels: by a logger's name ("" is the root), the level that the caller has set.
-        note: also told the running call's number and each record as a line.
+        note: also told the running call's number and each record, as a line and as the event it became.
     """
 
-    def __init__(self, levels: Mapping[str, int], note: Callable[[int, str], None] | None = None) -> None:
+    def __init__(self, levels: Mapping[str, int], note: Callable[[int, str, Event | None], None] | None = None) -> None:
         self._levels = levels
         self._note = note
         self._capture: LogCapture | None = None

@@ -52,6 +52,17 @@ class Records(Subject):
         messages = [record.getMessage() for record in caplog.records if record.name == "coeval.testing.calls"]
         assert messages == ["call b looked in vain"]
 
+    @may_end_the_process
+    def test_log_records_of_a_call_that_ends_its_process_reach_the_callers_handlers_once(
+        self, ex: Executor, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    ) -> None:
+        error = ex.submit(calls.tell_and_end, "z", tmp_path / "pid").exception(self.patience_s)
+        ex.submit(calls.square, 1).result(self.patience_s)
+        assert isinstance(error, WorkerDied)
+        warning, failure = [record for record in caplog.records if record.name == "coeval.testing.calls"]
+        assert (warning.getMessage(), warning.process, vars(warning)["shelf"]) == ("call z warns", error.pid, 3)
+        assert "LookupError: no z" in logging.Formatter().format(failure)
+
     # Marks and spans ----------------------------------------------------------------------------------------------
 
     def test_marks_spans_and_logs_stand_on_the_timeline_with_their_calls(self) -> None:

@@ -18,6 +18,7 @@ TimelineEventKind = Literal[
     "mark",
     "span",
     "log",
+    "output",  # a line that was printed
     "worker first seen",  # the first reading of this process that was recorded
     "worker last seen",  # the last one
 ]
@@ -49,7 +50,8 @@ class TimelineEvent:
 
     Attributes:
         kind: what it is.
-        name: the function of a call, the name of a mark or span, the logger of a log record.
+        name: the function of a call, the name of a mark or span, the logger of a log record, "stdout" or
+            "stderr" for a line.
         label: what `ex.options(name=...)` called the call; "" if nothing did.
         begin: when it happened, or when it began.
         end: when it ended; None for all but spans.
@@ -58,7 +60,8 @@ class TimelineEvent:
         process: that process's number in the recording; -1: unknown.
         worker: its number in its engine; -1 for a driver.
         executor, call, attempt, batch, item: which call it belongs to; -1 (attempt: 0) outside of any.
-        fields: what was given along: of marks, spans and logs their own, of failures type, message and arguments.
+        fields: what was given along: of marks, spans, logs and printed lines their own, of failures type, message and
+            arguments.
         shared_by: so many calls have this start or end in common, because they travelled together and each was short.
             They ran one after the other within the piece.
         piece: the stamps that a shared start or end lies between; None: it is the call's own.

@@ -38,6 +38,7 @@ KINDS: tuple[TimelineEventKind, ...] = (
     "mark",
     "span",
     "log",
+    "output",
     "worker first seen",
     "worker last seen",
 )
@@ -51,6 +52,7 @@ _LEVEL = {
     "mark": 3,
     "span": 3,
     "log": 3,
+    "output": 3,
     "finished": 4,
     "failure": 5,
     "seen": 6,
@@ -241,7 +243,7 @@ class TimelineEvents(Sequence[TimelineEvent]):
     def _name_and_fields(
         self, kind: TimelineEventKind, source: int, sent: int, process: ProcessRow
     ) -> tuple[str, Mapping[str, JsonScalar]]:
-        if kind in ("mark", "span", "log"):
+        if kind in ("mark", "span", "log", "output"):
             row = self._recording.events[source]
             return row.name, row.fields
         if kind == "failure":
@@ -304,7 +306,7 @@ def _row_parts(recording: Recording, attempts: Attempts) -> Iterator[_Part]:
         (_NO_READING if row.end_ns is None else row.end_ns for row in events), dtype=np.int64, count=len(events)
     )
     kind = np.fromiter((_CODE.get(row.kind, NOBODY) for row in events), dtype=np.int64, count=len(events))  # type: ignore[call-overload]
-    kinds: tuple[TimelineEventKind, ...] = ("mark", "span", "log")
+    kinds: tuple[TimelineEventKind, ...] = ("mark", "span", "log", "output")
     for name in kinds:
         rows = np.flatnonzero(kind == _CODE[name])
         yield _Part.of(name, process[rows], reading[rows], end=end[rows], attempt=attempt[rows], source=rows)

@@ -208,6 +208,8 @@ def event_text(event: TimelineEvent) -> str:
         return f"failure{call}{label} {fields['type'] or fields['kind']}: {fields['message']}"
     if event.kind == "log":
         return f"log{call} {event.name}: {fields.get('message', '')}"
+    if event.kind == "output":
+        return f"{event.name}{call}: {fields.get('text', '')}"
     if event.kind in ("mark", "span"):
         given = " ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
         return f"{event.kind}{call} {event.name} {given}".rstrip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -68,3 +70,52 @@ def test_lines_of_several_workers_arrive_whole_through_a_pipe(tmp_path: Path) ->
 
 def test_lines_of_several_workers_arrive_whole_in_a_file(tmp_path: Path) -> None:
     check(*run(tmp_path, to_files=True))
+
+
+LABELLED = """
+import os, signal, sys
+from coeval import Executor
+from coeval.errors import WorkerDied
+
+def tell(number):
+    print("out", number)
+    print("error", number, file=sys.stderr)
+    return os.getpid()
+
+def print_and_die():
+    print("last words")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+with Executor("local:2", output="labelled") as ex:
+    pids = list(ex.map(tell, range(100)))
+    error = ex.submit(print_and_die).exception()
+    assert isinstance(error, WorkerDied)
+    print("pids", pids)
+    print("last", error.last_lines, error.pid)
+    lines = [e for e in ex.timeline.events if e.kind == "output"]
+    print("recorded", sorted((e.call, e.name, e.fields["text"], e.pid) for e in lines))
+"""
+
+
+def test_labelled_lines_name_function_call_host_and_pid_and_stand_on_the_timeline(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-"], input=LABELLED, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr[-2000:]
+    *lines, told_pids, told_last, told_recorded = done.stdout.splitlines()
+    pids = ast.literal_eval(told_pids.removeprefix("pids "))
+    *_, dead = told_last.split()
+    host = os.uname().nodename
+    assert sorted(lines) == sorted(
+        [f"(tell call={n} host={host} pid={pid}) out {n}" for n, pid in enumerate(pids)]
+        + [f"(print_and_die call=100 host={host} pid={dead}) last words"]
+    )
+    assert sorted(done.stderr.splitlines()) == sorted(
+        f"(tell call={n} host={host} pid={pid}) error {n}" for n, pid in enumerate(pids)
+    )
+    assert told_last == f"last ('stdout: last words',) {dead}"
+    recorded = [
+        (n, stream, f"{word} {n}", pid)
+        for n, pid in enumerate(pids)
+        for stream, word in (("stdout", "out"), ("stderr", "error"))
+    ]
+    recorded.append((100, "stdout", "last words", int(dead)))
+    assert ast.literal_eval(told_recorded.removeprefix("recorded ")) == sorted(recorded)

@@ -12,6 +12,7 @@ import time
 import zipapp
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +20,11 @@ import coeval
 from coeval.engines import Batch, Function
 from coeval.engines._payload import dump
 from coeval.engines.local import LocalEngine
+from coeval.engines.local._launch import is_open
+from coeval.executor import Executor
+
+if TYPE_CHECKING:
+    from coeval.engines.local._starters import Method
 
 
 def run(*command: str) -> str:
@@ -208,6 +214,50 @@ def test_a_worker_gets_its_pipes_where_standard_input_was_closed() -> None:
         """
     )
     assert printed == "2\n"
+
+
+@pytest.mark.parametrize("method", ["server", "fork", "spawn"])
+def test_a_child_that_a_call_forks_keeps_every_file_of_the_call(method: Method) -> None:
+    with Executor(LocalEngine(1, start_method=method)) as ex:
+        assert ex.submit(fork_with_many_files).result(60) == 0
+
+
+def fork_with_many_files() -> int:
+    files = [os.memfd_create("file") for _ in range(60)]  # they fill the numbers that are free
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os._exit(sum(not is_open(file) for file in files))
+        finally:
+            os._exit(255)
+    for file in files:
+        os.close(file)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize("output", ["plain", "labelled"])
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])
+def test_calls_may_print_where_the_program_began_without_standard_streams_and_no_file_of_its_gets_that(
+    tmp_path: Path, closed: str, output: str
+) -> None:
+    program = f"""
+import os, sys
+from coeval.executor import Executor
+def tell(number):
+    print("out", number)
+    print("error", number, file=sys.stderr)
+    return number
+with Executor("local:2", output={output!r}) as ex:
+    files = [open(os.path.join({str(tmp_path)!r}, str(number)), "w+") for number in range(4)]  # they get those numbers
+    numbers = list(ex.map(tell, range(20)))
+    written = [open(file.name).read() for file in files]
+with open({str(tmp_path / "told")!r}, "w") as told:
+    told.write(f"{{numbers == list(range(20))}} {{written}}")
+"""
+    closing = " ".join(f"{number}>&-" for number in closed.split())
+    command = ["sh", "-c", f'exec "$0" -c "$1" {closing}', sys.executable, program]
+    subprocess.run(command, capture_output=True, check=True, timeout=60)
+    assert (tmp_path / "told").read_text() == "True ['', '', '', '']"
 
 
 def test_workers_of_a_zipped_application_start(tmp_path: Path) -> None:

@@ -514,3 +514,21 @@ def test_two_batches_that_are_given_at_once_are_handed_over_in_their_order_and_t
     assert state.next_look_ns() == 1_000_003_000
     state.handed_over(0, 4_000)
     assert state.next_look_ns() == 1_000_003_000
+
+
+def test_a_worker_that_grew_too_large_does_what_it_has_gets_nothing_more_and_leaves() -> None:
+    state = with_two()
+    assert state.worker_large(0) == []
+    assert [o.batch for o in outcomes(state.piece_arrived(0, 1, piece(0, 1), 4_000))] == [8]
+    assert send(state, batch(10)) == []
+    assert state.piece_arrived(0, 2, piece(0, 1), 5_000)[1:] == [LetGo(0)]
+    assert StartWorker(1) in state.worker_gone(0, Exit("", 0), BoardReading(2, 0, 1), 6_000)
+
+
+def test_a_dead_workers_failure_tells_the_most_memory_it_had() -> None:
+    state = brisk()
+    send(state, batch(8))
+    gone = state.worker_gone(0, KILLED._replace(memory_bytes_peak=4096), BoardReading(1, 0, 1), 4_000)
+    [failed] = outcomes(gone)
+    assert failed.failure is not None
+    assert failed.failure.memory_bytes_peak == 4096

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from coeval import Executor, WorkerDied
+from coeval import Executor, TimeLimitExceeded, WorkerDied
 from coeval.engines.local._slate import LAST_LINES_MAX, LINES_BYTES_MAX, LastWords, calls_own
 from coeval.testing import _calls as calls
 
@@ -36,6 +36,12 @@ def log_and_die(lines: int, how: int) -> None:
     for number in range(lines):
         logging.getLogger("model").warning("line %d %s", number, "x" * 100)
     os.kill(os.getpid(), how)
+
+
+def log_and_spin() -> None:
+    log("begun")
+    while True:
+        pass
 
 
 def log(text: str) -> None:
@@ -92,6 +98,27 @@ def test_call_that_logs_much_keeps_the_end_of_it() -> None:
     assert isinstance(error, WorkerDied)
     assert 0 < len(error.last_lines) <= LAST_LINES_MAX
     assert error.last_lines[-1].startswith(f"WARNING model: line {lines - 1} ")
+
+
+def test_all_that_killed_workers_logged_reaches_the_caller_or_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    many = 3 * LINES_BYTES_MAX // 100
+    with Executor("local:2") as ex:
+        few = ex.submit(log_and_die, 1000, signal.SIGKILL).exception(PATIENCE_S)
+        assert isinstance(few, WorkerDied)
+        whole = [record.getMessage() for record in caplog.records if record.process == few.pid]
+        assert whole == [f"line {number} {'x' * 100}" for number in range(1000)]
+        caplog.clear()
+        ex.submit(log_and_die, many, signal.SIGKILL).exception(PATIENCE_S)
+        *newest, told = [record.getMessage() for record in caplog.records]
+    assert newest == [f"line {number} {'x' * 100}" for number in range(many - len(newest), many)]
+    assert told == f"{many - len(newest)} earlier records of this call were lost with its worker"
+
+
+def test_what_a_call_over_its_time_limit_logged_reaches_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    with Executor("local:1", time_limit=0.3) as ex:
+        error = ex.submit(log_and_spin).exception(PATIENCE_S)
+    assert isinstance(error, TimeLimitExceeded)
+    assert [record.getMessage() for record in caplog.records] == ["begun"]
 
 
 @pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2"])

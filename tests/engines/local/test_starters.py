@@ -28,7 +28,7 @@ from coeval.engines.local import _starters
 from coeval.engines.local._child import NATIVE_THREADS, changes_between
 from coeval.engines.local._pool_state import Exit
 from coeval.engines.local._preload import is_found_elsewhere, modules_worth_preloading
-from coeval.engines.local._starters import Ended, NotStarted, Started, Starter, starter_of
+from coeval.engines.local._starters import Ended, NotStarted, Reaped, Started, Starter, starter_of
 
 if TYPE_CHECKING:
     from coeval.engines.local._starters import Method
@@ -98,7 +98,7 @@ class Shop:
     def __init__(self, starter: Starter) -> None:
         self.starter = starter
         self.talks: list[Talk] = []
-        self.news: list[Started | Ended | NotStarted] = []
+        self.news: list[Started | Ended | Reaped | NotStarted] = []
 
     def start(self) -> Talk:
         talk = Talk(self.starter, len(self.talks))

@@ -99,15 +99,23 @@ class Link:
         place: where the cluster is.
         tell: told what comes.
         leaves: asked just before a parcel leaves, by its number; False: it is not wanted any more.
+        labels_output: what calls print is labelled, and comes home.
     """
 
     def __init__(
-        self, place: Place, tell: Callable[[tuple[Any, ...]], None], leaves: Callable[[int], bool], clock: Clock
+        self,
+        place: Place,
+        tell: Callable[[tuple[Any, ...]], None],
+        leaves: Callable[[int], bool],
+        clock: Clock,
+        *,
+        labels_output: bool = False,
     ) -> None:
         self._place = place
         self._tell = tell
         self._leaves = leaves
         self._clock = clock
+        self._labels_output = labels_output
         self._office = f"coeval-{uuid.uuid4().hex[:12]}"
         self._thread = threading.Thread(target=self._run, name="coeval-dask-link", daemon=True)
         self._started = threading.Event()
@@ -265,7 +273,10 @@ class Link:
         if not letters:
             return
         keys = [f"{letter.function[1].replace(':', '.')}-{self._office}-{letter.number}" for letter in letters]
-        arguments = [{"arguments": (self._office, letter.number, letter.function, caller)} for letter in letters]
+        arguments = [
+            {"arguments": (self._office, letter.number, letter.function, caller, self._labels_output)}
+            for letter in letters
+        ]
         futures = self._client.map(eval, [TASK] * len(keys), arguments, key=keys, pure=False, retries=0)
         for letter, future in zip(letters, futures, strict=True):
             self._watched[letter.number] = asyncio.create_task(self._watch(letter.number, future))

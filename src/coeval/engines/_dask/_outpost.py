@@ -68,7 +68,9 @@ BODIES_KEPT_MAX = 256
 _closed: deque[str] = deque(maxlen=1000)
 
 
-def carry(office: str, number: int, function: tuple[int, str], caller: tuple[str, str, str]) -> None:
+def carry(
+    office: str, number: int, function: tuple[int, str], caller: tuple[str, str, str], labels_output: bool
+) -> None:
     """
     Fetch a parcel, have it run here and send its outcomes home. Nothing happens if the parcel is not to be had (again).
 
@@ -79,6 +81,7 @@ def carry(office: str, number: int, function: tuple[int, str], caller: tuple[str
         number: the parcel's.
         function: number and name of its function.
         caller: the caller's `Versions`.
+        labels_output: what calls print is labelled, and comes home.
 
     Raises:
         EngineError: this worker and the caller do not fit together.
@@ -88,15 +91,17 @@ def carry(office: str, number: int, function: tuple[int, str], caller: tuple[str
     if misfit:
         raise EngineError(misfit)
     loop = worker.loop.asyncio_loop
-    asyncio.run_coroutine_threadsafe(_carry(worker, office, number, Function(*function, b"")), loop).result()
+    asyncio.run_coroutine_threadsafe(
+        _carry(worker, office, number, Function(*function, b""), labels_output), loop
+    ).result()
 
 
-async def _carry(worker: Any, office: str, number: int, function: Function) -> None:
+async def _carry(worker: Any, office: str, number: int, function: Function, labels_output: bool) -> None:
     outpost = worker.plugins.get(office)
     if outpost is None:
         if office in _closed:
             return
-        outpost = Outpost(office)
+        outpost = Outpost(office, labels_output=labels_output)
         await worker.plugin_add(plugin=outpost, name=office, catch_errors=False)
     if not await outpost.carry(number, function):
         await worker.plugin_remove(name=office)
@@ -131,8 +136,9 @@ class _Box:
 class Outpost(WorkerPlugin):
     """A local pool on a Dask worker, as many workers as that has threads, and what is under way in it."""
 
-    def __init__(self, office: str) -> None:
+    def __init__(self, office: str, *, labels_output: bool = False) -> None:
         self.name = office
+        self._labels_output = labels_output
 
     # Called by Dask ---------------------------------------------------------------------------------------------------
 
@@ -150,7 +156,7 @@ class Outpost(WorkerPlugin):
         self._channel: Any = None
         self._writing = asyncio.Lock()  # not every protocol of Dask's takes two messages at once
         self._me = _who_this_is()
-        self._pool = LocalEngine(worker.state.nthreads, results_leave_host=True)
+        self._pool = LocalEngine(worker.state.nthreads, results_leave_host=True, labels_output=self._labels_output)
         self._pool.start(self._deliver)
         self._listener = self._loop.create_task(self._listen())
 

@@ -122,7 +122,7 @@ def launch(state: Mapping[str, Any], descriptors: Sequence[int], environment: Ma
     told = memory_file(marshal.dumps(dict(state)))
     try:
         actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
-        actions += [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2) if not is_open(fd)]
+        actions += [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2) if not is_stream(fd)]
         # A descriptor that is put on itself stays open in the new process, and in no other that starts meanwhile.
         actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (*descriptors, told)]
         pid = os.posix_spawn(
@@ -188,6 +188,14 @@ def _read_umask() -> int | None:
         return int(rest.split(None, 1)[0], 8) if found else None
     except OSError:
         return None
+
+
+def is_stream(fd: int) -> bool:
+    """
+    Does this program print to this descriptor, 1 or 2? One that was closed when the program began is any other file of
+    the program's by now, into which nobody's `print` may go.
+    """
+    return (sys.__stdout__ if fd == 1 else sys.__stderr__) is not None and is_open(fd)
 
 
 def is_open(fd: int) -> bool:

@@ -30,6 +30,7 @@ from coeval.engines._attempt import Piece
 from coeval.engines._engine import Capabilities, Failure, Outcome, Stamps, Worker
 from coeval.engines._segments import Segments
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
+from coeval.engines.local._channel import raised
 from coeval.engines.local._cores import usable_cores
 from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, frame
 from coeval.engines.local._helper import Helper
@@ -47,8 +48,8 @@ from coeval.engines.local._pool_state import (
     StartWorker,
 )
 from coeval.engines.local._preload import modules_worth_preloading
-from coeval.engines.local._slate import SlateView, StackRequest, answers
-from coeval.engines.local._starters import Ended, NotStarted, Started, starter_of
+from coeval.engines.local._slate import LastWords, SlateView, StackRequest, answers
+from coeval.engines.local._starters import Ended, NotStarted, Reaped, Started, starter_of
 from coeval.recording._event import Event
 
 TYPE_CHECKING = False
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from coeval.engines.local._launch import LaunchedServer
     from coeval.engines.local._pool_state import Action
     from coeval.engines.local._starters import Method, Starter
+    from coeval.recording._event import Fields
 
 # A worker that is idle when the pool is closed may run its atexit functions (coverage writes its data there) this long.
 CLOSE_GRACE_S = 1.0
@@ -100,6 +102,8 @@ class LocalEngine:
         preload: modules to import before workers are forked, besides those that the program uses.
         initializer, initargs: called in each worker before its first call.
         recycle_after: a worker leaves after so many calls, and a new one takes its place.
+        recycle_after_bytes: likewise one that after a call holds more resident memory than this for itself.
+        labels_output: each line that a call prints says which call and process, and becomes an event.
         server: a fork server that was launched for this engine.
         results_leave_host: whoever gets the outcomes sends them on, so nothing may stay in this host's memory.
     """
@@ -115,6 +119,8 @@ class LocalEngine:
         initializer: Callable[..., object] | None = None,
         initargs: Sequence[object] = (),
         recycle_after: int | None = None,
+        recycle_after_bytes: int | None = None,
+        labels_output: bool = False,
         server: LaunchedServer | None = None,
         results_leave_host: bool = False,
         clock: Clock = SYSTEM_CLOCK,
@@ -136,6 +142,8 @@ class LocalEngine:
         self._server = server
         self.segments: Segments | None = None
         self._results_leave_host = results_leave_host
+        self._size_max = recycle_after_bytes
+        self._labels_output = labels_output
         self._initializer = _packed(initializer, initargs)
         self._clock = clock
         self._state = PoolState(self.workers_max, recycle_after)
@@ -179,7 +187,9 @@ class LocalEngine:
         self._starter_fd = self._starter.fd
         try:
             self._epoll = select.epoll()
-            self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            if self._epoll.fileno() <= 2:  # else a worker would print into it
+                self._epoll = select.epoll.fromfd(raised(os.dup(self._epoll.fileno())))
+            self._bell = raised(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
             # A place of a worker that is being buried is not free yet.
             self._board = Board(2 * self.workers_max + 2)
         except BaseException:
@@ -257,7 +267,8 @@ class LocalEngine:
         """What runs now, by the worker's number; called with the lock held."""
         if self.is_closing:
             return []
-        return self._state.running(self._boards(), self._clock.raw_ns())
+        running = self._state.running(self._boards(), self._clock.raw_ns())
+        return [(number, item) for number, item in running if self._workers[number].how is None]
 
     def workers(self) -> Sequence[Worker]:
         return self._state.workers()
@@ -429,6 +440,9 @@ class LocalEngine:
                 stamps = Stamps(0, 0, snapshot.end_ns or 0, seen_ns)
                 self._outbox.append(Outcome(-1, 0, 0, (), None, stamps, introduced, (snapshot,)))
                 return self._state.worker_ready(worker.number, introduced)
+            case ("large", int(size)):
+                _log_replaced(worker.number, size, self._size_max)
+                return self._state.worker_large(worker.number)
             case ("refused", str(reason)):
                 worker.refusal = reason
                 return []
@@ -452,8 +466,10 @@ class LocalEngine:
                     if worker.is_read:
                         self._read_results(worker)
                     self._starter.kill(worker.number)  # what its calls left behind
+                    worker.how = how
                     self._starter.reap(worker.number)
-                    self._bury(worker, how)
+                case Reaped(_, peak) if worker.how is not None:
+                    self._bury(worker, worker.how._replace(memory_bytes_peak=peak))
                 case NotStarted(_, reason):
                     _warn("a worker cannot be started: %s", reason)
                     self._bury(worker, Exit("", None, reason))
@@ -563,6 +579,8 @@ class LocalEngine:
                 "slate": worker.slate.place,
                 "initializer": self._initializer,
                 "segments": not self._results_leave_host,
+                "size_max": self._size_max,
+                "labels_output": self._labels_output,
             }
         )
         self._write(worker)
@@ -637,7 +655,8 @@ class LocalEngine:
     def _bury(self, worker: _Worker, how: Exit) -> None:
         board = self._board.read(worker.row)
         words = worker.slate.last_words(how.signal)
-        how = how._replace(call=words.call, lines=words.lines, crash=words.crash)
+        events = [*words.events, *_told_dropped(words)]
+        how = how._replace(call=words.call, lines=words.lines, crash=words.crash, events=events)
         if how.signal == "SIGKILL" and self._memory_kills.account_for_one():
             how = how._replace(is_out_of_memory=True)
         self._forget(worker)
@@ -660,6 +679,8 @@ class LocalEngine:
         with self._lock:
             leaving = set()
             for number, worker in self._workers.items():
+                if worker.how is not None:
+                    continue  # it has ended
                 if self._state.is_idle(number) and worker.is_read:
                     self._close_commands(worker)
                     leaving.add(number)
@@ -731,12 +752,14 @@ class _Worker:
     Attributes:
         commands, results: our ends; they never block.
         theirs: the worker's.
+        how: it ended; None: it runs.
     """
 
     __slots__ = (
         "commands",
         "function_bytes",
         "functions",
+        "how",
         "is_read",
         "is_written",
         "number",
@@ -764,6 +787,7 @@ class _Worker:
         self.row = -1
         self.reader = FrameReader()
         self.refusal = ""
+        self.how: Exit | None = None
         try:
             self.slate = SlateView()
         except BaseException:
@@ -800,6 +824,23 @@ def _warn(text: str, *values: object, exc_info: bool = False) -> None:
         sys.stderr.write(f"coeval: {text % values}\n")
         return
     logging.getLogger("coeval.engines.local").warning(text, *values, exc_info=exc_info)
+
+
+def _told_dropped(words: LastWords) -> list[Event]:
+    """What stands for the records of a dead worker's call that its slate had no room for."""
+    if not words.dropped or not words.events:
+        return []
+    message = f"{words.dropped} earlier records of this call were lost with its worker"
+    fields: Fields = {"level": 30, "message": message, "file": __file__, "line": 0}
+    return [words.events[-1]._replace(kind="log", end_ns=None, name="coeval.engines.local", fields=fields)]
+
+
+def _log_replaced(number: int, size: int, size_max: int | None) -> None:
+    if "logging" in sys.modules:  # else nobody listens
+        import logging
+
+        log = logging.getLogger("coeval.engines.local")
+        log.info("worker %d is replaced: it holds %d bytes of memory, recycle_after is %s", number, size, size_max)
 
 
 def _logger_levels() -> dict[str, int]:

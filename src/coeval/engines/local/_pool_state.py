@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from coeval.engines._attempt import Piece
     from coeval.engines._engine import Worker
     from coeval.engines._protocol import FailureKind
+    from coeval.recording import Event
 
 # So many workers in a row that end before they are ready mean that none ever will be: no more are started, and what
 # waits is left to those that are there, or fails where there is none.
@@ -71,7 +72,8 @@ class Exit(NamedTuple):
     """
     How a process ended: `signal` is a name such as "SIGKILL", or "" and then `code` is its exit code (None: unknown).
     One that never began says why in `refusal`. The rest is what its slate showed (see `_slate.py`): the call that
-    logged, its last lines, and the Python stack of a crash; and whether the kernel was short of memory.
+    logged, its last lines, all that it logged as events, and the Python stack of a crash; then the most memory it had,
+    and whether the kernel was short of memory.
     """
 
     signal: str
@@ -81,6 +83,8 @@ class Exit(NamedTuple):
     lines: Sequence[str] = ()
     crash: str = ""
     is_out_of_memory: bool = False
+    memory_bytes_peak: int | None = None
+    events: Sequence[Event] = ()
 
     def __str__(self) -> str:
         if self.refusal:
@@ -170,6 +174,7 @@ class _Member:
         "held",
         "is_brisk",
         "is_busy",
+        "is_large",
         "is_leaving",
         "is_seen_running",
         "leave_by_ns",
@@ -191,6 +196,7 @@ class _Member:
         self.limit_key = NO_LIMIT
         self.seen_ns: int | None = None  # when to look what it began in spite of having been called back
         self.calls_given = 0
+        self.is_large = False  # it leaves when it has done what it has
         self.is_leaving = False  # or has left
         self.leave_by_ns: int | None = None
         self.is_busy = False  # it has a batch
@@ -204,6 +210,7 @@ class _Member:
             and self.ending is None
             and self.limit_key == NO_LIMIT
             and not self.is_leaving
+            and not self.is_large
         )
 
 
@@ -267,6 +274,13 @@ class PoolState:
         member.is_leaving = True
         member.leave_by_ns = now_ns + LEAVE_NS_MAX
 
+    def worker_large(self, number: int) -> list[Action]:
+        """A worker holds too much memory, and is about to send the last piece of a batch."""
+        member = self._members.get(number)
+        if member is not None:
+            member.is_large = True
+        return []
+
     def piece_arrived(self, number: int, turn: int, piece: Piece, seen_ns: int) -> list[Action]:
         """A worker sent what became of some items."""
         member = self._members.get(number)
@@ -290,7 +304,8 @@ class PoolState:
             if member.limit_key != NO_LIMIT:
                 member.limit_key, member.seen_ns = NO_LIMIT, None
                 actions.append(CallBack(number, NO_LIMIT))
-            if self._recycle_after is not None and member.calls_given >= self._recycle_after:
+            is_worn = self._recycle_after is not None and member.calls_given >= self._recycle_after
+            if is_worn or member.is_large:
                 member.is_leaving = True
                 member.leave_by_ns = seen_ns + LEAVE_NS_MAX
                 actions.append(LetGo(number))
@@ -554,9 +569,11 @@ class PoolState:
             lines=how.lines if how.call == batch.calls[culprit] else (),
             crash=how.crash,
             is_out_of_memory=how.is_out_of_memory,
+            memory_bytes_peak=how.memory_bytes_peak,
         )
         stamps = Stamps(held.handed_over_ns, started_ns, 0, now_ns)
-        failed = Outcome(batch.id, culprit, 1, (), failure, stamps, member.worker)
+        events = [event for event in how.events if event.item == culprit] if how.call == batch.calls[culprit] else ()
+        failed = Outcome(batch.id, culprit, 1, (), failure, stamps, member.worker, events)
         return [
             *_moved(held, held.delivered, culprit, now_ns),
             DeliverOutcome(failed),

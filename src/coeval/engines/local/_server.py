@@ -8,7 +8,8 @@ The fork server: a process between the pool and its workers, which imports once 
     <────────── "started", pid + pidfd                                              environment; then the entry point
     "preload", names ──────────────────>    imports them, for the next fork
     <────────── "ended", how                pidfd: it ended; its pid stays taken  <──  exits, is killed
-    "reap" ────────────────────────────>    waitid
+    "reap" ────────────────────────────>    wait4
+    <────────── "reaped", its most memory
 
 It has one thread, waits in one poll, and never wakes up by itself. It runs nothing of the caller's `__main__`.
 Requests are done in the order in which they came; each "start" and each "preload" has one answer.
@@ -163,7 +164,8 @@ class _Server:
     def _reap(self, number: int) -> None:
         for pidfd in [pidfd for pidfd, watched in self._numbers.items() if watched == number]:
             self._unwatch(pidfd)  # killed and given up before it was known to have ended
-        os.waitpid(self._pids.pop(number), 0)
+        _, _, usage = os.wait4(self._pids.pop(number), 0)
+        self._tell("reaped", number, usage.ru_maxrss * 1024)
 
     def _leave(self) -> NoReturn:
         """The pool has closed the channel, and killed the workers before that."""

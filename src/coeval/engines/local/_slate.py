@@ -4,7 +4,7 @@ The slate: memory in which a worker notes what must be readable also while it ha
     the worker writes                                       the pool reads
     the stacks of all its threads, when it gets a signal    whenever somebody asks what hangs
     the Python stack of a crash in C code                   when it has died
-    the last lines that the running call logged             when it has died
+    what the running call logged                            when it has died
 
 The first two are written by CPython's `faulthandler`, in C, whatever the worker is doing; it needs a file that is open
 before. It is a file in memory, one for each worker, which the pool makes and the worker opens by the pool's number for
@@ -13,29 +13,33 @@ it. A call that logs nothing, hangs nowhere and crashes never pays nothing.
 
 from __future__ import annotations
 
+import binascii
 import faulthandler
+import marshal
 import os
 import select
 
 from coeval.clocks import SYSTEM_CLOCK
 from coeval.engines.local._channel import raised
+from coeval.recording._event import Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coeval.engines._engine import RunningItem
+    from coeval.recording._event import JsonScalar
 
 # A signal that nobody else uses: calls may have handlers of their own for SIGUSR1, as batch systems want it. (64 is
 # Valgrind's.) `signal` brings `enum`, so it is a number.
 STACKS_SIGNAL = 62
 
-# What is kept of a call's log.
-LINES_BYTES_MAX = 16_384
+# What is kept of a call's log; where it is more, the newer part, and the count of the rest.
+LINES_BYTES_MAX = 1 << 20
 LINE_BYTES_MAX = 1_000
 
 # Stacks that were asked for stay; with more than this the slate is begun anew.
-SLATE_BYTES_MAX = 1 << 20
+SLATE_BYTES_MAX = 4 << 20
 
 # Lines that the dead worker's error shows.
 LAST_LINES_MAX = 10
@@ -44,8 +48,8 @@ LAST_LINES_MAX = 10
 ANSWER_S_MAX = 2.0
 LOOK_EVERY_MS = 1
 
-# A call's head, and a line of its log. `faulthandler` begins no line so.
-_HEAD, _LINE = "\x01call ", "\x02"
+# A call's head, a line of its log, and the same as an event. `faulthandler` begins no line so.
+_HEAD, _LINE, _EVENT = "\x01call ", "\x02", "\x03"
 _CRASH = "Fatal Python error: "
 
 # What `faulthandler` writes of.
@@ -72,20 +76,40 @@ class Slate:
             self._fd = os.memfd_create("coeval-slate")
         self._call = -1
         self._bytes = 0
+        self._events = self._dropped = 0
         faulthandler.register(STACKS_SIGNAL, file=self._fd, all_threads=True, chain=False)
         if not faulthandler.is_enabled():  # else somebody wants crashes on stderr
             faulthandler.enable(file=self._fd, all_threads=True)
 
-    def note(self, call: int, line: str) -> None:
-        """Keep a line of a call's log; those of the call before are dropped."""
+    def note(self, call: int, line: str, event: Event | None = None) -> None:
+        """Keep a line of a call's log, and the event it became; those of the call before are dropped."""
         text = line.replace("\n", f"\n{_LINE}")[:LINE_BYTES_MAX]
         data = f"{_LINE}{text}\n".encode(errors="replace")
+        if event is not None:
+            data += _EVENT.encode() + binascii.b2a_base64(marshal.dumps(_plain(event)))
+        if call != self._call:
+            self._dropped = 0
+        elif self._bytes + len(data) > LINES_BYTES_MAX:
+            self._dropped += self._events
         if call != self._call or self._bytes + len(data) > LINES_BYTES_MAX:
             os.ftruncate(self._fd, 0)
-            self._call, self._bytes = call, 0
-            data = f"{_HEAD}{call}\n".encode() + data
+            self._call, self._bytes, self._events = call, 0, 0
+            data = f"{_HEAD}{call} {self._dropped}\n".encode() + data
         self._bytes += len(data)
+        self._events += event is not None
         os.write(self._fd, data)
+
+
+def _plain(event: Event) -> tuple[str | int | dict[str, JsonScalar] | None, ...]:
+    kind, reading_ns, end_ns, name, fields, item = event
+    return kind, reading_ns, end_ns, name, dict(fields), item
+
+
+def _event_of(line: str) -> Event | None:
+    try:
+        return Event(*marshal.loads(binascii.a2b_base64(line)))
+    except (ValueError, EOFError, TypeError):
+        return None  # cut, or a call wrote into what is not its own
 
 
 class LastWords:
@@ -95,24 +119,34 @@ class LastWords:
     Attributes:
         call: number of the call that logged; -1: none did.
         lines: what it logged last, oldest first.
+        events: all that it logged, oldest first.
+        dropped: so many earlier events are not there, as they were too many.
         crash: the Python stack of a crash; "" if there was none. (One that is there all the same is that of a process
             which a call had forked.)
     """
 
-    __slots__ = ("call", "crash", "lines")
+    __slots__ = ("call", "crash", "dropped", "events", "lines")
 
     def __init__(self, text: str, has_crashed: bool = False) -> None:
         body, found, crash = text.rpartition(_CRASH) if _CRASH in text else (text, "", "")
         self.crash = calls_own(found + crash).strip() if has_crashed else ""
-        self.call = -1
+        self.call, self.dropped = -1, 0
         lines: list[str] = []
+        events: list[Event] = []
         for line in body.splitlines():
             if line.startswith(_HEAD):
-                self.call = int(line.removeprefix(_HEAD))
+                call, _, dropped = line.removeprefix(_HEAD).partition(" ")
+                self.call, self.dropped = int(call), int(dropped or 0)
                 lines.clear()
+                events.clear()
+            elif line.startswith(_EVENT):
+                event = _event_of(line.removeprefix(_EVENT))
+                if event is not None:
+                    events.append(event)
             elif line.startswith(_LINE):
                 lines.append(line.removeprefix(_LINE))
         self.lines = tuple(lines[-LAST_LINES_MAX:])
+        self.events = tuple(events)
 
 
 class SlateView:
@@ -180,7 +214,7 @@ class StackRequest:
         """What there is of it by now."""
         size = os.fstat(self._fd).st_size
         text = _read(self._fd, self._before if size >= self._before else 0)
-        return calls_own("\n".join(line for line in text.splitlines() if not line.startswith((_HEAD, _LINE))))
+        return calls_own("\n".join(line for line in text.splitlines() if not line.startswith((_HEAD, _LINE, _EVENT))))
 
     def close(self) -> None:
         """Let go of it."""

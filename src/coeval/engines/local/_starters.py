@@ -34,6 +34,7 @@ from coeval.engines.local._launch import (
     ENTRY,
     LaunchedServer,
     is_open,
+    is_stream,
     launch,
     pipe_above_standard_streams,
     read_surroundings,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, Protocol, TypeAlias
 
     Method: TypeAlias = Literal["server", "fork", "spawn"]
-    News: TypeAlias = "Started | Ended | NotStarted"
+    News: TypeAlias = "Started | Ended | Reaped | NotStarted"
 else:
     Protocol = object
 
@@ -72,6 +73,15 @@ class Ended(NamedTuple):
 
     number: int
     how: Exit
+
+
+class Reaped(NamedTuple):
+    """
+    A worker that ended was reaped. Only now does the kernel tell its most resident memory, in bytes; None: it does not.
+    """
+
+    number: int
+    memory_bytes_peak: int | None
 
 
 class NotStarted(NamedTuple):
@@ -118,7 +128,7 @@ class Starter(Protocol):
         """
 
     def reap(self, number: int) -> None:
-        """Forget a worker whose `Ended` was told; its process id may be used again from now on."""
+        """Forget a worker whose `Ended` was told; its process id may be used again from now on. `Reaped` follows."""
 
     def close(self) -> None:
         """End all workers and whatever helps to start them; they are gone when it returns. May be called again."""
@@ -192,11 +202,23 @@ class _Process:
             return Exit("", None)
         return None if ended is None else exit_of(ended.si_code, ended.si_status)
 
-    def reap(self) -> None:
-        """Let go of a process that ended; its zombie too, if it is our child."""
+    def reap(self) -> int | None:
+        """
+        Let go of a process that ended; its zombie too, if it is our child.
+
+        Returns:
+            The most memory it ever had, in bytes; None: the kernel does not tell, or it is not our child.
+        """
+        peak = None
         with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+            # By its pidfd, so that no stranger is reaped; the number is safe to use while the zombie is there.
+            if self.is_held and os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                _, _, usage = os.wait4(self.pid, os.WNOHANG)
+                peak = usage.ru_maxrss * 1024
+            else:
+                os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
         os.close(self.pidfd)
+        return peak
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until it has ended; False: it has not."""
@@ -275,7 +297,7 @@ class _Starter:
 
     def reap(self, number: int) -> None:
         with self._lock:
-            self._workers.pop(number).reap()
+            self._tell(Reaped(number, self._peak_of(self._workers.pop(number).reap())))
 
     def close(self) -> None:
         with self._lock:
@@ -304,6 +326,10 @@ class _Starter:
 
     def _begin(self, number: int, descriptors: tuple[int, int, int], cell: int) -> None:
         raise NotImplementedError
+
+    def _peak_of(self, reaped_bytes: int | None) -> int | None:
+        """From what the kernel says of a reaped child to what the worker had."""
+        return reaped_bytes
 
     def _end_helpers(self) -> None:
         return
@@ -449,6 +475,13 @@ class _SpawnStarter(_ChildStarter):
         self._add(number, pid, pidfd)
         self._watch(number)
 
+    def _peak_of(self, reaped_bytes: int | None) -> int | None:
+        # Until it was another program the new process lived in this one's memory, and the kernel counts that too.
+        import resource
+
+        own_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return reaped_bytes if reaped_bytes is not None and reaped_bytes > own_bytes else None
+
 
 class _ServerStarter(_Starter):
     """
@@ -470,6 +503,7 @@ class _ServerStarter(_Starter):
         self._unsent: deque[tuple[tuple[Any, ...], list[int]]] = deque()
         self._unanswered: set[int] = set()  # starts
         self._doomed: set[int] = set()  # to be killed when they have started
+        self._unreaped: set[int] = set()  # the server is about to reap them
         self._preloads_unanswered = 0
         self._has_started_any = False
         if server is not None:
@@ -496,9 +530,12 @@ class _ServerStarter(_Starter):
     def reap(self, number: int) -> None:
         with self._lock:
             worker = self._workers[number]
-            super().reap(number)
-            if worker.is_held:
-                self._send(("reap", number))
+            if self._server is None or not worker.is_held:
+                super().reap(number)
+                return
+            self._workers.pop(number).reap()
+            self._unreaped.add(number)
+            self._send(("reap", number))
 
     def abandon(self) -> None:
         if self._server_process is not None:
@@ -516,7 +553,7 @@ class _ServerStarter(_Starter):
         with contextlib.ExitStack() as at_once:
             streams = []
             for fd in (1, 2):
-                if not is_open(fd):
+                if not is_stream(fd):
                     fd = raised(os.open(os.devnull, os.O_WRONLY))
                     at_once.callback(os.close, fd)
                 streams.append(fd)
@@ -619,6 +656,8 @@ class _ServerStarter(_Starter):
             case ("ended", int(number), int(code), int(status)):
                 if number in self._workers:
                     self._tell_end(number, exit_of(code, status))
+            case ("reaped", int(number), int(peak)):
+                self._tell_reaped(number, peak)
             case ("preloaded",):
                 self._preloads_unanswered -= 1
             case ("not imported", str(name), str(reason)):
@@ -632,6 +671,11 @@ class _ServerStarter(_Starter):
         os.kill(pid, _signal.SIGKILL)  # the server keeps the pid until it is told to reap
         self._send(("reap", number))
         self._refuse(number, "Too many open files")
+
+    def _tell_reaped(self, number: int, peak: int | None) -> None:
+        if number in self._unreaped:
+            self._unreaped.remove(number)
+            self._tell(Reaped(number, peak))
 
     def _refuse(self, number: int, reason: str) -> None:
         self._unanswered.discard(number)
@@ -648,6 +692,8 @@ class _ServerStarter(_Starter):
         _log().warning("the fork server %s; its workers go on, and the next start launches another one", how)
         for number in sorted(self._unanswered):
             self._refuse(number, f"the fork server {how}")
+        for number in sorted(self._unreaped):
+            self._tell_reaped(number, None)
         for number, worker in self._workers.items():
             if worker.is_held and not worker.is_over:
                 self._watch(number)
@@ -726,6 +772,7 @@ _starters: weakref.WeakSet[_Starter] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     for starter in list(_starters):
         starter.abandon()
+    _starters.clear()  # a child of this child must not close these numbers again: they may be other files' by then
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -7,6 +7,7 @@ the caller's surroundings by `_child.py`.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import sys
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from coeval.engines._attempt import Piece
+    from coeval.recording._output_capture import LabelledOutput
 
 # A worker adds a snapshot of its clocks to an outcome when the last one is older than this.
 CLOCK_EVERY_NS = 5_000_000_000
@@ -104,12 +106,20 @@ class _Worker:
         os.register_at_fork(after_in_child=self._note_fork)
         self._functions: dict[int, Callable[..., Any] | Failure] = {}
         self._segments: Segments | None = None
+        self._output: LabelledOutput | None = None
+        self._size_max: int | None = None
 
     def run(self) -> None:
         hello = self._commands.next()
         if hello is None:
             return
-        logs = WorkerLogs(hello["levels"], Slate(*hello["slate"]).note)
+        slate = Slate(*hello["slate"])
+        logs = WorkerLogs(hello["levels"], slate.note)
+        self._size_max = hello["size_max"]
+        if hello["labels_output"]:
+            from coeval.recording._output_capture import LabelledOutput
+
+            self._output = LabelledOutput(slate.note)
         if hello["segments"] and can_reach(os.getppid()):
             self._segments = Segments(SYSTEM_CLOCK)
         if hello["initializer"] is not None and not self._initialize(hello["initializer"]):
@@ -125,6 +135,8 @@ class _Worker:
             if body is not None:
                 self._row.take(batch)
                 self._functions[number] = load_function(body)
+            if self._output is not None:
+                self._output.function = _name_of(self._functions[number])
             self._run_batch(batch, attempt, number, items, calls, memory_bytes)
             if self._segments is not None:
                 self._segments.give_back()
@@ -180,13 +192,38 @@ class _Worker:
             settle()
             # What a call printed belongs before what the caller prints on seeing its result.
             flush_standard_streams()
+            if self._output is not None:
+                self._output.end_lines()
+            if self._size_max is not None and piece.first + piece.item_count == len(items):
+                self._tell_if_too_large(self._size_max)
             write_frame(self._results, ("piece", batch, tuple(self._with_snapshot(piece))))
+
+    def _tell_if_too_large(self, size_max: int) -> None:
+        """Before the last piece of a batch, so that the pool gives this worker nothing more."""
+        if own_bytes() > size_max:
+            gc.collect()
+            size = own_bytes()
+            if size > size_max:
+                write_frame(self._results, ("large", size))
 
     def _with_snapshot(self, piece: Piece) -> Piece:
         if piece.finished_ns - self._snapshot.raw_before_ns <= CLOCK_EVERY_NS:
             return piece
         self._snapshot = SYSTEM_CLOCK.snapshot()
         return piece._replace(events=[*piece.events, clock_event(self._snapshot)])
+
+
+def own_bytes() -> int:
+    """The resident memory that this process has for itself: without files, and memory shared by name."""
+    with open("/proc/self/statm", "rb", buffering=0) as file:
+        _, resident, shared, *_ = file.read(256).split()
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _name_of(function: Callable[..., Any] | Failure) -> str:
+    while type(function).__module__ == "functools" and type(function).__qualname__ == "partial":
+        function = function.func  # type: ignore[union-attr]
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
 
 
 def _never(item: int, started_ns: int) -> bool:

@@ -88,7 +88,7 @@ class _Trace:
                 yield from self._attempt(call, attempt, flow)
                 flow += 2
         for event in self._timeline.events:
-            if event.kind in ("mark", "span", "log"):
+            if event.kind in ("mark", "span", "log", "output"):
                 yield from self._event(event)
 
     def _names(self) -> Iterator[str]:
@@ -143,7 +143,8 @@ class _Trace:
             made = self._slice(event.process, event.name, event.begin, event.end, facts)
         else:
             ns = _estimate(event.begin)
-            name = event.name if event.kind == "mark" else f"{event.name}: {event.fields.get('message', '')}"
+            said = event.fields.get("text" if event.kind == "output" else "message", "")
+            name = event.name if event.kind == "mark" else f"{event.name}: {said}"
             made = None if ns is None else _line("i", self._at(ns), event.process, name=name, s="t", args=facts)
         if made is None:
             self.left_out += 1
