@@ -23,7 +23,6 @@ from collections import deque
 from coeval.engines._engine import NO_LIMITS, Batch, Failure, Packed
 from coeval.engines._payload import drop, dump, size_of, take
 from coeval.engines._segments import SegmentGone
-from coeval.errors import CallStopped, EngineError
 from coeval.executor._batching import Pace
 from coeval.executor._call import CallFuture, MapChunk
 from coeval.executor._statistics import Statistics
@@ -308,6 +307,8 @@ class Dispatch:
             if self._in_flight.pop(flight.batch.id, None) is None:  # all of it came home, or it was torn down
                 return
             self._counts.failed += flight.left
+        from coeval.errors import EngineError
+
         reason = str(error) or type(error).__name__
         for call in flight.calls:
             if call.batch == flight.batch.id and call.is_undone():
@@ -380,6 +381,8 @@ class Dispatch:
                 self._feed_then_resolve(outcome, flight.batch, calls)
         except BaseException as error:
             # Our own broken invariant, or what a callback may not raise. Nobody shall wait for ever because of it.
+            from coeval.errors import EngineError
+
             for call in calls:
                 if call.batch == flight.batch.id and call.is_undone():
                     call.fail(EngineError(f"the outcome of {call} was lost to {error!r}"))
@@ -722,6 +725,8 @@ class Dispatch:
                 self._ended_event.wait()
 
     def _give_up(self, flights: Sequence[_Flight], waiting: Sequence[CallFuture]) -> None:
+        from coeval.errors import CallStopped
+
         stopped = 0
         for call, is_here in [
             *((call, call.batch == flight.batch.id) for flight in flights for call in flight.calls),

@@ -11,7 +11,6 @@ threads in this process and with any amount of memory.
 from __future__ import annotations
 
 import _socket
-import fcntl
 import marshal
 import os
 import sys
@@ -193,7 +192,7 @@ def _read_umask() -> int | None:
 def is_open(fd: int) -> bool:
     """Is there a file behind this descriptor?"""
     try:
-        fcntl.fcntl(fd, fcntl.F_GETFD)
+        os.get_inheritable(fd)
     except OSError:
         return False
     return True
