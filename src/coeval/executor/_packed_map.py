@@ -39,7 +39,10 @@ CHUNK_BYTES_MAX = 1 << 20
 # How large arguments and results are shows with the first chunks that come home. So chunks begin small and grow.
 # More, or faster: large ones of a function that takes no time fill the memory before anybody knows.
 CHUNK_ITEMS_FIRST = 4
-CHUNK_GROWTH = 16
+CHUNK_GROWTH = 32
+
+# So many small chunks are ahead while they grow. Fewer: workers wait for each. More: each costs what a large one does.
+GROWING_AHEAD = 1
 
 # A chunk of a size that the caller chose is cut there: what a board can show.
 CHUNK_ITEMS_LARGEST = 1 << 20
@@ -47,7 +50,7 @@ CHUNK_ITEMS_LARGEST = 1 << 20
 # Items shorter than this run several at a time without a line of Python between two.
 # Fewer, or for longer items: it would not show. More: where a worker dies, more items have to be tried one by one.
 STRIDE_NS_MAX = 2_000
-STRIDE = 64
+STRIDE = 256
 
 # A map whose length is known is cut into at least so many chunks for each batch that the engine wants at once without
 # prefetching, that is for each worker. Fewer: where the last chunks end at different times, somebody idles.
@@ -189,7 +192,8 @@ class PackedMap:
             elif item_ns is None or item_ns > PACKED_NS_MAX:
                 wanted, ahead = 1, max(AHEAD_MIN, 4 * window)
             else:
-                wanted, ahead = self._chunk_items(item_ns), window + window // 2 + 1
+                wanted = self._chunk_items(item_ns)
+                ahead = GROWING_AHEAD if wanted == self._proven_items else window + window // 2 + 1
             if len(self._pending) >= ahead:
                 return
             items = self._take(wanted)
