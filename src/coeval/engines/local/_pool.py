@@ -75,7 +75,7 @@ FUNCTION_BYTES_KEPT_MAX = 1 << 26
 # Small calls of a backlog travel together, up to so many.
 # Fewer: each frame's price, about 50 us on both sides, shows. More: results come home later.
 BATCH_ITEMS_MAX = 512
-BATCH_NS = 2_000_000
+BATCH_NS = 4_000_000
 
 # Whoever waits for a result looks three times so often before it sleeps, if a core is free for that: about 60 us.
 # Fewer: a chain of calls waits for this process to wake, some 30 us each. More: it takes time from others.
