@@ -216,7 +216,7 @@ def worker_side() -> list[tuple[str, float]]:
     row = Row(board.fd, board.take_row() * ROW_BYTES)
     begin = row.beginner(0)
     data = framed_batch(Batch(0, 1, FUNCTION, [PAYLOAD], (0,)))
-    piece = ("piece", 0, Piece(0, 1, (VALUE,), None, 1, 2, (), ()))
+    piece = ("piece", 0, tuple(Piece(0, 1, [VALUE], None, 1, 2, [], [])))
 
     def run() -> None:
         row.take(0)
@@ -235,7 +235,7 @@ def worker_side() -> list[tuple[str, float]]:
 
 
 def pipe_to_future() -> list[tuple[str, float]]:
-    piece = frame(("piece", 0, Piece(0, 1, (VALUE,), None, 1, 2, (), ())))
+    piece = frame(("piece", 0, tuple(Piece(0, 1, [VALUE], None, 1, 2, [], []))))
     return [
         ("read the pipe (with a write, to have something there)", least_us(read_of(piece))),
         ("take the frame", least_us(lambda: read_back(piece))),

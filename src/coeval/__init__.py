@@ -5,12 +5,11 @@ What stands here is what most programs need; the packages below hold the rest. N
 every worker process imports this file, and must not pay for what it never touches.
 """
 
-from coeval._version import __version__
-
 # A bare name, which type checkers know as well as the one in `typing`: that module is not free.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from coeval._version import __version__
     from coeval.clocks import ClockId, Instant, Stamp
     from coeval.errors import (
         CallExited,
@@ -76,6 +75,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "_version": ("__version__",),
     "clocks": ("ClockId", "Instant", "Stamp"),
     "errors": (
         "CallExited",

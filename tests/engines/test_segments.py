@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import _thread
 import gc
 import os
 import pickle
@@ -85,6 +86,26 @@ def test_a_segment_is_used_again_once_it_is_dropped_and_unmapped(segments: Segme
     assert third.descriptor == first.descriptor
     assert (load(third) == 2).all()
     assert (load(second) == 1).all()
+
+
+@pytest.mark.parametrize("threads", ["there are threads", "there are no more threads"])
+def test_a_long_value_arrives_whole_in_a_segment_that_is_used_again(
+    segments: Segments, monkeypatch: pytest.MonkeyPatch, threads: str
+) -> None:
+    if threads == "there are no more threads":
+
+        def refuse(*_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    numbers = np.arange(2 * _segments._TWO_THREADS_BYTES_MIN // 8 + 5)
+    descriptors = set()
+    for times in range(1, 4):
+        heavy = heavy_of(times * numbers, segments)
+        descriptors.add(heavy.descriptor)
+        assert (load(heavy) == times * numbers).all()
+        drop(heavy, segments)
+    assert len(descriptors) == 1
 
 
 def test_a_part_of_the_value_holds_the_segment(segments: Segments) -> None:

@@ -28,18 +28,31 @@ else:
             return type.__new__(cls, name, bases, body)
 
     def _constructor(fields, defaults):
-        # A function of its own, so that arguments are checked, named and counted as those of any function are. Compiled
-        # once for each number of fields, as that takes 50 us.
-        count = len(fields)
-        if count not in _templates:
-            names = ", ".join(f"_{place}" for place in range(count))
-            code = f"lambda _cls, {names}: _tuple_new(_cls, ({names},))"
-            _templates[count] = eval(code, {"_tuple_new": tuple.__new__})
-        new = _templates[count]
+        # A function of its own, so that arguments are checked, named and counted as those of any function are.
+        new = _TEMPLATES[len(fields)]
         code = new.__code__.replace(co_varnames=("_cls", *fields), co_name="__new__")
         return type(new)(code, new.__globals__, "__new__", defaults)
 
-    _templates = {}
+    _new = tuple.__new__
+
+    # For each number of fields. Written out, so that they are compiled with this file: one takes 50 us.
+    # fmt: off
+    _TEMPLATES = {
+        1: lambda _cls, a: _new(_cls, (a,)),
+        2: lambda _cls, a, b: _new(_cls, (a, b)),
+        3: lambda _cls, a, b, c: _new(_cls, (a, b, c)),
+        4: lambda _cls, a, b, c, d: _new(_cls, (a, b, c, d)),
+        5: lambda _cls, a, b, c, d, e: _new(_cls, (a, b, c, d, e)),
+        6: lambda _cls, a, b, c, d, e, f: _new(_cls, (a, b, c, d, e, f)),
+        7: lambda _cls, a, b, c, d, e, f, g: _new(_cls, (a, b, c, d, e, f, g)),
+        8: lambda _cls, a, b, c, d, e, f, g, h: _new(_cls, (a, b, c, d, e, f, g, h)),
+        9: lambda _cls, a, b, c, d, e, f, g, h, i: _new(_cls, (a, b, c, d, e, f, g, h, i)),
+        10: lambda _cls, a, b, c, d, e, f, g, h, i, j: _new(_cls, (a, b, c, d, e, f, g, h, i, j)),
+        11: lambda _cls, a, b, c, d, e, f, g, h, i, j, k: _new(_cls, (a, b, c, d, e, f, g, h, i, j, k)),
+        12: lambda _cls, a, b, c, d, e, f, g, h, i, j, k, m: _new(_cls, (a, b, c, d, e, f, g, h, i, j, k, m)),
+        13: lambda _cls, a, b, c, d, e, f, g, h, i, j, k, m, n: _new(_cls, (a, b, c, d, e, f, g, h, i, j, k, m, n)),
+    }
+    # fmt: on
 
     class NamedTuple(tuple, metaclass=_Fields):
         """See `typing.NamedTuple`."""

@@ -70,7 +70,7 @@ def run_batch(
     memory_bytes: int | None = None,
 ) -> Iterator[Piece]:
     """
-    Run every item; yield what became of them, in order, each item exactly once.
+    Run every item as it is asked for; give what became of them, in order, each item exactly once.
 
     Args:
         function: what `load_function` gave.
@@ -85,11 +85,10 @@ def run_batch(
     """
     if isinstance(function, Failure):
         now_ns = clock.raw_ns()
-        yield Piece(0, len(items), (), function, now_ns, now_ns, (), ())
-    elif isinstance(items, Packed):
-        yield from _run_packed(function, items, calls, attempt, clock, begin, segments, whole_process)
-    else:
-        yield from _run_items(function, items, calls, attempt, clock, begin, segments, whole_process, memory_bytes)
+        return iter((Piece(0, len(items), (), function, now_ns, now_ns, (), ()),))
+    if isinstance(items, Packed):
+        return _run_packed(function, items, calls, attempt, clock, begin, segments, whole_process)
+    return _run_items(function, items, calls, attempt, clock, begin, segments, whole_process, memory_bytes)
 
 
 def _run_items(

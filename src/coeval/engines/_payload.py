@@ -76,7 +76,7 @@ def dump(value: object, segments: Segments | None = None) -> bytes | Heavy:  # n
     except Exception:
         return _dump_by_value(value) if segments is None else _dump_beside(value, segments, by_value=True)
     # A global of __main__ is named by this very text. A string that merely looks so costs time, nothing else.
-    if b"__main__" in payload or _by_value_modules():
+    if b"__main__" in payload or ("cloudpickle" in sys.modules and _by_value_modules()):
         return _dump_by_value(value) if segments is None else _dump_beside(value, segments, by_value=True)
     if segments is not None and len(payload) >= HEAVY_BYTES_MIN:
         return segments.store([payload], [], stream_inside=True) or payload

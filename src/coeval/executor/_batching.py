@@ -15,8 +15,10 @@ _BACKLOG_SHARE = 2
 # Weight of the newest batch in the running mean: a function's calls may get longer as it goes on.
 _NEWEST = 0.3
 
-# So many items at once tell their duration better than what was known before.
+# So many items at once tell their duration better than what was known before: that it is shorter in any case, that it
+# is longer if they took longer together than an interruption does.
 _ITEMS_THAT_PROVE = 64
+_NS_THAT_PROVE = 500_000
 
 # A program that makes a new function for each call must not fill the memory.
 _FUNCTIONS_KEPT_MAX = 1024
@@ -47,8 +49,10 @@ class Pace:
         known = self._item_ns.get(function)
         if known is None and len(self._item_ns) >= _FUNCTIONS_KEPT_MAX:
             del self._item_ns[next(iter(self._item_ns))]
-        newest = _NEWEST if items < _ITEMS_THAT_PROVE else 1.0
-        self._item_ns[function] = item_ns if known is None else known + newest * (item_ns - known)
+        if known is None or (items >= _ITEMS_THAT_PROVE and (item_ns < known or duration_ns >= _NS_THAT_PROVE)):
+            self._item_ns[function] = item_ns
+        else:
+            self._item_ns[function] = known + _NEWEST * (item_ns - known)
 
     def items(self, function: int, waiting: int, window: int) -> int:
         """

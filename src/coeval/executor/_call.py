@@ -250,8 +250,13 @@ class CallFuture(StandardFuture):
 
     def let_go(self) -> None:
         """The call is done: whatever its arguments hold may go as soon as nobody wants it."""
-        self.drop_payload()
-        self.args, self.kwargs, self.keep = (), None, None
+        if type(self.payload) is bytes:
+            self.payload = b""
+        else:
+            self.drop_payload()
+        self.args, self.kwargs = (), None
+        if self.keep is not None:
+            self.keep = None
 
     def drop_payload(self) -> None:
         """Nobody will read it any more."""

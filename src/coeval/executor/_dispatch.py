@@ -23,7 +23,6 @@ from collections import deque
 from coeval.engines._engine import NO_LIMITS, Batch, Failure, Packed
 from coeval.engines._payload import drop, dump, size_of, take
 from coeval.engines._segments import SegmentGone
-from coeval.errors import CallStopped, EngineError
 from coeval.executor._batching import Pace
 from coeval.executor._call import CallFuture, MapChunk
 from coeval.executor._statistics import Statistics
@@ -140,15 +139,23 @@ class Dispatch:
         Raises:
             RuntimeError: the executor was shut down meanwhile.
         """
+        flight = None
         with self.lock:
             self.check_open()
+            count = call.count
             number = call.number = self._next_call
-            self._next_call = number + call.count
-            self._counts.submitted += call.count
-            self._waiting_in_chunks += call.count - 1
+            self._next_call = number + count
+            self._counts.submitted += count
+            self._waiting_in_chunks += count - 1
             self._waiting.append(call)
-        if len(self._in_flight) < self.engine.window():
-            self._feed()
+            has_room = len(self._in_flight) < self.engine.window()
+            if has_room:
+                flight = self._make_flight(self._next_calls())
+        if flight is not None:
+            self._send(flight)
+        if has_room:
+            if self._waiting:
+                self._feed()
         elif number % SUBMITS_PER_LOOK == 0:
             self.engine.pump(_always, 0)
 
@@ -203,25 +210,29 @@ class Dispatch:
     # To the engine ----------------------------------------------------------------------------------------------------
 
     def _feed(self) -> None:
+        window = self.engine.window
         while self._waiting:
             with self.lock:
-                if self._ended or not self._waiting or len(self._in_flight) >= self.engine.window():
+                if self._ended or not self._waiting or len(self._in_flight) >= window():
                     break
                 flight = self._make_flight(self._next_calls())
-            if flight is None:
-                continue
-            was_sending, self._here.is_sending = self._here.is_sending, True
-            try:
-                self.engine.send(flight.batch)
-            except Exception as error:
-                self._refused(flight, error)
-            except BaseException as error:  # Ctrl-C: whether it went or not, nobody shall wait for it
-                self._refused(flight, error)
-                raise
-            finally:
-                self._here.is_sending = was_sending
-        if self._closed or not self._in_flight:
+            if flight is not None:
+                self._send(flight)
+        if self._closed:
             self._end_if_nothing_left()
+
+    def _send(self, flight: _Flight) -> None:
+        here = self._here
+        was_sending, here.is_sending = here.is_sending, True
+        try:
+            self.engine.send(flight.batch)
+        except Exception as error:
+            self._refused(flight, error)
+        except BaseException as error:  # Ctrl-C: whether it went or not, nobody shall wait for it
+            self._refused(flight, error)
+            raise
+        finally:
+            here.is_sending = was_sending
 
     def _feed_after_outcome(self) -> None:
         # An engine that delivers from within `send` comes back to the loop that sent; feeding here as well would nest
@@ -234,8 +245,8 @@ class Dispatch:
         waiting = self._waiting
         first = waiting.popleft()
         calls = [first]
-        if not first.travels_in_batches():
-            self._waiting_in_chunks -= first.count - 1
+        self._waiting_in_chunks -= first.count - 1
+        if not waiting or not first.travels_in_batches():
             return calls
         function, options = first.function, first.options
         assert function is not None
@@ -253,13 +264,16 @@ class Dispatch:
         # A call that is tried again is running already, for everybody outside.
         number = self._next_batch
         sent: list[CallFuture] = []
+        payloads: list[Payload] = []
         is_labelled = False
         for call in calls:
             if call.attempt > 0 or call.start():
                 call.batch, call.item = number, len(sent)
                 call.attempt = call.attempt or 1
-                is_labelled = is_labelled or call.options.name != ""
+                if call.options.name:
+                    is_labelled = True
                 sent.append(call)
+                payloads.append(call.payload)
             else:
                 call.set_running_or_notify_cancel()  # tells those who wait for it
                 self._counts.cancelled += call.count
@@ -268,28 +282,23 @@ class Dispatch:
             return None
         self._next_batch = number + 1
         first = sent[0]
-        function = first.function
+        function, attempt, options = first.function, first.attempt, first.options
         assert function is not None
-        items: Sequence[Payload] | Packed
+        items: Sequence[Payload] | Packed = payloads
         numbers: Sequence[int]
         if isinstance(first, MapChunk):
             items = Packed(first.payload, first.count, first.spread, first.stride)
             numbers = range(first.number, first.number + first.count)
+        elif len(sent) == 1:
+            numbers = (first.number,)
         else:
-            items, numbers = [call.payload for call in sent], tuple([call.number for call in sent])
-        batch = Batch(number, first.attempt, function, items, numbers, first.options.limits, first.keep is None)
+            numbers = tuple([call.number for call in sent])
+        batch = Batch(number, attempt, function, items, numbers, options.limits, first.keep is None)
         flight = self._in_flight[number] = _Flight(batch, sent)
         labels = tuple([call.options.name for call in sent]) if is_labelled else ()
-        self.recorder.append(
-            sent_row(
-                self.recorder.executor,
-                number,
-                first.attempt,
-                function.number,
-                numbers,
-                self._clock.raw_ns(),
-                labels,
-            )
+        recorder = self.recorder
+        recorder.append(
+            sent_row(recorder.executor, number, attempt, function.number, numbers, self._clock.raw_ns(), labels)
         )
         return flight
 
@@ -298,6 +307,8 @@ class Dispatch:
             if self._in_flight.pop(flight.batch.id, None) is None:  # all of it came home, or it was torn down
                 return
             self._counts.failed += flight.left
+        from coeval.errors import EngineError
+
         reason = str(error) or type(error).__name__
         for call in flight.calls:
             if call.batch == flight.batch.id and call.is_undone():
@@ -315,40 +326,49 @@ class Dispatch:
                 self.recorder.append(exchange_row(self.recorder.executor, process, *outcome.stamps))
             self._feed()  # a worker more may be room for a batch more
             return
-        this_thread = threading.get_ident()
+        this_thread = _thread.get_ident()
         with self.lock:
-            self._delivering.append(this_thread)
+            flight = self._in_flight.get(outcome.batch)
+            if flight is not None:
+                outcome, calls, again = self._landed(flight, outcome)
+                self._delivering.append(this_thread)
+        if flight is None:  # ended meanwhile: its futures are resolved
+            for value in outcome.values:
+                drop(value)
+            return
         try:
-            self._bring_home(outcome)
+            self._bring_home(flight, outcome, calls, again)
         finally:
             with self.lock:
                 self._delivering.remove(this_thread)
-                may_end = not self._in_flight
+                may_end = self._closed and not self._in_flight
             if may_end:
                 self._end_if_nothing_left()
 
-    def _bring_home(self, outcome: Outcome) -> None:
-        with self.lock:
-            flight = self._in_flight.get(outcome.batch)
-            if flight is None:  # ended meanwhile: its futures are resolved
-                for value in outcome.values:
-                    drop(value)
-                return
-            chunk = flight.chunk()
-            calls = [chunk] if chunk else flight.calls[outcome.first : outcome.first + outcome.item_count]
-            flight.left -= outcome.item_count
-            if flight.left == 0:
-                del self._in_flight[outcome.batch]
-            if outcome.failure is None:
-                duration_ns = outcome.stamps.finished_ns - outcome.stamps.started_ns
-                self._pace.observe(flight.batch.function.number, outcome.item_count, duration_ns)
-                again = False
-            else:
-                outcome = _checked_move(outcome, flight)
-                again = chunk is None and self._again(outcome.failure, calls)
+    def _landed(self, flight: _Flight, outcome: Outcome) -> tuple[Outcome, Sequence[CallFuture], bool]:
+        """
+        The engine has some items no more; called with the lock held.
+
+        Returns:
+            What to make of it, the calls it is about, and whether they wait again.
+        """
+        chunk = flight.chunk()
+        calls = [chunk] if chunk else flight.calls[outcome.first : outcome.first + outcome.item_count]
+        flight.left -= outcome.item_count
+        if flight.left == 0:
+            del self._in_flight[outcome.batch]
+        if outcome.failure is not None:
+            outcome = _checked_move(outcome, flight)
+            return outcome, calls, chunk is None and self._again(outcome.failure, calls)
+        self._counts.finished += outcome.item_count
+        duration_ns = outcome.stamps.finished_ns - outcome.stamps.started_ns
+        self._pace.observe(flight.batch.function.number, outcome.item_count, duration_ns)
+        return outcome, calls, False
+
+    def _bring_home(self, flight: _Flight, outcome: Outcome, calls: Sequence[CallFuture], again: bool) -> None:
         try:
-            if chunk is not None and outcome.failure is not None:
-                again = self._cut_chunk(flight, chunk, outcome)
+            if outcome.failure is not None and isinstance(calls[0], MapChunk):
+                again = self._cut_chunk(flight, calls[0], outcome)
             process = self._process_of(outcome.worker)
             self._record(outcome, process, calls, flight.batch, final=not again)
             if outcome.events:
@@ -361,6 +381,8 @@ class Dispatch:
                 self._feed_then_resolve(outcome, flight.batch, calls)
         except BaseException as error:
             # Our own broken invariant, or what a callback may not raise. Nobody shall wait for ever because of it.
+            from coeval.errors import EngineError
+
             for call in calls:
                 if call.batch == flight.batch.id and call.is_undone():
                     call.fail(EngineError(f"the outcome of {call} was lost to {error!r}"))
@@ -430,10 +452,8 @@ class Dispatch:
 
     def _feed_then_resolve(self, outcome: Outcome, batch: Batch, calls: Sequence[CallFuture]) -> None:
         # First new work for the worker that became free, then what may take long here: rebuilding results.
-        with self.lock:
-            if outcome.failure is None:
-                self._counts.finished += outcome.item_count
-            else:
+        if outcome.failure is not None:
+            with self.lock:
                 self._counts.failed += outcome.item_count
         try:
             self._feed_after_outcome()
@@ -547,9 +567,12 @@ class Dispatch:
     def _process_of(self, worker: Worker | None) -> int:
         if worker is None:
             return -1
-        return self.recorder.process_of(
-            worker.number, role="worker", host=worker.host, pid=worker.pid, clock=worker.clock, python=worker.python
-        )
+        process = self.recorder.known_processes.get(worker.number)
+        if process is None:
+            process = self.recorder.process_of(
+                worker.number, role="worker", host=worker.host, pid=worker.pid, clock=worker.clock, python=worker.python
+            )
+        return process
 
     def _record(
         self, outcome: Outcome, process: int, calls: Sequence[CallFuture], batch: Batch, *, final: bool
@@ -572,7 +595,7 @@ class Dispatch:
                     failure.message,
                     final=final,
                 )
-        self.recorder.snapshot_if_due()
+        self.recorder.snapshot_if_due(outcome.stamps.seen_ns)
 
     def _record_failure(
         self, call: CallFuture, batch: int, item: int, kind: str, type_name: str, message: str, *, final: bool
@@ -706,6 +729,8 @@ class Dispatch:
                 self._ended_event.wait()
 
     def _give_up(self, flights: Sequence[_Flight], waiting: Sequence[CallFuture]) -> None:
+        from coeval.errors import CallStopped
+
         stopped = 0
         for call, is_here in [
             *((call, call.batch == flight.batch.id) for flight in flights for call in flight.calls),
@@ -742,10 +767,10 @@ class Dispatch:
 
     def _end_if_nothing_left(self) -> None:
         with self.lock:
-            if self._in_flight or self._waiting or self._delivering:
+            if not self._closed or self._in_flight or self._waiting or self._delivering:
                 return
-            self._nothing_left.notify_all()
-            if not self._closed or self._ended:
+            self._nothing_left.notify_all()  # only who has closed it waits for that
+            if self._ended:
                 return
         self._end()
 

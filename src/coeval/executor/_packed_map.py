@@ -36,10 +36,16 @@ PACKED_NS_MAX = 200_000
 CHUNK_ITEMS_MAX = 1 << 14
 CHUNK_BYTES_MAX = 1 << 20
 
-# How large arguments and results are shows with the first chunks that come home. So chunks begin small and grow.
+# How large arguments and results are shows with the first chunks that come home, and whether somebody wants more of
+# them when they are taken. So chunks begin small and grow.
 # More, or faster: large ones of a function that takes no time fill the memory before anybody knows.
 CHUNK_ITEMS_FIRST = 4
-CHUNK_GROWTH = 16
+CHUNK_GROWTH = 32
+
+# One that is more than so many times as large as any whose results were taken goes by itself, and the next one when
+# its results are taken.
+# Fewer: workers wait for it. More: each of several small ones costs what a large one does.
+CHUNK_GROWTH_TOGETHER = 4
 
 # A chunk of a size that the caller chose is cut there: what a board can show.
 CHUNK_ITEMS_LARGEST = 1 << 20
@@ -47,7 +53,7 @@ CHUNK_ITEMS_LARGEST = 1 << 20
 # Items shorter than this run several at a time without a line of Python between two.
 # Fewer, or for longer items: it would not show. More: where a worker dies, more items have to be tried one by one.
 STRIDE_NS_MAX = 2_000
-STRIDE = 64
+STRIDE = 256
 
 # A map whose length is known is cut into at least so many chunks for each batch that the engine wants at once without
 # prefetching, that is for each worker. Fewer: where the last chunks end at different times, somebody idles.
@@ -124,7 +130,7 @@ class PackedMap:
         length = min([length_hint(iterable, 0) for iterable in iterables])
         self._share = -(-length // (CHUNKS_PER_WORKER * window())) if length else CHUNK_ITEMS_MAX
         self._pending: deque[CallFuture] = deque()
-        self._proven_items = CHUNK_ITEMS_FIRST
+        self._largest_taken = 0  # items of a chunk whose results were taken
         self._item_bytes = 0.0
         self._is_exhausted = False
 
@@ -147,9 +153,11 @@ class PackedMap:
                 else:
                     values, error, rest = self._wait_for_chunk(call)
                     del call
-                    self._top_up()  # first work for whoever is free, then what may take long here
+                    taken = len(values)
+                    self._top_up(growing_ahead=0)  # first work for whoever is free, then what may take long here
                     yield values if len(values) > SINGLE_VALUES_MAX else _let_go_one_by_one(values)
                     del values
+                    self._largest_taken = max(self._largest_taken, taken)
                     if error is not None:
                         try:
                             raise error
@@ -174,13 +182,12 @@ class PackedMap:
         values = self._wait_for(chunk)
         if values:
             self._item_bytes = chunk.travelled_bytes / len(values)
-            self._proven_items = max(self._proven_items, CHUNK_GROWTH * len(values))
         return values, chunk.error, chunk.rest
 
     def _left_s(self) -> float | None:
         return None if self._deadline_ns is None else max(0, self._deadline_ns - self._clock.raw_ns()) / 1e9
 
-    def _top_up(self) -> None:
+    def _top_up(self, growing_ahead: int = 1) -> None:
         while not self._is_exhausted:
             item_ns = self._submission.item_ns(self._prepared)
             window = self._window()
@@ -189,7 +196,9 @@ class PackedMap:
             elif item_ns is None or item_ns > PACKED_NS_MAX:
                 wanted, ahead = 1, max(AHEAD_MIN, 4 * window)
             else:
-                wanted, ahead = self._chunk_items(item_ns), window + window // 2 + 1
+                wanted = self._chunk_items(item_ns)
+                is_growing = wanted > CHUNK_GROWTH_TOGETHER * self._largest_taken
+                ahead = growing_ahead if is_growing else window + window // 2 + 1
             if len(self._pending) >= ahead:
                 return
             items = self._take(wanted)
@@ -204,7 +213,8 @@ class PackedMap:
         items = CHUNK_NS / item_ns if item_ns > 0 else CHUNK_ITEMS_MAX
         if self._item_bytes > 0:
             items = min(items, CHUNK_BYTES_MAX / self._item_bytes)
-        return max(2, min(CHUNK_ITEMS_MAX, self._share, self._proven_items, int(items)))
+        grown = max(CHUNK_ITEMS_FIRST, CHUNK_GROWTH * self._largest_taken)
+        return max(2, min(CHUNK_ITEMS_MAX, self._share, grown, int(items)))
 
     def _submit_chunk(self, items: Sequence[Any], stride: int) -> None:
         chunk = self._submission.submit_chunk(self._prepared, items, self._options, spread=self._spread, stride=stride)

@@ -9,7 +9,7 @@ same timeline. Where nothing records, a mark costs one look-up and is gone.
 from __future__ import annotations
 
 import os
-from contextvars import ContextVar
+from _contextvars import ContextVar  # `contextvars` takes another file to say no more
 
 from coeval.clocks import SYSTEM_CLOCK
 from coeval.clocks._named_tuple import NamedTuple

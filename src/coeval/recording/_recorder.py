@@ -54,6 +54,7 @@ class Recorder:
         executor: this executor's number in its recording.
         append: keeps a row, in memory and in the run folder. In memory about 0.1 microseconds; with a folder about one,
             and it waits only where the disk is far behind.
+        known_processes: the recording's number of each worker that was introduced (`process_of`), by the engine's.
     """
 
     append: Callable[[Row | RawRow], None]
@@ -65,7 +66,7 @@ class Recorder:
         self._folder = folder
         self._memory = RowMemory(rows_max)
         self._spool: SpoolWriter | None = None
-        self._processes: dict[int, int] = {}
+        self.known_processes: dict[int, int] = {}
         self._has_host = False
         self._is_closed = False
         # Re-entrant, as the garbage collector may run another executor's last rites in the middle of an append.
@@ -102,15 +103,15 @@ class Recorder:
             number: the worker's number in this executor's engine.
             role, host, pid, clock, python: see `ProcessRow`.
         """
-        process = self._processes.get(number)
+        process = self.known_processes.get(number)
         if process is not None:
             return process
         with self._lock:
-            if number not in self._processes:
+            if number not in self.known_processes:
                 process = next(self._process_numbers) if self._folder is None else self._folder.next_process()
                 self.append(process_row(process, role, host, pid, clock, python, number))
-                self._processes[number] = process
-            return self._processes[number]
+                self.known_processes[number] = process
+            return self.known_processes[number]
 
     def note_clock(self, process: int, event: Event) -> None:
         """Keep a snapshot of a worker's clocks (`clock_event`)."""

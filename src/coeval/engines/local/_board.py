@@ -155,15 +155,15 @@ class Row:
 
     def take(self, batch: int) -> bool:
         """The worker has taken a batch; False: it was called back."""
-        key = key_of(batch, 0)
-        self._cells[self._first + _STARTED] = 0
-        self._cells[self._first + _KEY] = key + LOADING
-        return key < self._cells[self._first + _LIMIT]
+        cells, first, key = self._cells, self._first, batch << ITEM_BITS
+        cells[first + _STARTED] = 0
+        cells[first + _KEY] = key + LOADING
+        return key < cells[first + _LIMIT]
 
     def beginner(self, batch: int) -> Callable[[int, int], bool]:
         """Give the function by which items of a batch begin: item and start to "go on", or False: called back."""
-        base = key_of(batch, 0)
-        key_cell, started_cell, limit_cell = self._first + _KEY, self._first + _STARTED, self._first + _LIMIT
+        base, first = batch << ITEM_BITS, self._first
+        key_cell, started_cell, limit_cell = first + _KEY, first + _STARTED, first + _LIMIT
 
         def begin(item: int, started_ns: int) -> bool:
             cells = self._cells

@@ -8,7 +8,6 @@ it is built in: the server is up before pickle would be imported.
 from __future__ import annotations
 
 import _socket
-import fcntl
 import marshal
 import os
 
@@ -51,6 +50,8 @@ def raised(fd: int) -> int:
     """
     if fd > 2:
         return fd
+    import fcntl  # hardly ever needed
+
     try:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     finally:

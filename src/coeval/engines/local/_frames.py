@@ -21,6 +21,8 @@ _LENGTH_BYTES = 8
 # A pipe holds no more. Asking for 256 KiB costs 15 us, as memory of that size is mapped anew for each read.
 READ_BYTES_MAX = 1 << 16
 
+_SHORT_BYTES = 1 << 12
+
 # No frame is longer; what claims to be was written by somebody else.
 _FRAME_BYTES_MAX = 1 << 48
 
@@ -45,29 +47,34 @@ class FrameReader:
     """Gathers bytes as they come and gives back whole frames."""
 
     def __init__(self) -> None:
-        self._bytes = bytearray()
+        self._bytes = b""  # most often just what one read gave
         self._start = 0  # of the next frame
-        self._wanted = _LENGTH_BYTES  # bytes from there until something can be told
+        self._later: list[bytes] = []  # came after these, and is joined to them when the frame is whole
+        self._there = 0  # bytes from the start on, with those that came later
+        self._wanted = _LENGTH_BYTES  # of them until something can be told
 
     def feed(self, data: bytes) -> None:
         """Add what was read."""
-        if self._start:
-            del self._bytes[: self._start]
-            self._start = 0
-        self._bytes += data
+        if self._there:
+            self._later.append(data)
+        else:
+            self._bytes, self._start = data, 0
+        self._there += len(data)
 
     def has_frame(self) -> bool:
         """Is there a whole one?"""
-        there = len(self._bytes) - self._start
-        if there < self._wanted:
+        if self._there < self._wanted:
             return False
+        if self._later:
+            self._bytes, self._start = b"".join([memoryview(self._bytes)[self._start :], *self._later]), 0
+            self._later.clear()
         if self._wanted == _LENGTH_BYTES:
             start = self._start
             length = int.from_bytes(self._bytes[start : start + _LENGTH_BYTES], "little")
             if length > _FRAME_BYTES_MAX:
                 raise ValueError(f"a frame of {length} bytes: what came is no frame")
             self._wanted += length
-        return there >= self._wanted
+        return self._there >= self._wanted
 
     def take_frame(self) -> Any:
         """
@@ -76,10 +83,11 @@ class FrameReader:
         Raises:
             Exception: what is there is no frame.
         """
-        begin, end = self._start + _LENGTH_BYTES, self._start + self._wanted
-        self._start, self._wanted = end, _LENGTH_BYTES
-        with memoryview(self._bytes) as whole, whole[begin:end] as payload:
-            message = loads(payload)
-        if end == len(self._bytes):  # whoever idles keeps nothing
-            self._bytes, self._start = bytearray(), 0
-        return message
+        begin, self._start = self._start + _LENGTH_BYTES, self._start + self._wanted
+        self._there -= self._wanted
+        self._wanted = _LENGTH_BYTES
+        data = self._bytes
+        if not self._there:  # whoever idles keeps nothing
+            self._bytes = b""
+        # Of what is short a copy costs less than a view.
+        return loads(data[begin : self._start] if len(data) < _SHORT_BYTES else memoryview(data)[begin : self._start])

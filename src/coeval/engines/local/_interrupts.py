@@ -25,17 +25,16 @@ class Uninterrupted:
 
     def __enter__(self) -> None:
         self._handler: Any = None
-        self._noted: tuple[Any, ...] | None = None
-        if _thread.get_ident() != threading._main_thread.ident:  # type: ignore[attr-defined]  # its accessor costs
+        if _thread.get_ident() != threading._main_thread._ident:  # type: ignore[attr-defined]  # accessors cost
             return
         handler = _signal.getsignal(_SIGINT)
-        if not callable(handler):  # ignored, the system's own, or not Python's
-            return
-        self._handler = handler
-        try:
-            _signal.signal(_SIGINT, self._note)
-        except ValueError:  # a subinterpreter's main thread
-            self._handler = None
+        if callable(handler):  # not ignored, nor the system's own, nor somebody's who is not Python
+            self._noted: tuple[Any, ...] | None = None
+            self._handler = handler
+            try:
+                _signal.signal(_SIGINT, self._note)
+            except ValueError:  # a subinterpreter's main thread
+                self._handler = None
 
     def _note(self, *signal: Any) -> None:
         if self._noted is not None:

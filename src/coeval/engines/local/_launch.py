@@ -11,7 +11,6 @@ threads in this process and with any amount of memory.
 from __future__ import annotations
 
 import _socket
-import fcntl
 import marshal
 import os
 import sys
@@ -201,7 +200,7 @@ def is_stream(fd: int) -> bool:
 def is_open(fd: int) -> bool:
     """Is there a file behind this descriptor?"""
     try:
-        fcntl.fcntl(fd, fcntl.F_GETFD)
+        os.get_inheritable(fd)
     except OSError:
         return False
     return True

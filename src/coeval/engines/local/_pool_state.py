@@ -162,7 +162,7 @@ class _Held:
         self.end = len(batch.items)
         self.handed_over_ns = 0
         self.is_untouched = False  # its worker had ended before it was handed over
-        self.stopped: set[int] = set()  # items that somebody wants stopped
+        self.stopped: frozenset[int] = frozenset()  # items that somebody wants stopped
 
 
 class _Member:
@@ -284,9 +284,11 @@ class PoolState:
     def piece_arrived(self, number: int, turn: int, piece: Piece, seen_ns: int) -> list[Action]:
         """A worker sent what became of some items."""
         member = self._members.get(number)
-        if member is None or not member.held or member.held[0].turn != turn:
-            return []  # the pool gave it up
+        if member is None or not member.held:
+            return []
         held = member.held[0]
+        if held.turn != turn:
+            return []  # the pool gave it up
         is_moved = piece.failure is not None and piece.failure.kind == "moved"  # it was called back
         actions = _give_back(held, piece.first, seen_ns) if is_moved else _bring(held, piece, member.worker, seen_ns)
         if piece.first + piece.item_count < len(held.batch.items):
@@ -340,7 +342,7 @@ class PoolState:
             if waiting.id == batch:
                 self._queue.remove(waiting)
                 held = _Held(waiting)
-                held.stopped.add(item)
+                held.stopped |= {item}
                 return _give_back(held, 0, now_ns)
         for number, member in self._members.items():
             for position, held in enumerate(member.held):
@@ -348,7 +350,7 @@ class PoolState:
                     continue
                 if position == 0:
                     return _end_for(member, number, "stopped", held, item, boards[number], now_ns)
-                held.stopped.add(item)
+                held.stopped |= {item}
                 return _call_back(member, number, key_of(held.turn, 0), now_ns)
         return []
 
@@ -406,9 +408,12 @@ class PoolState:
 
     def is_quiet(self) -> bool:
         """Is nothing waiting and nobody at work?"""
-        if self._queue:
+        if self._queue or self.busy_workers:
             return False
-        return not any(member.held or member.worker is None or member.is_leaving for member in self._members.values())
+        for member in self._members.values():  # noqa: SIM110  # written out, as this is asked after each call
+            if member.worker is None or member.is_leaving:
+                return False
+        return True
 
     def looks_due(self, now_ns: int) -> list[int]:
         """Workers that `time_passed` should look at by now."""
@@ -456,9 +461,8 @@ class PoolState:
 
     def _feed(self) -> list[Action]:
         actions: list[Action] = []
-        if not self._queue:
-            return actions
-        self._give(0, actions)
+        if self._queue and self.busy_workers < len(self._members):
+            self._give(0, actions)
         if self._queue and len(self._members) < self.workers_max and self._may_start():
             starting = sum(member.worker is None for member in self._members.values())
             for _ in range(min(len(self._queue) - starting, self.workers_max - len(self._members))):
@@ -472,7 +476,7 @@ class PoolState:
     def _give(self, held_max: int, actions: list[Action]) -> None:
         """One batch to each worker that has no more than so many."""
         for number, member in self._members.items():
-            if member.takes(held_max) and (member.is_brisk or not member.held):
+            if (member.is_brisk or not member.held) and member.takes(held_max):
                 batch, turn = self._queue.popleft(), self._next_turn
                 self._next_turn += 1
                 member.held.append(_Held(batch, turn))
@@ -492,16 +496,18 @@ class PoolState:
             self._brisk_functions.add(function)
 
     def _front_changed(self, member: _Member) -> None:
-        is_brisk = (
-            bool(member.held)
-            and self._recycle_after is None
-            and member.held[0].batch.may_wait_behind
-            and member.held[0].batch.function.number in self._brisk_functions
-        )
-        self._brisk_members += is_brisk - member.is_brisk
-        member.is_brisk = is_brisk
-        self.busy_workers += bool(member.held) - member.is_busy
-        member.is_busy = bool(member.held)
+        is_busy = is_brisk = bool(member.held)
+        if is_busy:
+            batch = member.held[0].batch
+            is_brisk = (
+                batch.function.number in self._brisk_functions and batch.may_wait_behind and self._recycle_after is None
+            )
+        if is_brisk != member.is_brisk:
+            self._brisk_members += is_brisk - member.is_brisk
+            member.is_brisk = is_brisk
+        if is_busy != member.is_busy:
+            self.busy_workers += is_busy - member.is_busy
+            member.is_busy = is_busy
 
     def _may_start(self) -> bool:
         return self._start_failures < START_FAILURES_MAX
@@ -697,7 +703,7 @@ def _end_for(
     member.ending = _Ending(kind, held.turn, item, (now_ns - started_ns) / 1e9)
     member.limit_ns = member.seen_ns = None
     if kind == "stopped":
-        held.stopped.add(item)
+        held.stopped |= {item}
     return [EndWorker(number)]
 
 
@@ -706,22 +712,13 @@ def _end_for(
 
 def _bring(held: _Held, piece: Piece, worker: Worker | None, seen_ns: int) -> list[Action]:
     # A function or arguments that cannot be loaded fail items that went home when they were called back.
-    count = min(piece.first + piece.item_count, held.end) - piece.first
+    first, item_count, values, failure, started_ns, finished_ns, events, item_stamps = piece
+    count = min(first + item_count, held.end) - first
     if count <= 0:
         return []
-    held.delivered = piece.first + count
-    stamps = Stamps(held.handed_over_ns, piece.started_ns, piece.finished_ns, seen_ns)
-    outcome = Outcome(
-        held.batch.id,
-        piece.first,
-        count,
-        piece.values,
-        piece.failure,
-        stamps,
-        worker,
-        piece.events,
-        piece.item_stamps,
-    )
+    held.delivered = first + count
+    stamps = Stamps(held.handed_over_ns, started_ns, finished_ns, seen_ns)
+    outcome = Outcome(held.batch.id, first, count, values, failure, stamps, worker, events, item_stamps)
     return [DeliverOutcome(outcome)]
 
 

@@ -36,10 +36,16 @@ if TYPE_CHECKING:
 # A worker adds a snapshot of its clocks to an outcome when the last one is older than this.
 CLOCK_EVERY_NS = 5_000_000_000
 
-# A worker that has nothing to do looks for its next batch so often before it sleeps: about 50 us. Waking a process on
-# another core takes as long.
+# A worker that has nothing to do looks for its next batch three times so often before it sleeps: about 50 us. Waking a
+# process on another core takes as long.
 # Fewer: the next call of a chain of calls waits for it to wake. More: it takes time from others where cores are few.
-LOOKS_BEFORE_SLEEP = 40
+LOOKS_BEFORE_SLEEP = 30
+
+# When letting others run takes this long, somebody did. Two that take turns on one core are twice as slow as on two,
+# and the kernel does not part them while they only look: it finds a free core for those that it wakes. So then the
+# worker sleeps once.
+# Shorter: interrupts count. Longer: what the caller does between two calls does not.
+SHARED_CORE_NS = 5_000
 
 
 def work(commands: int, results: int, board: int, cell: int, lifeline: int) -> None:
@@ -80,20 +86,33 @@ class _Commands:
         self._reader = FrameReader()
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
+        self._shares_core = False  # with somebody who is at work, maybe the caller
 
     def next(self) -> Any:
         """The next frame; None when the pipe is closed."""
         while not self._reader.has_frame():
-            look = self._poll.poll
-            for _ in range(LOOKS_BEFORE_SLEEP):
-                if look(0):
-                    break
-                os.sched_yield()
+            self._look_for_more()
             data = os.read(self._fd, READ_BYTES_MAX)
             if not data:
                 return None
             self._reader.feed(data)
         return self._reader.take_frame()
+
+    def _look_for_more(self) -> None:
+        """Look until something comes, or it is better to sleep."""
+        if self._shares_core:
+            self._shares_core = False
+            return
+        look, raw_ns = self._poll.poll, SYSTEM_CLOCK.raw_ns
+        for _ in range(LOOKS_BEFORE_SLEEP):
+            # Letting others run, who may be whom we wait for, takes longer than a look.
+            if look(0) or look(0) or look(0):
+                return
+            yielded_ns = raw_ns()
+            os.sched_yield()
+            if raw_ns() - yielded_ns > SHARED_CORE_NS:
+                self._shares_core = True
+                return
 
 
 class _Worker:
