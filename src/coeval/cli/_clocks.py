@@ -11,7 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from coeval.alignment import ClockFit
+from coeval.cli._ntp import QUERIES_DEFAULT, show_time_servers, source_facts, sources_json
 from coeval.cli._output import (
+    fail,
     format_bound_ns,
     format_duration_ns,
     format_instant,
@@ -31,10 +33,17 @@ _PROCESSES_MAX = 4
 
 
 def clocks(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)],
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder.", show_default=False)] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object per clock and line; integers in ns.")
     ] = False,
+    ntp: Annotated[
+        list[str] | None,
+        typer.Option("--ntp", metavar="HOST", help="Ask this time server about this host; repeat it for more."),
+    ] = None,
+    queries: Annotated[
+        int, typer.Option(metavar="N", min=1, max=100, help="Ask each server so often, 2 s apart.")
+    ] = QUERIES_DEFAULT,
 ) -> None:
     """
     Show each clock of a run: offset, rate, steps, and the bound on each.
@@ -42,6 +51,11 @@ def clocks(
     \b
       coeval clocks run
       coeval clocks run --json | jq .wall_offset_declared_ns
+      coeval clocks --ntp ntp1.example.org --ntp ntp2.example.org
+
+    With --ntp no run is looked at: time servers are asked how far this host's
+    wall clock is from UTC, and a false one is named. Exit code then: 0 all
+    agree, 1 some are false or silent, 2 nothing can be called UTC.
 
     Two clocks of a host are told apart. The raw clock stamps; nothing sets
     it; rates and bounds are its. The wall clock is what people read; offsets
@@ -51,6 +65,12 @@ def clocks(
     Assumed bounds are narrower and rest on the wander that is named with
     them.
     """
+    if ntp:
+        if run is not None:
+            fail(f"--ntp asks about this host now, not about {run}: leave one of the two out")
+        show_time_servers(ntp, queries, as_json=as_json)
+    if run is None:
+        fail("expected a run folder, or time servers to ask with --ntp HOST")
     found = read_run(run)
     if as_json:
         write_json_lines(map(clock_json, found.clocks))
@@ -112,6 +132,7 @@ def _facts(entry: ClockEntry) -> Iterator[tuple[str, str]]:
         yield "steps", "none seen" if entry.wall_at is not None else "unknown: its wall clock was never read"
     yield "zone", _zone(entry)
     yield "synchronised", _synchronised(entry)
+    yield from source_facts(entry)
     for clash in entry.clashes:
         yield "CLASH", clash
     for finding in entry.findings:
@@ -261,6 +282,7 @@ def clock_json(entry: ClockEntry) -> dict[str, Any]:
         "processes": [claim._asdict() for claim in entry.processes],
         "checked_count": entry.checked_count,
         "clashes": list(entry.clashes),
+        "sources": sources_json(entry),
         "findings": list(entry.findings),
     }
 

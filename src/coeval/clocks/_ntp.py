@@ -95,7 +95,10 @@ def parse_time_server(text: str) -> TimeServer:
     Raises:
         ValueError: it is none of these.
     """
+    unread = f"time server {text!r} is not to be read; expected HOST or HOST:PORT, such as 192.0.2.1:123"
     host, port_text = text.strip(), ""
+    if not host or any(sign.isspace() or sign in "/,@" for sign in host):
+        raise ValueError(unread)
     if host.startswith("["):
         host, bracket, rest = host[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
@@ -106,8 +109,8 @@ def parse_time_server(text: str) -> TimeServer:
         is_given = host.count(":") == 1
         if is_given:
             host, _, port_text = host.partition(":")
-    if not host or any(sign.isspace() or sign in "/,[]@" for sign in host):
-        raise ValueError(f"time server {text!r} is not to be read; expected HOST or HOST:PORT, such as 192.0.2.1:123")
+    if not host or "[" in host or "]" in host:
+        raise ValueError(unread)
     if not is_given:
         return TimeServer(host)
     if not (port_text.isascii() and port_text.isdigit() and 0 < int(port_text) < 65536):
