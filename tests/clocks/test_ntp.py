@@ -197,7 +197,7 @@ def test_utc_is_inside_whatever_the_paths_the_servers_error_and_our_rate(
         precision=precision,
     )
     anchor = NtpExchange(SERVER, "", sent, received, read_reply(datagram, 7)).anchor(HERE)
-    true_ns = NOW + (anchor.reading_ns - sent) * 1_000_000 / (1_000_000 + rate_ppm)
+    true_ns = NOW + Fraction((anchor.reading_ns - sent) * 1_000_000, 1_000_000 + rate_ppm)
     assert anchor.earliest_ns <= true_ns <= anchor.latest_ns
     width_least = there + back + 2 * distance_ns
     assert anchor.latest_ns - anchor.earliest_ns <= 1.003 * (width_least + kept / 300) + 5e6

@@ -72,11 +72,11 @@ class Chronyd:
         return isinstance(TimeServers([TimeServer("127.0.0.1", self.port)]).ask(0.2)[0], NtpExchange)
 
     def knows_utc(self) -> bool:
+        """It has had some answers; with the first one its bound is a quarter of a second."""
         try:
-            read_chrony(SYSTEM_CLOCK, self.command_port)
+            return read_chrony(SYSTEM_CLOCK, self.command_port).max_error_ns < 10_000_000
         except NoTracking:
             return False
-        return True
 
     def end(self) -> None:
         self._process.kill()
@@ -207,7 +207,7 @@ def test_what_a_chronyd_of_this_host_knows_holds_the_true_utc(
     assert found.anchor is not None
     true_ns = before.realtime_ns + found.anchor.reading_ns - before.raw_before_ns
     assert found.anchor.earliest_ns <= true_ns <= found.anchor.latest_ns
-    assert found.anchor.latest_ns - found.anchor.earliest_ns < OFF_NS
+    assert found.anchor.latest_ns - found.anchor.earliest_ns < 50_000_000
 
 
 def test_a_chronyd_that_serves_its_own_clock_knows_no_utc(tmp_path: Path) -> None:

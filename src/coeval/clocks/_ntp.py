@@ -40,6 +40,9 @@ QUERY_EVERY_S_MIN = 2.0
 # Servers of one session. Each further one wants a socket and a voice; ntpd and chrony advise four.
 SERVERS_MAX = 32
 
+# How often it is looked whether an answer is waited for at all.
+_LOOK_S = 0.05
+
 # Addresses of one name that are tried.
 ADDRESSES_MAX = 4
 
@@ -353,7 +356,11 @@ class TimeServers:
         self._clock = clock
 
     def ask(
-        self, timeout_s: float = TIMEOUT_S, *, seen: Callable[[NtpResult], object] | None = None
+        self,
+        timeout_s: float = TIMEOUT_S,
+        *,
+        seen: Callable[[NtpResult], object] | None = None,
+        give_up: Callable[[], bool] | None = None,
     ) -> list[NtpResult]:
         """
         Ask each server once.
@@ -361,6 +368,7 @@ class TimeServers:
         Args:
             timeout_s: how long each answer is waited for.
             seen: is told each result as soon as it is there.
+            give_up: is asked some times a second whether to wait no more; answers that are not there then never were.
 
         Returns:
             One result for each server, in their order.
@@ -370,7 +378,7 @@ class TimeServers:
         with _Round(self._clock, timeout_s, seen) as round_:
             for place, (asked, found) in enumerate(zip(self._asked, unknown, strict=True)):
                 round_.begin(place, asked, found)
-            return round_.results()
+            return round_.results(give_up)
 
     def answering(self) -> TimeServers:
         """Those of them that answered when they were asked last."""
@@ -432,11 +440,16 @@ class _Round:
         if found is not None:
             self._note(place, asked, found)
 
-    def results(self) -> list[NtpResult]:
+    def results(self, give_up: Callable[[], bool] | None) -> list[NtpResult]:
         """Wait for what is under way; results in the order of places."""
         while self._waiting:
+            if give_up is not None and give_up():
+                for query in [*self._waiting.values()]:
+                    self._end(query, NoExchange(query.asked.server, "silent", "its answer was not waited for"))
+                break
             deadline_ns = min(query.sent_ns for query in self._waiting.values()) + round(self._timeout_s * 1e9)
-            ready = self._selector.select(max(0, deadline_ns - self._clock.raw_ns()) / 1e9)
+            left_s = max(0, deadline_ns - self._clock.raw_ns()) / 1e9
+            ready = self._selector.select(left_s if give_up is None else min(left_s, _LOOK_S))
             for key, _ in ready:
                 self._receive(key.data)
             if not ready:

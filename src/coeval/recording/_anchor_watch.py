@@ -61,24 +61,34 @@ class AnchorWatch:
         self._thread.start()
 
     def finish(self) -> None:
-        """Ask once more, unless that was just done, and end. Waits `END_S_MAX` at most, and only the first time."""
+        """
+        Ask once more, unless that was just done, and end.
+
+        Waits for answers for `END_S_MAX` at most. The thread is gone then, unless it looks up a name, which nothing can
+        end; it is left to itself, and hands on nothing more.
+        """
         self._ending.set()
-        if not self._is_over and threading.current_thread() is not self._thread:
-            self._thread.join(END_S_MAX)
+        if threading.current_thread() is self._thread:
+            return
+        self._thread.join(END_S_MAX)
         with self._lock:
             self._is_over = True
+        self._thread.join(END_S_MAX)
 
     def _watch(self) -> None:
         for pause_s in self._pauses():
             asked_ns = self._clock.raw_ns()
             self._keep(read_host_time(self._clock, self._clock_id).anchor)
-            self._servers.ask(seen=self._take)
+            self._servers.ask(seen=self._take, give_up=self._is_given_up)
             if self._ending.wait(pause_s):
                 break
         if self._clock.raw_ns() - asked_ns >= QUERY_EVERY_S_MIN * 1e9:
             self._keep(read_host_time(self._clock, self._clock_id).anchor)
             # Those that were silent would only be waited for.
-            self._servers.answering().ask(LAST_ANSWER_S_MAX, seen=self._take)
+            self._servers.answering().ask(LAST_ANSWER_S_MAX, seen=self._take, give_up=self._is_given_up)
+
+    def _is_given_up(self) -> bool:
+        return self._is_over
 
     def _pauses(self) -> Iterator[float]:
         return chain(self._pauses_s, repeat(self._pauses_s[-1]))
@@ -86,7 +96,7 @@ class AnchorWatch:
     def _take(self, result: NtpResult) -> None:
         if isinstance(result, NtpExchange):
             self._keep(result.anchor(self._clock_id))
-        elif result.server not in self._warned:
+        elif result.server not in self._warned and not self._is_over:
             self._warned.add(result.server)
             text = f"time server {result.server.name} gives no time: {result.reason}. The run goes on without it."
             try:

@@ -100,11 +100,6 @@ def evidence_of(recording: Recording, attempts: Attempts) -> Evidence:
     between_clocks, segments, problems = _without_suspends(messages.renamed(identities.clock_of), reference, steps)
     problems += [clash.text for clash in identities.clashes]
     first = snapshots.get(reference, ())
-    if not first and len(attempts):
-        problems.append(
-            f"the recording has no reading of the wall clock of {_host(recording, driver)}: times count from the "
-            f"origin of its raw clock, not from 1970."
-        )
     agreement = agree(
         _recorded_anchors(recording, clock_of) + _kernel_anchors(recording, clock_of, snapshots, steps),
         splits={clock: _suspend_edges(found) for clock, found in steps.items()},
@@ -117,6 +112,11 @@ def evidence_of(recording: Recording, attempts: Attempts) -> Evidence:
         anchors=agreement.anchors,
         segments=segments,
     )
+    if not first and len(attempts) and not alignment.on_utc:
+        problems.append(
+            f"the recording has no reading of the wall clock of {_host(recording, driver)}: times count from the "
+            f"origin of its raw clock, not from 1970."
+        )
     problems += [finding.text for finding in alignment.findings]
     return Evidence(alignment, agreement, identities, names, clock_of, driver, snapshots, steps, tuple(problems))
 
