@@ -11,8 +11,19 @@ import pytest
 from coeval.clocks._host import Synchronisation, read_host, synchronisation, zone_name
 
 
-def test_a_synchronised_clock_comes_with_its_greatest_error() -> None:
-    assert synchronisation(0, 0x2001, 1500) == Synchronisation("yes", 1_500_000, "")
+def test_a_synchronised_clock_comes_with_its_greatest_error_and_the_microsecond_that_was_cut_off() -> None:
+    assert synchronisation(0, 0x2001, 1500) == Synchronisation("yes", 1_501_000, "")
+
+
+@pytest.mark.parametrize(("status", "offset", "added_ns"), [(0x2001, -700, 700), (1, -700, 700_000), (1, 3, 3000)])
+def test_what_is_still_to_be_slewed_is_part_of_the_error(status: int, offset: int, added_ns: int) -> None:
+    assert synchronisation(0, status, 1500, 20, offset).max_error_ns == 1_501_000 + added_ns
+
+
+def test_an_error_that_is_estimated_at_zero_bounds_nothing() -> None:
+    told = synchronisation(0, 0x2001, 300, 0)
+    assert (told.synchronised, told.max_error_ns) == ("yes", None)
+    assert "chrony" in told.remedy
 
 
 @pytest.mark.parametrize(("state", "status", "error"), [(5, 0x40, 16_000_000), (0, 0x40, 10), (0, 0, 16_000_000)])
@@ -51,7 +62,7 @@ def test_this_host_answers() -> None:
     assert host.utc_offset_s == time.localtime().tm_gmtoff
     assert host.synchronisation.synchronised in ("yes", "no", "unknown")
     if sys.platform.startswith("linux"):
-        assert (host.synchronisation.max_error_ns is None) == (host.synchronisation.synchronised != "yes")
+        assert host.synchronisation.max_error_ns is None or host.synchronisation.synchronised == "yes"
 
 
 def test_a_zone_set_for_one_process_is_told_with_its_offset() -> None:

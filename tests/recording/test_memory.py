@@ -8,9 +8,10 @@ import threading
 
 import pytest
 
-from coeval.recording._memory import LET_GO_ROWS, RowMemory
+from coeval.recording._memory import ANCHORS_MAX, LET_GO_ROWS, RowMemory
 from coeval.recording._raw_rows import (
     RawRow,
+    anchor_row,
     clock_row,
     executor_row,
     function_row,
@@ -58,6 +59,17 @@ def test_what_it_holds_is_bounded_also_while_nobody_reads() -> None:
 
 
 CANARY: list[int] = []
+
+
+def test_the_newest_anchors_stay_when_calls_let_everything_else_go() -> None:
+    memory = RowMemory(1)
+    for number in range(ANCHORS_MAX + 5):
+        memory.append(anchor_row(0, number, 0, 1, "ntp a"))
+        memory.append(sent(0))
+    readings = [row[2] for row in of_kind(memory, "anchor")]
+    assert readings == list(range(5, ANCHORS_MAX + 5))
+    [lost] = of_kind(memory, "gap")
+    assert len(memory.rows()) - 1 + lost[1] == 2 * (ANCHORS_MAX + 5)
 
 
 def test_a_function_for_every_call_does_not_fill_memory_and_the_lost_names_are_counted() -> None:

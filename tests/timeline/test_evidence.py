@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from coeval.clocks import ClockId, Stamp
 from coeval.recording import Recording
 from coeval.recording._rows import (
+    AnchorRow,
     ClockRow,
     EventRow,
     ExecutorRow,
@@ -202,3 +204,56 @@ def test_between_the_snapshots_around_a_sleep_nothing_is_taken_for_before_or_aft
             assert latest is not None
             assert earliest - shift <= truths[event.call, event.kind] <= latest - shift
             assert (latest - earliest < 10_000) == (event.call in (0, 1, 3, 4))
+
+
+WALL = 10**18
+
+
+def anchors(source: str, offset_ns: int = 0, *readings: int) -> list[AnchorRow]:
+    """From a driver whose clock read 0 at UTC `WALL`; within 1 ms."""
+    return [
+        AnchorRow(0, at, WALL + at + offset_ns - 10**6, WALL + at + offset_ns + 10**6, source)
+        for at in readings or (1000,)
+    ]
+
+
+DRIVER = ProcessRow(0, "driver", "home", 1, "A", "")
+
+
+def test_recorded_anchors_put_the_run_on_utc_and_a_false_source_is_named() -> None:
+    found = evidence([DRIVER, *anchors("a"), *anchors("b"), *anchors("c", 250 * 10**6)])
+    assert found.alignment.on_utc
+    instant = found.alignment.instant(Stamp(ClockId("A"), 1000))
+    assert (instant.earliest_ns, instant.latest_ns) == (WALL + 1000 - 10**6, WALL + 1000 + 10**6)
+    assert {one.source: one.verdict for one in found.agreement.verdicts} == {"a": "agrees", "b": "agrees", "c": "false"}
+    assert [problem for problem in found.problems if "c is false" in problem]
+
+
+def test_two_sources_that_disagree_leave_the_time_of_the_host_and_both_are_named() -> None:
+    found = evidence([DRIVER, *anchors("a"), *anchors("b", 250 * 10**6)])
+    assert not found.alignment.on_utc
+    assert [problem for problem in found.problems if "a and b: b is at least 248.000 ms ahead of a" in problem]
+
+
+def test_where_chrony_was_asked_the_kernel_has_no_voice_of_its_own() -> None:
+    rows: list[Row] = [DRIVER, host_row(1000), snapshot(1000, WALL + 1000)]
+    alone = evidence([*rows, *anchors("ntp a")])
+    assert [one.source for one in alone.agreement.verdicts] == ["kernel of home", "ntp a"]
+    told = evidence([*rows, *anchors("ntp a"), *anchors("chrony of home")])
+    assert [one.source for one in told.agreement.verdicts] == ["chrony of home", "ntp a"]
+
+
+def test_anchors_of_both_sides_of_a_suspend_do_not_make_a_source_false() -> None:
+    """The driver's raw clock stood still for an hour between its two snapshots."""
+    slept: list[Row] = [
+        ClockRow(0, 10**9, WALL + 10**9, 10**9, 10**9 + 10),
+        ClockRow(0, 3 * 10**9, WALL + 3 * 10**9 + SLEPT_NS, 3 * 10**9 + SLEPT_NS, 3 * 10**9 + 10),
+    ]
+    found = evidence([DRIVER, *slept, *anchors("a"), *anchors("a", SLEPT_NS, 4 * 10**9)])
+    assert {one.verdict for one in found.agreement.verdicts} == {"alone"}
+
+
+def test_anchors_of_a_process_that_nobody_knows_are_no_evidence() -> None:
+    found = evidence([DRIVER, *(row._replace(process=7) for row in anchors("a"))])
+    assert found.agreement.verdicts == ()
+    assert not found.alignment.on_utc

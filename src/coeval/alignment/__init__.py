@@ -1,5 +1,6 @@
 """From messages and anchors to bounds: one consistent map from every clock to a reference clock or UTC."""
 
+from coeval.alignment._agreement import Agreement, SourceVerdict, Verdict, agree, utc_bounds
 from coeval.alignment._alignment import RATE_BOUND_PPM_DEFAULT, Alignment, align
 from coeval.alignment._clock_step import ClockStep
 from coeval.alignment._curvature import CURVATURE_PRIOR
@@ -39,6 +40,11 @@ __all__ = [
     "wall_clock_steps",
     "WallStep",
     "anchors_from",
+    "agree",
+    "Agreement",
+    "SourceVerdict",
+    "Verdict",
+    "utc_bounds",
     "RATE_BOUND_PPM_DEFAULT",
     "SLEW_BOUND_PPM_DEFAULT",
     "WANDER_PPM_PRIOR",

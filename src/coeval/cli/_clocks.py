@@ -9,14 +9,15 @@ import typer
 
 from coeval.alignment import RATE_BOUND_PPM_DEFAULT
 from coeval.cli._clocks_of_run import clock_json, clock_lines
+from coeval.cli._ntp import QUERIES_DEFAULT, show_time_servers
 from coeval.cli._output import fail, read_run, style_of_output, write_json_lines, write_lines
 
 
 def clocks(
     sources: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN|MESSAGES", help="A run folder, or CSV or Parquet files.", show_default=False),
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="[RUN|MESSAGES]", help="A run folder, or CSV or Parquet files.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON; integers in ns.")] = False,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw offsets and bounds over time: .png, .svg.")
@@ -42,6 +43,13 @@ def clocks(
         Path | None, typer.Option(metavar="FILE", help="Keep rows that cannot be used, as lines of JSON.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+    ntp: Annotated[
+        list[str] | None,
+        typer.Option("--ntp", metavar="HOST", help="Ask this time server about this host; repeat it for more."),
+    ] = None,
+    queries: Annotated[
+        int, typer.Option(metavar="N", min=1, max=100, help="Ask each server so often, 2 s apart.")
+    ] = QUERIES_DEFAULT,
 ) -> None:
     """
     Show each clock: offset, rate, steps, and the bound on each.
@@ -52,6 +60,7 @@ def clocks(
       coeval clocks run --watch
       coeval clocks calls.csv replies.csv.gz --plot clocks.png
       coeval clocks calls.parquet --at events.csv -o placed.csv
+      coeval clocks --ntp ntp1.example.org --ntp ntp2.example.org
 
     Of a run, two clocks of a host are told apart. The raw clock stamps;
     nothing sets it; rates and bounds are its. The wall clock is what people
@@ -66,7 +75,17 @@ def clocks(
     Declared bounds are true whenever the clocks keep within their rate
     bound. Assumed bounds are narrower and rest on the wander that is named
     with them.
+
+    With --ntp no run is looked at: time servers are asked how far this host's
+    wall clock is from UTC, and a false one is named. Exit code then: 0 all
+    agree, 1 some are false or silent, 2 nothing can be called UTC.
     """
+    if ntp:
+        if sources:
+            fail(f"--ntp asks about this host now, not about {sources[0]}: leave one of the two out")
+        show_time_servers(ntp, queries, as_json=as_json)
+    if not sources:
+        fail("expected a run folder, files of messages, or time servers to ask with --ntp HOST")
     of_messages = {
         "--anchors": anchors,
         "--reference": reference,

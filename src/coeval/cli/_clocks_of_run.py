@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from coeval.alignment import ClockFit
+from coeval.cli._ntp import source_facts, sources_json
 from coeval.cli._output import (
     format_bound_ns,
     format_duration_ns,
@@ -86,6 +87,7 @@ def _facts(entry: ClockEntry) -> Iterator[tuple[str, str]]:
         yield "steps", "none seen" if entry.wall_at is not None else "unknown: its wall clock was never read"
     yield "zone", _zone(entry)
     yield "synchronised", _synchronised(entry)
+    yield from source_facts(entry)
     for clash in entry.clashes:
         yield "CLASH", clash
     for finding in entry.findings:
@@ -140,6 +142,8 @@ def _rate_text(fit: ClockFit) -> str:
         text += f"; assumed to change by at most {fit.wander_ppm:.3g} ppm"
         if fit.wander_ppm_consistent is not None:
             text += f", the messages need {fit.wander_ppm_consistent:.3g}"
+    if fit.curvature_ppm_s is not None:
+        text += f"; and by {fit.curvature_ppm_s:.3g} ppm in a second"
     return text
 
 
@@ -231,6 +235,7 @@ def clock_json(entry: ClockEntry) -> dict[str, Any]:
         "utc_offset_s": entry.utc_offset_s,
         "synchronised": entry.synchronised,
         "max_error_ns": entry.max_error_ns,
+        "sources": sources_json(entry),
         "remedy": entry.remedy,
         "processes": [claim._asdict() for claim in entry.processes],
         "checked_count": entry.checked_count,
@@ -250,6 +255,9 @@ def _fit_json(fit: ClockFit) -> dict[str, Any]:
         "rate_ppm": fit.rate_ppm,
         "rate_ppm_least": fit.rate_ppm_least,
         "rate_ppm_greatest": fit.rate_ppm_greatest,
+        "rate_bound_ppm": fit.rate_bound_ppm,
         "wander_ppm": fit.wander_ppm,
         "wander_ppm_consistent": fit.wander_ppm_consistent,
+        "curvature_ppm_s": fit.curvature_ppm_s,
+        "curvature_ppm_s_consistent": fit.curvature_ppm_s_consistent,
     }

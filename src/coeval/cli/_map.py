@@ -17,6 +17,7 @@ from coeval.cli._input import WrongInputs, check_inputs, count_inputs, read_inpu
 from coeval.cli._interrupts import Interrupted, Interrupts
 from coeval.cli._line_order import LineOrder
 from coeval.cli._map_report import MapReport
+from coeval.cli._ntp_option import NTP_OPTION
 from coeval.cli._progress import ProgressLine, columns_of
 from coeval.clocks import SYSTEM_CLOCK
 from coeval.errors import CannotResume, CoevalError, EngineError
@@ -49,6 +50,7 @@ def map_command(
     run: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Record the run here, for coeval timeline and --resume.")
     ] = None,
+    ntp: Annotated[list[str] | None, NTP_OPTION] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in DIR: finished inputs are not run again.")
     ] = False,
@@ -110,7 +112,7 @@ def map_command(
         called = find_function(function)
         report.total = count_inputs(inputs)
         folder = None if run is None else begin_or_resume(run, sys.orig_argv, resume=resume)
-        executor = Executor(engine, workers, run=folder, retries=retries, time_limit=time_limit)
+        executor = Executor(engine, workers, run=folder, retries=retries, time_limit=time_limit, ntp=ntp or ())
         kept = None if folder is None else executor.keeping(called, folder, trust_changes=trust_changes)
         if out is not None:  # only now: until here nothing of what it holds may go
             output = DataOutput.to_file(out)

@@ -16,14 +16,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coeval.cli._ntp_option import NTP_OPTION
 from coeval.clocks import SYSTEM_CLOCK
 from coeval.engines import open_engine
 from coeval.errors import CoevalError
 from coeval.recording import RunFolder, set_ambient_run
+
+if TYPE_CHECKING:
+    from coeval.clocks._ntp import TimeServer
+    from coeval.recording._anchor_watch import AnchorWatch
 
 # The shell's convention for a program that SIGINT ended.
 INTERRUPTED_EXIT_CODE = 130
@@ -39,6 +44,7 @@ def run_command(
         str | None, typer.Option(metavar="URL", help="Where Executor() runs calls: local, local:4, inline: [local]")
     ] = None,
     run: Annotated[Path | None, typer.Option(metavar="DIR", help="Record here [a new folder in coeval-runs]")] = None,
+    ntp: Annotated[list[str] | None, NTP_OPTION] = None,
 ) -> None:
     """
     Run a script and record what its executors do.
@@ -53,6 +59,7 @@ def run_command(
     """
     try:
         source = script.read_bytes()
+        servers = _time_servers(ntp)
         if engine is not None:
             open_engine(engine)  # a wrong name is said now, not somewhere in the script
             os.environ["COEVAL_ENGINE"] = engine
@@ -63,8 +70,24 @@ def run_command(
     set_ambient_run(folder)
     # Exit functions run last in, first out: this one is registered before coeval.executor's and the script's.
     assert "coeval.executor" not in sys.modules, "coeval.executor would record into a closed run"
-    atexit.register(_close, folder, os.getpid())
+    atexit.register(_close, folder, os.getpid(), _watch_time(servers, folder))
     raise SystemExit(run_script(script, source, arguments or []))
+
+
+def _time_servers(ntp: Sequence[str] | None) -> Sequence[TimeServer]:
+    if not ntp:
+        return ()
+    from coeval.clocks._ntp import parse_time_servers
+
+    return parse_time_servers(ntp)
+
+
+def _watch_time(servers: Sequence[TimeServer], folder: RunFolder) -> AnchorWatch | None:
+    if not servers:
+        return None
+    from coeval.recording._anchor_watch import AnchorWatch
+
+    return AnchorWatch(servers, folder.spool().append)
 
 
 def run_script(script: Path, source: bytes, arguments: Sequence[str]) -> object:
@@ -110,9 +133,11 @@ def _new_run_path(script: Path) -> Path:
     return path
 
 
-def _close(folder: RunFolder, driver_pid: int) -> None:
+def _close(folder: RunFolder, driver_pid: int, watch: AnchorWatch | None) -> None:
     if os.getpid() != driver_pid:  # a child that the script forked, and that left by sys.exit
         return
+    if watch is not None:
+        watch.finish()
     folder.close()
     shown = shlex.quote(str(folder.path))
     typer.echo(f"recorded in {folder.path}\n  coeval timeline {shown}\n  coeval clocks {shown}", err=True)

@@ -19,7 +19,13 @@ _STATUS_UNSYNCHRONISED = 0x40  # STA_UNSYNC of linux/timex.h
 _STATE_ERROR = 5  # TIME_ERROR of linux/timex.h
 _MAX_ERROR_US_UNKNOWN = 16_000_000  # NTP_PHASE_LIMIT: the kernel stops counting here
 
+_STATUS_NANO = 0x2000  # STA_NANO: the offset is in ns
+
 _REMEDY = "install chrony or enable systemd-timesyncd on this host; in a container, on the machine that runs it"
+
+_REMEDY_WITHOUT_BOUND = (
+    "install chrony on this host: whoever keeps its wall clock right (systemd-timesyncd?) tells no bound of its error"
+)
 
 
 class Synchronisation(NamedTuple):
@@ -98,23 +104,33 @@ def read_synchronisation() -> Synchronisation:
         state = ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
     except (OSError, AttributeError):  # a C library without it
         return Synchronisation("unknown", None, "")
-    return synchronisation(state, timex.status, timex.max_error_us)
+    return synchronisation(state, timex.status, timex.max_error_us, timex.estimated_error_us, timex.offset)
 
 
-def synchronisation(state: int, status: int, max_error_us: int) -> Synchronisation:
+def synchronisation(
+    state: int, status: int, max_error_us: int, estimated_error_us: int = 1, offset: int = 0
+) -> Synchronisation:
     """
     Read what adjtimex returned.
+
+    Whoever keeps the wall clock right (ntpd, chrony) tells the kernel its error, and the kernel lets it grow.
+    systemd-timesyncd tells an error of zero, which bounds nothing: nobody who knows an error estimates it at zero.
 
     Args:
         state: its return value; negative: the call was refused, as some sandboxes do.
         status: the STA_ bits.
-        max_error_us: the kernel's bound of the wall clock's error, microseconds.
+        max_error_us: the kernel's bound of the wall clock's error, whole microseconds, rounded down.
+        estimated_error_us: the error that was estimated.
+        offset: what the kernel is still to slew the wall clock by; microseconds, or ns where `status` says so.
     """
     if state < 0:
         return Synchronisation("unknown", None, "")
     if state == _STATE_ERROR or status & _STATUS_UNSYNCHRONISED or max_error_us >= _MAX_ERROR_US_UNKNOWN:
         return Synchronisation("no", None, _REMEDY)
-    return Synchronisation("yes", max_error_us * 1000, "")
+    if estimated_error_us <= 0:
+        return Synchronisation("yes", None, _REMEDY_WITHOUT_BOUND)
+    offset_ns = abs(offset) if status & _STATUS_NANO else abs(offset) * 1000
+    return Synchronisation("yes", (max_error_us + 1) * 1000 + offset_ns, "")
 
 
 def _localtime_target() -> str:

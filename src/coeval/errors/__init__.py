@@ -27,7 +27,7 @@ Every exception and warning of coeval.
 
     CoevalWarning
     ├── RecordingWarning                a part of a recording is missing or was set aside
-    └── ClockWarning                    a clock broke a claim made for it
+    └── ClockWarning                    a clock broke a claim made for it, or a time server gives no time
 
 A call's own exception comes back as itself, with the remote traceback (`RemoteTraceback`) as its cause. Wrong arguments
 are plain `ValueError` and `TypeError`.
@@ -237,7 +237,7 @@ class RecordingWarning(CoevalWarning):
 
 
 class ClockWarning(CoevalWarning):
-    """A clock broke a claim made for it, such as being the same as another process's."""
+    """A clock broke a claim made for it, such as being another process's too; or a time server gives no time."""
 
 
 class RemoteTraceback(Exception):

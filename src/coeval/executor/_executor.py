@@ -55,6 +55,9 @@ class Executor(StandardExecutor):
             other hosts, and stand on the timeline.
         preload: modules that the calls need, such as `["pandas"]`, where the engine can import them ahead: local
             workers share what was imported once, in memory and in time, and it begins here, while the program goes on.
+        ntp: time servers, as `HOST` or `HOST:PORT`, such as `["ntp1.example.org", "ntp2.example.org"]`. They are asked
+            at the start, now and then, and at the end, beside the calls, so that the timeline is on UTC. One that gives
+            no time is a `ClockWarning`. Name three or more, and a false one is outvoted.
 
     Raises:
         UnknownEngine: no engine answers to the URL.
@@ -77,8 +80,13 @@ class Executor(StandardExecutor):
         recycle_after: int | str | None = None,
         output: Literal["plain", "labelled"] = "plain",
         preload: Sequence[str] = (),
+        ntp: str | Sequence[str] = (),
         clock: Clock | None = None,
     ) -> None:
+        if ntp:
+            from coeval.clocks._ntp import parse_time_servers
+
+            servers = parse_time_servers(ntp)
         if isinstance(engine, int):
             raise TypeError(
                 f"engine is {engine!r}; expected a URL or an Engine. For {engine} local workers write "
@@ -100,6 +108,8 @@ class Executor(StandardExecutor):
             opened = engine
         try:
             self._open(opened, run, retries, time_limit, memory, seed, clock)
+            if ntp:
+                self._dispatch.recorder.watch_time(servers)
         except BaseException:
             opened.close()
             raise

@@ -27,6 +27,9 @@ LET_GO_ROWS = 1000
 # makes a function for each call, or a worker, would otherwise fill the memory with their names.
 KNOWN_MAX = 10_000
 
+# Anchors to UTC that stay, the newest: of four servers asked once a minute, those of four hours.
+ANCHORS_MAX = 1000
+
 
 class RowMemory:
     """
@@ -34,8 +37,8 @@ class RowMemory:
 
     Args:
         rows_max: so many of the newest rows are kept. Of older ones those stay that introduce executors, the
-            `known_max` functions and processes that were used last, and the first clock reading of each such process.
-            The others are counted.
+            `known_max` functions and processes that were used last, the first clock reading of each such process, and
+            the newest anchors to UTC. The others are counted.
 
     Raises:
         ValueError: `rows_max` is less than 1.
@@ -48,6 +51,7 @@ class RowMemory:
         self._length_max = rows_max + LET_GO_ROWS
         self._newest: deque[Row | RawRow] = deque()
         self._executors: list[RawRow] = []
+        self._anchors: deque[RawRow] = deque(maxlen=ANCHORS_MAX)
         self._functions = _Known(known_max)
         self._processes = _Known(known_max)
         self._dropped_count = 0
@@ -66,7 +70,7 @@ class RowMemory:
         with self._lock:
             self._let_go()
             newest = self._newest.copy()
-            introductions = [*self._executors, *self._processes, *self._functions]
+            introductions = [*self._executors, *self._processes, *self._functions, *self._anchors]
             gaps = [*self._gaps()]
         return [*introductions, *gaps, *map(raw_row, newest)]
 
@@ -101,6 +105,9 @@ class RowMemory:
                 self._executors.append(row)
             case "function":
                 self._functions.introduce(row[2], row)
+            case "anchor":
+                self._dropped_count += len(self._anchors) == ANCHORS_MAX
+                self._anchors.append(row)
             case "process" | "host" | "clock":
                 self._dropped_count += not self._processes.introduce(row[1], row)
             case _:

@@ -47,6 +47,11 @@ def clock_row(process: int, raw_before_ns: int, realtime_ns: int, boottime_ns: i
     return ("clock", process, raw_before_ns, realtime_ns, boottime_ns, raw_after_ns)
 
 
+def anchor_row(process: int, reading_ns: int, earliest_ns: int, latest_ns: int, source: str) -> RawRow:
+    """An `AnchorRow`, raw."""
+    return ("anchor", process, reading_ns, earliest_ns, latest_ns, source)
+
+
 def executor_row(executor: int, engine: str, opened_ns: int) -> RawRow:
     """An `ExecutorRow`, raw."""
     return ("executor", executor, engine, opened_ns)

@@ -23,9 +23,11 @@ from coeval.recording._raw_rows import clock_row, end_row, executor_row, process
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from coeval.clocks import Clock
+    from coeval.clocks._ntp import TimeServer
+    from coeval.recording._anchor_watch import AnchorWatch
     from coeval.recording._event import Event
     from coeval.recording._raw_rows import RawRow
     from coeval.recording._rows import Row
@@ -69,6 +71,7 @@ class Recorder:
         self.known_processes: dict[int, int] = {}
         self._has_host = False
         self._is_closed = False
+        self._watch: AnchorWatch | None = None
         # Re-entrant, as the garbage collector may run another executor's last rites in the middle of an append.
         self._lock = threading.RLock()
         self.executor = 0 if folder is None else folder.next_executor()
@@ -140,6 +143,12 @@ class Recorder:
 
     # Cold -------------------------------------------------------------------------------------------------------------
 
+    def watch_time(self, servers: Sequence[TimeServer]) -> None:
+        """Ask time servers for UTC from now until the recorder is closed, and keep what they say."""
+        from coeval.recording._anchor_watch import AnchorWatch
+
+        self._watch = AnchorWatch(servers, self.append, self._clock)
+
     def recording(self) -> Recording:
         """All that is kept now."""
         from coeval.recording._tables import Recording
@@ -159,6 +168,8 @@ class Recorder:
                 return
             self._is_closed = True
         remove_recorder(self.event)
+        if self._watch is not None:
+            self._watch.finish()
         self.append(driver_clock_row(self._clock))
         self.append(end_row(self.executor, self._clock.raw_ns(), finished, failed, cancelled))
         if self._folder is not None and self._spool is not None:

@@ -61,6 +61,19 @@ class ClockRow(NamedTuple):
     raw_after_ns: int
 
 
+class AnchorRow(NamedTuple):
+    """
+    Evidence of UTC: when the process's clock read `reading_ns`, UTC was in [earliest_ns, latest_ns], if `source` is
+    right by its own word. What sources agree on is decided by whoever reads.
+    """
+
+    process: int
+    reading_ns: int
+    earliest_ns: int
+    latest_ns: int
+    source: str
+
+
 class ExecutorRow(NamedTuple):
     """An executor that was opened in this run; several may share one recording."""
 
@@ -206,6 +219,7 @@ Row: TypeAlias = (
     ProcessRow
     | HostRow
     | ClockRow
+    | AnchorRow
     | ExecutorRow
     | FunctionRow
     | SentRow
@@ -224,6 +238,7 @@ KINDS: Mapping[str, type[Row]] = {
     "process": ProcessRow,
     "host": HostRow,
     "clock": ClockRow,
+    "anchor": AnchorRow,
     "executor": ExecutorRow,
     "function": FunctionRow,
     "sent": SentRow,

@@ -24,6 +24,7 @@ from coeval.recording._event import JsonScalar
 from coeval.recording._rows import (
     FORMAT,
     KINDS,
+    AnchorRow,
     ClockRow,
     EndRow,
     EventRow,
@@ -153,6 +154,11 @@ class Recording:
     def clocks(self) -> Sequence[ClockRow]:
         """Snapshots of processes' clocks."""
         return self._of(ClockRow)
+
+    @property
+    def anchors(self) -> Sequence[AnchorRow]:
+        """What time servers, and hosts themselves, said of UTC."""
+        return self._of(AnchorRow)
 
     @property
     def executors(self) -> Sequence[ExecutorRow]:

@@ -13,6 +13,7 @@
  * Build: cc -O2 -shared -fPIC -o skewclock.so skewclock.c -ldl */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -158,6 +160,14 @@ static const T *stamps(const T *t, T x[2]) {
 }
 int utimensat(int dir, const char *path, const T t[2], int flags) { REAL(utimensat); T x[2]; return real(dir, path, stamps(t, x), flags); }
 int futimens(int fd, const T t[2]) { REAL(futimens); T x[2]; return real(fd, stamps(t, x)); }
+/* The kernel stamps packets by the true clock, so nobody gets such stamps: programs then read the shown clock themselves. */
+int setsockopt(int fd, int level, int name, const void *value, socklen_t size) {
+  REAL(setsockopt);
+  int stamps = name == SO_TIMESTAMP_OLD || name == SO_TIMESTAMPNS_OLD || name == SO_TIMESTAMPING_OLD
+    || name == SO_TIMESTAMP_NEW || name == SO_TIMESTAMPNS_NEW || name == SO_TIMESTAMPING_NEW;
+  if (level == SOL_SOCKET && stamps) { errno = ENOPROTOOPT; return -1; }
+  return real(fd, level, name, value, size);
+}
 /* C++ libraries (absl) wait with a bare futex call. */
 long syscall(long number, ...) {
   static long (*real)(long, ...);

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coeval.alignment import SLEW_BOUND_PPM_DEFAULT, ClockFit, WallStep
+from coeval.alignment import SLEW_BOUND_PPM_DEFAULT, ClockFit, SourceVerdict, WallStep
 from coeval.clocks import ClockId, Grade, Instant, Snapshot
 from coeval.recording import Recording
 from coeval.recording._rows import HostRow
@@ -81,6 +81,7 @@ class ClockEntry:
         processes: who claims this clock.
         checked_count: messages between these processes that checked the claim.
         clashes: claims that a message refuted, one sentence each.
+        sources: who said what UTC was when this clock read something, and whether they are believed.
         findings: what else is wrong with the evidence on this clock, one sentence each.
     """
 
@@ -105,6 +106,7 @@ class ClockEntry:
     processes: tuple[SharedClaim, ...]
     checked_count: int
     clashes: tuple[str, ...]
+    sources: tuple[SourceVerdict, ...]
     findings: tuple[str, ...]
 
 
@@ -152,6 +154,7 @@ def _entry(clock: ClockId, recording: Recording, evidence: Evidence, events: Tim
         ),
         identities.checked.get(clock, 0),
         tuple(clash.text for clash in identities.clashes if clash.clock == clock or clash.process in names),
+        tuple(verdict for verdict in evidence.agreement.verdicts if verdict.clock == clock),
         tuple(finding.text for finding in alignment.findings if finding.clock == clock),
     )
 

@@ -4,6 +4,7 @@ From a recording to clocks that are related: what becomes a message, who shares 
     outcomes  ->  messages between processes  ->  who really shares a clock (check_identities)
                                               ->  messages between clocks  ->  Alignment (align)
     snapshots ->  wall-clock steps, suspends; anchors where the kernel bounds its own error
+    anchors   ->  what more than half of their sources agree on (agree)    ->  Alignment (align)
 
 The reference is the clock of the first driver. Without anchors instants count on it, moved by a constant to what that
 host's wall clock showed first: "time of host X".
@@ -20,16 +21,19 @@ import numpy as np
 
 from coeval.alignment import (
     SLEW_BOUND_PPM_DEFAULT,
+    Agreement,
     Alignment,
     IdentityReport,
     Messages,
     WallStep,
+    agree,
     align,
     anchors_from,
     check_identities,
     wall_clock_steps,
 )
 from coeval.clocks import Anchor, ClockId, Snapshot
+from coeval.clocks._host_time import CHRONY_SOURCE
 from coeval.recording import Recording
 from coeval.recording._rows import ExchangeRow, HostRow, ProcessRow
 from coeval.timeline._attempts import (
@@ -57,6 +61,7 @@ class Evidence:
 
     Attributes:
         alignment: places readings.
+        agreement: which sources of UTC are believed.
         identities: who shares which clock, and who only claimed it.
         names: how each process of `recording.processes` is called in messages and clashes.
         clock_of: the clock of each process of `recording.processes`.
@@ -67,6 +72,7 @@ class Evidence:
     """
 
     alignment: Alignment
+    agreement: Agreement
     identities: IdentityReport
     names: tuple[str, ...]
     clock_of: tuple[ClockId, ...]
@@ -94,20 +100,25 @@ def evidence_of(recording: Recording, attempts: Attempts) -> Evidence:
     between_clocks, segments, problems = _without_suspends(messages.renamed(identities.clock_of), reference, steps)
     problems += [clash.text for clash in identities.clashes]
     first = snapshots.get(reference, ())
-    if not first and len(attempts):
-        problems.append(
-            f"the recording has no reading of the wall clock of {_host(recording, driver)}: times count from the "
-            f"origin of its raw clock, not from 1970."
-        )
+    agreement = agree(
+        _recorded_anchors(recording, clock_of) + _kernel_anchors(recording, clock_of, snapshots, steps),
+        splits={clock: _suspend_edges(found) for clock, found in steps.items()},
+    )
+    problems += agreement.problems
     alignment = align(
         between_clocks,
         reference=reference,
         epoch_ns=_epoch_ns(first[0]) if first else 0,
-        anchors=_anchors(recording, clock_of, snapshots, steps),
+        anchors=agreement.anchors,
         segments=segments,
     )
+    if not first and len(attempts) and not alignment.on_utc:
+        problems.append(
+            f"the recording has no reading of the wall clock of {_host(recording, driver)}: times count from the "
+            f"origin of its raw clock, not from 1970."
+        )
     problems += [finding.text for finding in alignment.findings]
-    return Evidence(alignment, identities, names, clock_of, driver, snapshots, steps, tuple(problems))
+    return Evidence(alignment, agreement, identities, names, clock_of, driver, snapshots, steps, tuple(problems))
 
 
 def process_names(processes: Sequence[ProcessRow]) -> tuple[str, ...]:
@@ -192,7 +203,17 @@ def _epoch_ns(snapshot: Snapshot) -> int:
     return snapshot.realtime_ns - (snapshot.raw_before_ns + snapshot.raw_after_ns) // 2
 
 
-def _anchors(
+def _recorded_anchors(recording: Recording, clock_of: Sequence[ClockId]) -> list[Anchor]:
+    """What time servers and chrony said when they were asked."""
+    index_of = {row.process: index for index, row in enumerate(recording.processes)}
+    return [
+        Anchor(clock_of[index_of[row.process]], row.reading_ns, row.earliest_ns, row.latest_ns, row.source)
+        for row in recording.anchors
+        if row.process in index_of
+    ]
+
+
+def _kernel_anchors(
     recording: Recording,
     clock_of: Sequence[ClockId],
     snapshots: Mapping[ClockId, Sequence[Snapshot]],
@@ -201,14 +222,18 @@ def _anchors(
     """
     One anchor for each time that a kernel was asked for its bound.
 
+    Where chrony was asked as well it is left out: the kernel's bound is chrony's, and would give it a second voice.
+
     The bound holds when it was asked for, not all run long. So it is used for the nearest snapshot, with what the wall
     clock may have been slewed in between added, and not across a step.
     """
     index_of = {row.process: index for index, row in enumerate(recording.processes)}
+    told = {row.process for row in recording.anchors if row.source.startswith(CHRONY_SOURCE)}
+    by_chrony = {clock_of[index_of[process]] for process in told if process in index_of}
     anchors: list[Anchor] = []
     for row in recording.hosts:
         index = index_of.get(row.process)
-        if index is None or row.synchronised != "yes" or row.max_error_ns < 0:
+        if index is None or row.synchronised != "yes" or row.max_error_ns < 0 or clock_of[index] in by_chrony:
             continue
         clock = clock_of[index]
         nearest = _nearest(snapshots.get(clock, ()), row)
@@ -266,10 +291,15 @@ def _without_suspends(
                     f"times are unknown. Keep the driver's host awake."
                 )
             continue
-        segments[clock] = sorted({edge for step in slept for edge in (step.raw_earliest_ns, step.raw_latest_ns + 1)})
+        segments[clock] = _suspend_edges(slept)
         for step in slept:
             hard &= ~_touches(messages, code, step)
     return replace(messages, hard=hard), segments, problems
+
+
+def _suspend_edges(steps: Sequence[WallStep]) -> list[int]:
+    slept = [step for step in steps if step.kind == "suspend"]
+    return sorted({edge for step in slept for edge in (step.raw_earliest_ns, step.raw_latest_ns + 1)})
 
 
 def _touches(messages: Messages, code: int, step: WallStep) -> BoolArray:
