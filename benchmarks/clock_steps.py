@@ -253,7 +253,9 @@ def measure(tally: Tally, seed: int) -> None:
     rejected = np.zeros(len(trace.messages), dtype=np.bool_)
     rejected[faults.rejected] = True
     proven = contradicting(trace) if tally.part == "wrong" else np.zeros(len(rejected), dtype=np.bool_)
-    turned, outside = turned_round(trace, aligned, ~rejected), truths_outside(trace, aligned)
+    used = ~rejected
+    used[aligned.unsorted] = False
+    turned, outside = turned_round(trace, aligned, used), truths_outside(trace, aligned)
     tally.traces += 1
     tally.messages += len(trace.messages)
     tally.steps += len(trace.steps)

@@ -164,14 +164,16 @@ def test_by_wall_stamps_alone_every_offset_of_the_clocks_that_were_not_set_is_in
 def test_by_wall_stamps_alone_the_step_is_found_and_dated_and_every_offset_is_inside_its_interval(ran: Ran) -> None:
     hosts = set(ran.hosts)
     alignment = by_wall_clocks(ran, hosts)
-    (step,) = alignment.steps  # type: ignore[attr-defined]
+    (step,) = alignment.steps
     assert step.clock == wall_clock_of(SET_HOST)
     wall = ran.hosts[SET_HOST].truth.wall
     set_at_ns = wall.pieces[-1].since_ns
     assert step.earliest_ns <= wall.shown(set_at_ns - 1)
     assert wall.shown(set_at_ns) <= step.latest_ns
+    assert step.size_ns_least is not None
+    assert step.size_ns_greatest is not None
     assert step.size_ns_least <= SET_BY_NS <= step.size_ns_greatest
-    assert len(alignment.rejected) == 0, "every message was true"  # type: ignore[attr-defined]
+    assert len(alignment.rejected) == 0, "every message was true"
     for host in hosts:
         outside_ns, unknown_ns, _ = judged_wall(alignment, ran, host)
         assert outside_ns == []

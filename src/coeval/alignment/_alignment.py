@@ -132,8 +132,10 @@ class Alignment:
         components: the clocks that believed messages relate, the reference clock's component first. Nothing is known
             between clocks of two components.
         steps: where a clock was set, found by its messages or given in `segments`.
-        rejected: which rows of the messages were not used, because they contradict others or lie too near a step:
-            int64, ascending; `findings` say why.
+        rejected: which rows of the messages are not believed, because they contradict others: int64, ascending;
+            `findings` say why.
+        unsorted: which rows came so near a step that it cannot be told on which side of it they were: they narrow no
+            bound, and estimates are not held to them.
         findings: what the evidence has wrong with it, and what of it was not used.
     """
 
@@ -143,6 +145,7 @@ class Alignment:
     components: tuple[tuple[ClockId, ...], ...]
     steps: tuple[ClockStep, ...]
     rejected: Int64Array
+    unsorted: Int64Array
     findings: tuple[Finding, ...]
     _messages: Messages = field(repr=False)
     _anchors: tuple[Anchor, ...] = field(repr=False)
@@ -382,7 +385,8 @@ def align(
         clocks,
         _components(sorting, messages),
         tuple(clock_step(step, messages, on_clock.tracks["declared"], believed) for step in believed.steps),
-        np.union1d(believed.rejected, believed.unsorted),
+        believed.rejected,
+        believed.unsorted,
         findings,
         messages,
         anchors,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
-from coeval.alignment import ClockFit, OffsetInterval
+from coeval.alignment import ClockFit, ClockStep, OffsetInterval
 from coeval.cli._output import format_bound_ns, format_offset_ns, plain
 from coeval.clocks import UTC
 from coeval.timeline._related_clocks import RelatedClocks
@@ -82,11 +83,21 @@ def _table(clocks: RelatedClocks, columns: int) -> Iterator[str]:
     yield from (line.rstrip() for line in sheet.getvalue().rstrip("\n").split("\n"))
 
 
+def _step_text(step: ClockStep) -> str:
+    if step.size_ns_least is None or step.size_ns_greatest is None:
+        size = "by an unknown amount"
+    else:
+        middle_ns = (step.size_ns_least + step.size_ns_greatest) // 2
+        size = f"by {format_offset_ns(middle_ns, step.size_ns_greatest - middle_ns)}"
+    by = "" if step.is_certain or step.is_given or not step.others else f" (or {step.others[0]} was, the other way)"
+    return f"{step.clock} was set {size} between its readings {step.earliest_ns} and {step.latest_ns}{by}"
+
+
 def _notes(clocks: RelatedClocks) -> Iterator[tuple[str, str]]:
     verdict = clocks.verdict
     yield "steps", "none seen" if not verdict.steps else f"{len(verdict.steps):,}"
     for step in verdict.steps:
-        yield "step", step.text
+        yield "step", _step_text(step)
     count = len(verdict.rejected)
     if count:
         assert clocks.messages.ids is not None
@@ -98,6 +109,11 @@ def _notes(clocks: RelatedClocks) -> Iterator[tuple[str, str]]:
         )
     else:
         yield "rejected", "no message"
+    if len(verdict.unsorted):
+        yield (
+            "unsorted",
+            f"{_count(len(verdict.unsorted), 'message')} too near a step to tell which side of it they were",
+        )
     groups = verdict.components
     if len(groups) > 1:
         yield "not related", f"{len(groups)} groups of clocks that no message links; offsets between them are unknown"
@@ -204,8 +220,9 @@ def report_json(clocks: RelatedClocks) -> dict[str, Any]:
             "set_aside": dict(clocks.set_aside.reasons),
         },
         "clocks": [_fit_json(fit) for fit in clocks.fits],
-        "steps": [step._asdict() for step in verdict.steps],
+        "steps": [asdict(step) for step in verdict.steps],
         "rejected": [ids[int(row)] for row in verdict.rejected],
+        "unsorted": [ids[int(row)] for row in verdict.unsorted],
         "components": [list(group) for group in verdict.components],
         "resolutions": {clock: grain._asdict() for clock, grain in clocks.grains.items()},
         "findings": [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from coeval.alignment import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST, Messages
+from coeval.alignment import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST, ClockStep, Messages
 from coeval.clocks import UTC, ClockId, Grade, Snapshot
 from coeval.timeline._clock_table import ClockEntry
 from coeval.timeline._evidence import Evidence
@@ -56,11 +56,11 @@ class Dots(NamedTuple):
 
 
 class StepMark(NamedTuple):
-    """A clock was set between two moments."""
+    """A clock was set between two moments, by about so much; None: unknown."""
 
     earliest: float
     latest: float
-    size_ns: int
+    size_ns: int | None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -114,7 +114,7 @@ class _Raw(NamedTuple):
     declared: tuple[Int64Array, Int64Array, Int64Array]
     assumed: tuple[Int64Array, Int64Array, Int64Array]
     dots: tuple[tuple[Int64Array, Int64Array, bool], ...]
-    steps: tuple[tuple[int, int, int], ...]
+    steps: tuple[tuple[int, int, int | None], ...]
 
 
 _OFFSET_SENTINELS = (UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST)
@@ -155,13 +155,20 @@ def curves_of_messages(clocks: RelatedClocks) -> Curves:
         steps = tuple(
             (
                 *_on_reference((step.earliest_ns, step.latest_ns), readings, middle),
-                (step.size_ns_least + step.size_ns_greatest) // 2,
+                _middle_size(step),
             )
             for step in clocks.verdict.steps
             if step.clock == clock
         )
         raws.append(_Raw(clock, reference, readings - middle, declared, assumed, dots, steps))
     return _curves(raws, str(UTC).upper() if alignment.on_utc else f"clock {reference}", _dates(raws))
+
+
+def _middle_size(step: ClockStep) -> int | None:
+    """How far a clock was set, about; None: unknown."""
+    if step.size_ns_least is None or step.size_ns_greatest is None:
+        return None
+    return (step.size_ns_least + step.size_ns_greatest) // 2
 
 
 def curves_of_run(timeline: Timeline) -> Curves:

@@ -100,7 +100,7 @@ def relate_clocks(
         alignment,
         evidence,
         tuple(anchor_rows),
-        verdict_of(alignment, evidence, anchor_rows),
+        verdict_of(alignment),
         grains,
         reference is not None,
         table.read + anchors_read,

@@ -146,7 +146,7 @@ def _draw_steps(axes: Axes, clock: ClockCurve, unit_ns: float, *, labelled: bool
         label = "step" if labelled and not number else None
         axes.axvspan(step.earliest / unit_ns, step.latest / unit_ns, color=_STEP, alpha=0.25, linewidth=0)
         axes.axvline((step.earliest + step.latest) / 2 / unit_ns, color=_STEP, linewidth=1, linestyle="--", label=label)
-        if labelled:
+        if labelled and step.size_ns is not None:
             sign = "+" if step.size_ns > 0 else ""
             axes.annotate(
                 f"{sign}{format_duration_ns(step.size_ns)}", ((step.earliest + step.latest) / 2 / unit_ns, 0.5),
