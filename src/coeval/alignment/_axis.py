@@ -85,6 +85,9 @@ def axis_of(
     rows = sorting.rows
     seams = _seams(sorting)
     count, seam_count = len(rows), len(seams)
+    # The axis shows itself, whether or not anything believed speaks of it.
+    is_alone = pinned is not None and pinned not in sorting.sent_strand and pinned not in sorting.received_strand
+    alone = np.array([pinned] if is_alone else [], dtype=np.int64)
     strand = np.concatenate(
         [
             sorting.sent_strand,
@@ -92,6 +95,7 @@ def axis_of(
             sorting.received_strand,
             [seam[2] for seam in seams],
             np.asarray(anchor_strands, dtype=np.int64),
+            alone,
         ]
     ).astype(np.int64)
     readings = np.concatenate(
@@ -101,6 +105,7 @@ def axis_of(
             messages.received_by_at(rows),
             np.array([seam[3] for seam in seams], dtype=np.int64),
             np.array([anchor.reading_ns for anchor in anchors], dtype=np.int64),
+            np.zeros(len(alone), dtype=np.int64),
         ]
     )
     strand_count = len(sorting.strands)
@@ -116,7 +121,7 @@ def axis_of(
     event_of[order] = np.arange(len(order))
     message_count = count + seam_count
     sent, received = event_of[:message_count], event_of[message_count : 2 * message_count]
-    anchored = event_of[2 * message_count :]
+    anchored = event_of[2 * message_count : 2 * message_count + len(anchors)]
 
     y_origins, depth = _y_origins(
         x[received] - x[sent],
