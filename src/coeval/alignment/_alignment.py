@@ -323,7 +323,7 @@ class Alignment:
 
     def _was_set_back(self, clock: ClockId) -> bool:
         code = self._messages.clocks.index(clock)
-        return any(cut.after <= cut.before for cut in self._sorting.cuts.get(code, ()))
+        return any(cut.is_set_back for cut in self._sorting.cuts.get(code, ()))
 
     def _track(self, clock: ClockId, placing: _Placing, grade: Grade) -> Track:
         track = placing.tracks[grade].get(clock)
@@ -569,7 +569,7 @@ def _proves_order(messages: Messages, believed: Sorted) -> BoolArray:
     """Believed messages, but not of clocks that were set back: their readings do not order."""
     trusted = _trusted(messages, believed)
     for code, cuts in believed.sorting.cuts.items():
-        if any(cut.after <= cut.before for cut in cuts):
+        if any(cut.is_set_back for cut in cuts):
             trusted &= (messages.sender != code) & (messages.receiver != code)
     return trusted
 

@@ -291,7 +291,7 @@ def _bits(
     starts: Int64Array,
     slopes: Sequence[Slopes],
 ) -> int:
-    """How fine a unit can be: the largest excess on a way through the system, at most once through each strand, fits."""
+    """How fine a unit can be: the largest excess on a way through the system, once through each strand, must fit."""
     hop = 1
     for values in (weights_ns, delays_ns, caps):
         if values.size:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 
 import numpy as np
 
@@ -29,8 +30,8 @@ SLEW_STEPS_LEAST = 4
 # A slew is looked for up to this rate; beyond it, it is steps after all. chrony slews by up to 83 333 ppm.
 SLEW_PPM_MOST = 100_000
 
-# Around a clock that was set back, readings of messages with other clocks than those that prove it are left out so far.
-_SET_BACK_MARGIN_NS = 2 * 10**9
+# More than any clock can have counted between two of its readings.
+_PASSED_NS_MOST = 2**61
 
 # Circles through more than two clocks that are broken one by one, at most; then all messages in one are given up.
 _CIRCLES_MOST = 200
@@ -195,7 +196,10 @@ class _PairScan:
     def cut_of(self, clock: int, number: int) -> Cut:
         """A break as a cut of one of the two clocks."""
         found, readings = self.breaks[number], self.near_ns if clock == self.near else self.far_ns
-        return Cut(int(readings[found.before]), int(readings[found.after]))
+        before, after = int(readings[found.before]), int(readings[found.after])
+        least, _ = self.sizes_of(clock, number)
+        passed = max(0.0, after - least - before) * (1 + self.points.slope) + self.points.tolerance_ns
+        return Cut(before, after, is_set_back=least < 0, passed_ns=min(ceil(passed), _PASSED_NS_MOST))
 
     def size_of(self, clock: int, number: int) -> float:
         """How far one of the two clocks would have been set forward, if a break is its step."""
@@ -223,7 +227,10 @@ def _pairs(messages: Messages, rows: Int64Array) -> list[Int64Array]:
 
 
 def _scanned(messages: Messages, rows: Int64Array, believed: Sorted) -> _PairScan | None:
-    """Scan one pair along either clock's readings, and take what needs fewer faults; None: it has no contradiction."""
+    """
+    Scan one pair along either clock's readings, and take what is safer, then what needs fewer faults; None: it has no
+    contradiction.
+    """
     one, other = sorted({int(messages.sender[rows[0]]), int(messages.receiver[rows[0]])})
     if any(step.clock in (one, other) for step in believed.steps):
         return None  # its strands are known: what is false there, circles show
@@ -234,11 +241,16 @@ def _scanned(messages: Messages, rows: Int64Array, believed: Sorted) -> _PairSca
         found = _scanned_along(messages, rows, near, far, slope)
         if found is None:
             return None
-        if best is None or _faults(found) < _faults(best):
+        if best is None or (_unsafe(found), _faults(found)) < (_unsafe(best), _faults(best)):
             best = found
         if not best.breaks:
             break
     return best
+
+
+def _unsafe(scan: _PairScan) -> int:
+    """How many breaks may be the near clock set back: along its readings, what was before that and after is mixed."""
+    return sum(gain > 0 for gain, _ in scan.gains)
 
 
 def _faults(scan: _PairScan) -> int:
@@ -451,7 +463,12 @@ def _joined(steps: Sequence[Step]) -> list[Step]:
             continue
         joined[-1] = Step(
             step.clock,
-            Cut(max(last.cut.before, step.cut.before), min(last.cut.after, step.cut.after)),
+            Cut(
+                max(last.cut.before, step.cut.before),
+                min(last.cut.after, step.cut.after),
+                is_set_back=last.cut.is_set_back or step.cut.is_set_back,
+                passed_ns=max(last.cut.passed_ns, step.cut.passed_ns),
+            ),
             (max(last.span[0], step.span[0]), min(last.span[1], step.span[1])),
             last.is_certain or step.is_certain,
             (*last.others, *step.others),
@@ -512,15 +529,18 @@ def _after(
 ) -> tuple[BoolArray, BoolArray]:
     """Whether each of these readings was after a step, and whether that is known."""
     cut = step.cut
-    if cut.after > cut.before:
+    if cut.is_set_back:  # it showed readings twice, up to where it was set back and from where it was set back to
+        is_after = readings > cut.before + cut.passed_ns
+        is_known = is_after | (readings < cut.after - cut.passed_ns)
+    else:
         is_after = readings >= cut.after
         is_known = is_after | (readings <= cut.before)
-    else:
-        is_after = readings > cut.before + _SET_BACK_MARGIN_NS
-        is_known = is_after | (readings < cut.after - _SET_BACK_MARGIN_NS)
-    # Where the pair itself was scanned, the order of its messages tells, whatever the readings are.
+    # Where the pair itself was scanned, the order of its messages tells, whatever the readings are; but not where they
+    # were ordered by the readings of a clock that showed them twice.
     for index, number in step.seen:
         scan = scans[index]
+        if cut.is_set_back and scan.near == step.clock:
+            continue
         order = np.argsort(scan.rows, kind="stable")
         at = np.minimum(np.searchsorted(scan.rows[order], rows), len(order) - 1)
         mine, position = scan.rows[order][at] == rows, order[at]
