@@ -37,7 +37,6 @@ from coeval.alignment._instants import (
     UNKNOWN_LATEST,
     Instants,
     Offsets,
-    both_known,
     shifted,
 )
 from coeval.alignment._messages import Messages, described
@@ -114,9 +113,10 @@ class _Placing(NamedTuple):
     def bounds(self, clock: ClockId, readings: Int64Array, grade: Grade) -> Bounds:
         """Place readings of a clock that is there."""
         earliest, estimate, latest = self.tracks[grade][clock].bounds(readings)
+        # Also where one side only is known: estimates keep to each other as long as all of them are of the same bands.
         likely = self.likely[clock].bounds(readings).estimate
-        both = both_known(earliest, latest) & (likely != UNKNOWN_ESTIMATE)
-        return Bounds(earliest, np.where(both, np.clip(likely, earliest, latest), estimate), latest)
+        is_told = (likely != UNKNOWN_ESTIMATE) & (estimate != UNKNOWN_ESTIMATE)
+        return Bounds(earliest, np.where(is_told, np.clip(likely, earliest, latest), estimate), latest)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
