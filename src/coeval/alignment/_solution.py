@@ -20,7 +20,7 @@ from coeval.alignment._axis import Axis
 from coeval.alignment._band import Band
 from coeval.alignment._curvature import Curvature, Knots, curvature_of
 from coeval.alignment._envelope import NOTHING, Envelope, Potential, Slopes, is_known
-from coeval.alignment._rate import BoolArray, Int64Array
+from coeval.alignment._rate import BoolArray, Float64Array, Int64Array
 from coeval.alignment._steadiness import Points, Wander, wander_of
 from coeval.alignment._system import Hop, Result, System
 from coeval.clocks import Grade
@@ -232,23 +232,27 @@ def _caps(axis: Axis, slopes: Sequence[Slopes], knots: Sequence[Knots | None]) -
         x = system.x[part]
         inside = (x >= found.x[0]) & (x <= found.x[-1])
         above, below = (_side(found, slopes[number], system.bits, forth=forth) for forth in (True, False))
-        cap = np.minimum(np.ceil(found.upper_at(x) * scale), above.excess_at(x))
-        floor = np.maximum(np.floor(found.lower_at(x) * scale), -below.excess_at(-x))
-        upper[part] = np.minimum(upper[part], np.where(inside, cap, NOTHING).astype(np.int64))
-        lower[part] = np.maximum(lower[part], np.where(inside, floor, -NOTHING).astype(np.int64))
+        cap, floor = _in_units(found.upper_at(x) * scale), -_in_units(-found.lower_at(x) * scale)
+        if above is not None:
+            cap = np.minimum(cap, above.excess_at(x))
+        if below is not None:
+            floor = np.maximum(floor, -below.excess_at(-x))
+        upper[part] = np.minimum(upper[part], np.where(inside, cap, NOTHING))
+        lower[part] = np.maximum(lower[part], np.where(inside, floor, -NOTHING))
     return upper, lower
 
 
-def _side(found: Knots, slopes: Slopes, bits: int, *, forth: bool) -> Envelope:
-    """What the knots of a curvature say, also between events far apart."""
+def _side(found: Knots, slopes: Slopes, bits: int, *, forth: bool) -> Envelope | None:
+    """What the knots of a curvature say, also between events far apart; None: nothing."""
     if forth:
-        excess = np.ceil(found.upper * float(1 << bits)).astype(np.int64)
-        made = Envelope.over(found.x, excess, slopes, bits)
-    else:
-        excess = np.ceil(-found.lower * float(1 << bits)).astype(np.int64)
-        made = Envelope.over(-found.x[::-1], excess[::-1], slopes, bits)
-    assert made is not None
-    return made
+        return Envelope.over(found.x, _in_units(found.upper * float(1 << bits)), slopes, bits)
+    return Envelope.over(-found.x[::-1], _in_units(-found.lower * float(1 << bits))[::-1], slopes, bits)
+
+
+def _in_units(excess: Float64Array) -> Int64Array:
+    """Bounds from above, rounded up; those that are looser than any of the system's are none."""
+    clipped: Int64Array = np.minimum(np.ceil(excess), float(NOTHING)).astype(np.int64)
+    return clipped
 
 
 def _bands(
@@ -269,9 +273,9 @@ def _bands(
     return _with_lean(axis, result, slopes, bands)
 
 
-def _joined(side: Envelope | None, knots: Envelope) -> Envelope | None:
-    if side is None:
-        return knots
+def _joined(side: Envelope | None, knots: Envelope | None) -> Envelope | None:
+    if side is None or knots is None:
+        return side or knots
     x = np.concatenate((side.x, knots.x))
     order = np.argsort(x, kind="stable")
     return Envelope.over(x[order], np.concatenate((side.excess, knots.excess))[order], side.slopes, side.bits)
@@ -290,6 +294,8 @@ def _with_lean(axis: Axis, result: Result, slopes: Sequence[Slopes], bands: list
     rounded_up = (result.upper + ((1 << bits) - 1)) >> bits
     estimate = (((result.lower >> bits) + rounded_up) >> 1) << bits
     from_above = system.upper_from(costs, np.where(both, estimate, NOTHING))
+    # Rounded as it will be shown, so that what is not before it is not shown before it.
+    from_above = np.where(is_known(from_above), -(-from_above >> bits) << bits, NOTHING)
     only_above = is_known(result.upper) & ~both
     pinned = np.where(both, estimate, np.where(only_above & is_known(from_above), from_above, -NOTHING))
     from_below = system.lower_from(costs, pinned)
