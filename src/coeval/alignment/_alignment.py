@@ -113,6 +113,10 @@ class _Placing(NamedTuple):
     def bounds(self, clock: ClockId, readings: Int64Array, grade: Grade) -> Bounds:
         """Place readings of a clock that is there."""
         earliest, estimate, latest = self.tracks[grade][clock].bounds(readings)
+        if grade == "assumed" and self.solution.assumed is not self.solution.declared:
+            # Both round outward, each from points of its own.
+            widest = self.tracks["declared"][clock].bounds(readings)
+            earliest, latest = np.maximum(earliest, widest.earliest), np.minimum(latest, widest.latest)
         # Also where one side only is known: estimates keep to each other as long as all of them are of the same bands.
         likely = self.likely[clock].bounds(readings).estimate
         is_told = (likely != UNKNOWN_ESTIMATE) & (estimate != UNKNOWN_ESTIMATE)
