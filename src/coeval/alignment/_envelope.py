@@ -110,7 +110,15 @@ class Envelope:
         cost = Potential.of(x, slopes, bits)
         tight = cost.spread(excess)
         matters = _not_implied(tight, cost)
-        return cls(x[matters], tight[matters], slopes, bits)
+        made = cls(x[matters], tight[matters], slopes, bits)
+        if bits < GRID_BITS:
+            # From further away a bound may come out a unit tighter than it was spread; where that is another ns, two
+            # ends of a message would be rounded from two values.
+            differs = made.at(x) - x < -(-tight >> bits)
+            if bool(differs.any()):
+                matters = np.union1d(matters, np.flatnonzero(differs))
+                made = cls(x[matters], tight[matters], slopes, bits)
+        return made
 
     def at(self, x: Int64Array) -> Int64Array:
         """The bound of T at each x, int64 ns from the same origin: T(x) <= this."""
