@@ -114,10 +114,14 @@ class _Placing(NamedTuple):
     def bounds(self, clock: ClockId, readings: Int64Array, grade: Grade) -> Bounds:
         """Place readings of a clock that is there."""
         earliest, estimate, latest = self.tracks[grade][clock].bounds(readings)
+        if grade == "assumed" and self.solution.assumed is not self.solution.declared:
+            # Both round outward, each from points of its own.
+            widest = self.tracks["declared"][clock].bounds(readings)
+            earliest, latest = np.maximum(earliest, widest.earliest), np.minimum(latest, widest.latest)
+        # Also where one side only is known: estimates keep to each other as long as all of them are of the same bands.
         likely = self.likely[clock].bounds(readings).estimate
-        # Unknown sides are the ends of int64.
-        is_known = likely != UNKNOWN_ESTIMATE
-        return Bounds(earliest, np.where(is_known, np.clip(likely, earliest, latest), estimate), latest)
+        is_told = (likely != UNKNOWN_ESTIMATE) & (estimate != UNKNOWN_ESTIMATE)
+        return Bounds(earliest, np.where(is_told, np.clip(likely, earliest, latest), estimate), latest)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -327,7 +331,7 @@ class Alignment:
 
     def _was_set_back(self, clock: ClockId) -> bool:
         code = self._messages.clocks.index(clock)
-        return any(cut.after <= cut.before for cut in self._sorting.cuts.get(code, ()))
+        return any(cut.is_set_back for cut in self._sorting.cuts.get(code, ()))
 
     def _track(self, clock: ClockId, placing: _Placing, grade: Grade) -> Track:
         track = placing.tracks[grade].get(clock)
@@ -589,7 +593,7 @@ def _proves_order(messages: Messages, believed: Sorted) -> BoolArray:
     """Believed messages, but not of clocks that were set back: their readings do not order."""
     trusted = _trusted(messages, believed)
     for code, cuts in believed.sorting.cuts.items():
-        if any(cut.after <= cut.before for cut in cuts):
+        if any(cut.is_set_back for cut in cuts):
             trusted &= (messages.sender != code) & (messages.receiver != code)
     return trusted
 

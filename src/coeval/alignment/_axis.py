@@ -27,7 +27,7 @@ _HEADROOM_BITS = 60
 # Excesses beyond this come from evidence that is false by decades.
 _EXCESS_NS_LIMIT = 2**60
 
-_INT64_MOST = 2**63 - 1
+_INT64 = np.iinfo(np.int64)
 
 _YEAR_NS = 31_556_952 * 10**9
 
@@ -85,6 +85,9 @@ def axis_of(
     rows = sorting.rows
     seams = _seams(sorting)
     count, seam_count = len(rows), len(seams)
+    # The axis shows itself, whether or not anything believed speaks of it.
+    is_alone = pinned is not None and pinned not in sorting.sent_strand and pinned not in sorting.received_strand
+    alone = np.array([pinned] if is_alone else [], dtype=np.int64)
     strand = np.concatenate(
         [
             sorting.sent_strand,
@@ -92,6 +95,7 @@ def axis_of(
             sorting.received_strand,
             [seam[2] for seam in seams],
             np.asarray(anchor_strands, dtype=np.int64),
+            alone,
         ]
     ).astype(np.int64)
     readings = np.concatenate(
@@ -101,6 +105,7 @@ def axis_of(
             messages.received_by_at(rows),
             np.array([seam[3] for seam in seams], dtype=np.int64),
             np.array([anchor.reading_ns for anchor in anchors], dtype=np.int64),
+            np.zeros(len(alone), dtype=np.int64),
         ]
     )
     strand_count = len(sorting.strands)
@@ -116,9 +121,9 @@ def axis_of(
     event_of[order] = np.arange(len(order))
     message_count = count + seam_count
     sent, received = event_of[:message_count], event_of[message_count : 2 * message_count]
-    anchored = event_of[2 * message_count :]
+    anchored = event_of[2 * message_count : 2 * message_count + len(anchors)]
 
-    y_origins, depth = _y_origins(
+    y_origins = _y_origins(
         x[received] - x[sent],
         strand[:message_count],
         strand[message_count : 2 * message_count],
@@ -145,7 +150,7 @@ def axis_of(
         ],
         dtype=np.int64,
     ).reshape(-1, 2)
-    bits = _bits(weights_ns, delays_ns, caps, x, starts, slopes, depth)
+    bits = _bits(weights_ns, delays_ns, caps, x, starts, slopes)
     weights = (weights_ns - delays_ns) << bits
     if len(delays_ns) and int(delays_ns.max()) > 0:
         weights += ceil_times(delay_rate, delays_ns, bits)
@@ -217,9 +222,9 @@ def _y_origins(
     pinned: int | None,
     x_origins: Sequence[int],
     anchors: Sequence[tuple[int, int, int]],
-) -> tuple[tuple[int, ...], int]:
+) -> tuple[int, ...]:
     """
-    Guess where on the axis each strand's first reading lies; and how many messages it is from the start at most.
+    Guess where on the axis each strand's first reading lies.
 
     Messages of a pair in both directions give the middle of their fastest ones, those in one direction the fastest.
     """
@@ -239,7 +244,6 @@ def _y_origins(
             neighbours[near].setdefault(far, -lead)
             neighbours[far].setdefault(near, lead)
     origins: list[int | None] = [None] * strand_count
-    depth = 0
     known: list[int] = []
     if pinned is not None:
         origins[pinned] = x_origins[pinned]
@@ -251,7 +255,7 @@ def _y_origins(
     for start in (*known, *range(strand_count)):
         if origins[start] is None:
             origins[start] = x_origins[start]  # of a component by itself
-        frontier, steps = [start], 0
+        frontier = [start]
         while frontier:
             reached = []
             for number in frontier:
@@ -261,10 +265,9 @@ def _y_origins(
                         assert own is not None
                         origins[other] = own + lead
                         reached.append(other)
-            frontier, steps = reached, steps + 1
-        depth = max(depth, steps)
+            frontier = reached
     # The guess is arbitrary, so one beyond int64 may as well be at its end.
-    return tuple(max(-_INT64_MOST, min(_INT64_MOST, origin or 0)) for origin in origins), depth
+    return tuple(max(_INT64.min, min(_INT64.max, origin or 0)) for origin in origins)
 
 
 def _differences(y_origins: Sequence[int], sent_strand: Int64Array, received_strand: Int64Array) -> Int64Array:
@@ -287,9 +290,8 @@ def _bits(
     x: Int64Array,
     starts: Int64Array,
     slopes: Sequence[Slopes],
-    depth: int,
 ) -> int:
-    """How fine a unit can be: the largest excess on a way through the system must fit."""
+    """How fine a unit can be: the largest excess on a way through the system, once through each strand, must fit."""
     hop = 1
     for values in (weights_ns, delays_ns, caps):
         if values.size:
@@ -299,5 +301,5 @@ def _bits(
         if starts[number] < starts[number + 1]:
             span = int(x[int(starts[number + 1]) - 1])
             drift = max(drift, (max(abs(slope.low), abs(slope.high)) * span >> GRID_BITS) + 1)
-    greatest = (depth + 2) * (hop + drift)
+    greatest = (len(slopes) + 1) * (hop + drift)
     return max(0, min(GRID_BITS, _HEADROOM_BITS - greatest.bit_length()))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from coeval.alignment._axis import Axis
-from coeval.alignment._envelope import NOTHING, Envelope, is_known
-from coeval.alignment._rate import Int64Array
+from coeval.alignment._envelope import NOTHING, Envelope, Slopes
+from coeval.alignment._rate import GRID_BITS, Int64Array
 from coeval.alignment._solution import Grading
 from coeval.clocks import Grade
 
@@ -55,22 +55,35 @@ def durations_between(
 
 def _most_between(axis: Axis, found: Grading, one: int, first_ns: int, other: int, second_ns: int) -> int | None:
     """The longest that the second can be after the first: the tightest bound of a system that starts at the first."""
-    system, bits = axis.system, axis.system.bits
-    began = np.full(len(system.x), NOTHING, dtype=np.int64)
-    x_first, x_second = first_ns - axis.x_origins[one], second_ns - axis.x_origins[other]
+    system = axis.system
+    offers = [_along(found.slopes[one], first_ns, second_ns)] if one == other else []
     here, there = (slice(int(system.starts[number]), int(system.starts[number + 1])) for number in (one, other))
-    start = Envelope(_one(x_first), _one(0), found.slopes[one], bits)
-    if here.start < here.stop:
+    if here.start < here.stop and there.start < there.stop:
+        # Stamps may be far from all evidence, where units of the system have no room: the way to it is added after.
+        leaves_at, enters_at = _nearest(axis, one, here, first_ns), _nearest(axis, other, there, second_ns)
+        start = Envelope(_one(leaves_at - axis.x_origins[one]), _one(0), found.slopes[one], system.bits)
+        began = np.full(len(system.x), NOTHING, dtype=np.int64)
         began[here] = start.excess_at(system.x[here])
-    spread = system.upper_from(found.costs, began)
-    offers = []
-    if is_known(spread[there]).any():
-        side = Envelope.over(system.x[there], spread[there], found.slopes[other], bits)
-        assert side is not None
-        offers.append(int(side.at(_one(x_second))[0]) + axis.y_origins[other])
-    if one == other:
-        offers.append(int(start.at(_one(x_second))[0]) + axis.y_origins[other])
-    return min(offers) - (x_first + axis.y_origins[one]) if offers else None
+        spread = system.upper_from(found.costs, began)[there]
+        side = Envelope.over(system.x[there], spread, found.slopes[other], system.bits)
+        if side is not None:
+            arrived = int(side.at(_one(enters_at - axis.x_origins[other]))[0]) + axis.y_origins[other]
+            left = leaves_at - axis.x_origins[one] + axis.y_origins[one]
+            outside = _along(found.slopes[one], first_ns, leaves_at), _along(found.slopes[other], enters_at, second_ns)
+            offers.append(outside[0] + (arrived - left) + outside[1])
+    return min(offers, default=None)
+
+
+def _along(slopes: Slopes, first_ns: int, second_ns: int) -> int:
+    """The longest from one reading of a clock to another one, by its rate alone; exact, then rounded up."""
+    shown = second_ns - first_ns
+    return shown - (-(slopes.high if shown > 0 else slopes.low) * shown >> GRID_BITS)
+
+
+def _nearest(axis: Axis, number: int, part: slice, reading_ns: int) -> int:
+    """The reading nearest to this one among those that a strand's evidence spans."""
+    first, last = (axis.x_origins[number] + int(axis.system.x[place]) for place in (part.start, part.stop - 1))
+    return min(max(reading_ns, first), last)
 
 
 def _one(value: int) -> Int64Array:

@@ -50,21 +50,27 @@ class Potential:
     Costs of going along a clock, as differences: to a later reading, and to an earlier one.
 
     From reading j to a later k a bound grows by `later[k] - later[j] + slack`; to an earlier k by
-    `earlier[k] - earlier[j] + slack`.
+    `earlier[k] - earlier[j] + slack`; to an equal one by nothing. `alike` has equal ones under one number, and is there
+    if there is a slack and there are such.
     """
 
     later: Int64Array
     earlier: Int64Array
     slack: int
+    alike: Int64Array | None = None
 
     @classmethod
     def of(cls, x: Int64Array, slopes: Slopes, bits: int) -> Potential:
         """At these readings."""
-        return cls(floor_times(slopes.high, x, bits), floor_times(slopes.low, x, bits), int(bits < GRID_BITS))
+        is_rounded = bits < GRID_BITS and (slopes.low, slopes.high) != (0, 0)
+        alike = None
+        if is_rounded and len(x) > 1 and bool((x[1:] == x[:-1]).any()):
+            alike = np.concatenate(([0], np.cumsum(x[1:] != x[:-1])))
+        return cls(floor_times(slopes.high, x, bits), floor_times(slopes.low, x, bits), int(is_rounded), alike)
 
     def turned(self) -> Potential:
         """For bounds from below of the same readings in the same order, their excesses negated."""
-        return Potential(-self.earlier, -self.later, self.slack)
+        return Potential(-self.earlier, -self.later, self.slack, self.alike)
 
     def spread(self, excess: Int64Array) -> Int64Array:
         """What bounds at all these readings, in order, say about each of them."""
@@ -74,6 +80,9 @@ class Potential:
         np.minimum(reach, back, out=reach)
         reach += self.slack
         np.minimum(reach, excess, out=reach)
+        if self.alike is not None:
+            first = np.flatnonzero(np.concatenate(([True], np.diff(self.alike) != 0)))
+            reach = np.minimum.reduceat(reach, first)[self.alike]
         return reach
 
 
@@ -110,7 +119,15 @@ class Envelope:
         cost = Potential.of(x, slopes, bits)
         tight = cost.spread(excess)
         matters = _not_implied(tight, cost)
-        return cls(x[matters], tight[matters], slopes, bits)
+        made = cls(x[matters], tight[matters], slopes, bits)
+        if bits < GRID_BITS:
+            # From further away a bound may come out a unit tighter than it was spread; where that is another ns, two
+            # ends of a message would be rounded from two values.
+            differs = made.at(x) - x < -(-tight >> bits)
+            if bool(differs.any()):
+                matters = np.union1d(matters, np.flatnonzero(differs))
+                made = cls(x[matters], tight[matters], slopes, bits)
+        return made
 
     def at(self, x: Int64Array) -> Int64Array:
         """The bound of T at each x, int64 ns from the same origin: T(x) <= this."""

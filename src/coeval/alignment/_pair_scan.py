@@ -96,6 +96,7 @@ def scan_of(points: Points) -> Scan:
                 break
             kept = kept[~blamed]
     breaks: list[Break] = []
+    contradicting: list[int] = []
     for _ in range(_ROUNDS_MAX):
         if is_consistent(points.among(kept)):
             breaks = []
@@ -107,13 +108,26 @@ def scan_of(points: Points) -> Scan:
         remaining[false] = False
         place = np.cumsum(remaining) - 1
         breaks = [Break(int(place[found.before]), int(place[found.after])) for found in breaks]
+        contradicting += kept[false].tolist()
         kept = kept[remaining]
+    placed = [(kept[found.before], kept[found.after]) for found in breaks]
+    # Of two messages that contradict each other alone, either may be the false one: that is not for a scan to say.
+    undecided = [place for place in contradicting if _witnesses(points, kept, place) == 1]
+    kept = np.union1d(kept, np.array(undecided, dtype=np.int64))
     is_false = np.ones(len(points.x), dtype=np.bool_)
     is_false[kept] = False
     return Scan(
         np.flatnonzero(is_false),
-        tuple(Break(int(kept[found.before]), int(kept[found.after])) for found in breaks),
+        tuple(Break(*(int(number) for number in found)) for found in placed),
     )
+
+
+def _witnesses(points: Points, kept: Int64Array, place: int) -> int:
+    """How many of the kept points contradict a point."""
+    sign = 1.0 if points.is_upper[place] else -1.0
+    others = kept[points.is_upper[kept] != points.is_upper[place]]
+    gap = np.abs(points.x[others] - points.x[place]) * points.slope + points.tolerance_ns
+    return int(np.count_nonzero(sign * (points.excess[others] - points.excess[place]) > gap))
 
 
 def is_consistent(points: Points) -> bool:

@@ -294,6 +294,8 @@ def _with_lean(axis: Axis, result: Result, slopes: Sequence[Slopes], bands: list
     rounded_up = (result.upper + ((1 << bits) - 1)) >> bits
     estimate = (((result.lower >> bits) + rounded_up) >> 1) << bits
     from_above = system.upper_from(costs, np.where(both, estimate, NOTHING))
+    # Rounded as it will be shown, so that what is not before it is not shown before it.
+    from_above = np.where(is_known(from_above), -(-from_above >> bits) << bits, NOTHING)
     only_above = is_known(result.upper) & ~both
     pinned = np.where(both, estimate, np.where(only_above & is_known(from_above), from_above, -NOTHING))
     from_below = system.lower_from(costs, pinned)

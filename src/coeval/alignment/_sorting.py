@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,9 @@ _SORTING_ROUNDS = 3
 # What rounding may add where bounds are compared in floats.
 _TOLERANCE_NS = 2.0
 
+# More than any clock can have counted between two of its readings.
+_PASSED_NS_MOST = 2**61
+
 # Circles through more than two clocks that are broken one by one, at most; then all messages in one are given up.
 _CIRCLES_MOST = 200
 
@@ -59,7 +63,6 @@ class Step:
             one step overlap.
         is_certain: it is this clock that stepped: others agree. False: of the two of one pair, it may be the other.
         others: codes of the clocks whose messages prove it.
-        margin_ns: how long passes at most, by this clock, between the two readings of the cut.
     """
 
     clock: int
@@ -67,7 +70,6 @@ class Step:
     span: tuple[float, float]
     is_certain: bool
     others: tuple[int, ...]
-    margin_ns: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -201,13 +203,10 @@ class _PairScan:
     def cut_of(self, clock: int, number: int) -> Cut:
         """A break as a cut of one of the two clocks."""
         found, readings = self.breaks[number], self.near_ns if clock == self.near else self.far_ns
-        return Cut(int(readings[0, found.before]), int(readings[1, found.after]))
-
-    def margin_of(self, clock: int, number: int) -> int:
-        """How long passes at most, by one of the clocks, between the two readings of a cut: the other one shows it."""
-        found, others = self.breaks[number], self.far_ns if clock == self.near else self.near_ns
-        # No rate bound is near to one half.
-        return max(0, 2 * int(others[1, found.after] - others[0, found.before]))
+        before, after = int(readings[0, found.before]), int(readings[1, found.after])
+        least, _ = self.sizes_of(clock, number)
+        passed = max(0.0, after - least - before) * (1 + self.points.slope) + self.points.tolerance_ns
+        return Cut(before, after, is_set_back=least < 0, passed_ns=min(ceil(passed), _PASSED_NS_MOST))
 
     def size_of(self, clock: int, number: int) -> float:
         """How far one of the two clocks would have been set forward, if a break is its step."""
@@ -235,7 +234,10 @@ def _pairs(messages: Messages, rows: Int64Array) -> list[Int64Array]:
 
 
 def _scanned(messages: Messages, rows: Int64Array, believed: Sorted) -> _PairScan | None:
-    """Scan one pair along either clock's readings, and take what needs fewer faults; None: it has no contradiction."""
+    """
+    Scan one pair along either clock's readings, and take what is safer, then what needs fewer faults; None: it has no
+    contradiction.
+    """
     one, other = sorted({int(messages.sender[rows[0]]), int(messages.receiver[rows[0]])})
     if any(step.clock in (one, other) for step in believed.steps):
         return None  # its strands are known: what is false there, circles show
@@ -246,11 +248,16 @@ def _scanned(messages: Messages, rows: Int64Array, believed: Sorted) -> _PairSca
         found = _scanned_along(messages, rows, near, far, slope)
         if found is None:
             return None
-        if best is None or _faults(found) < _faults(best):
+        if best is None or (_unsafe(found), _faults(found)) < (_unsafe(best), _faults(best)):
             best = found
         if not best.breaks:
             break
     return best
+
+
+def _unsafe(scan: _PairScan) -> int:
+    """How many breaks may be the near clock set back: along its readings, what was before that and after is mixed."""
+    return sum(gain > 0 for gain, _ in scan.gains)
 
 
 def _faults(scan: _PairScan) -> int:
@@ -418,8 +425,7 @@ def _owned(messages: Messages, rows: Int64Array, scans: Sequence[_PairScan], giv
                 span = earliest - set_forward, latest - set_forward
                 other = scan.far if clock == scan.near else scan.near
                 is_certain = owners[index, number][1]
-                margin_ns = scan.margin_of(clock, number)
-                own.append(Step(clock, scan.cut_of(clock, number), span, is_certain, (other,), margin_ns))
+                own.append(Step(clock, scan.cut_of(clock, number), span, is_certain, (other,)))
                 set_forward += scan.size_of(clock, number)
         steps += _joined(own)
     return tuple(sorted(steps, key=lambda step: (step.clock, step.span)))
@@ -468,11 +474,15 @@ def _joined(steps: Sequence[Step]) -> list[Step]:
             continue
         joined[-1] = Step(
             step.clock,
-            Cut(max(last.cut.before, step.cut.before), min(last.cut.after, step.cut.after)),
+            Cut(
+                max(last.cut.before, step.cut.before),
+                min(last.cut.after, step.cut.after),
+                is_set_back=last.cut.is_set_back or step.cut.is_set_back,
+                passed_ns=min(last.cut.passed_ns, step.cut.passed_ns),
+            ),
             (max(last.span[0], step.span[0]), min(last.span[1], step.span[1])),
             last.is_certain or step.is_certain,
             (*last.others, *step.others),
-            min(last.margin_ns, step.margin_ns),
         )
     return joined
 
@@ -566,7 +576,7 @@ def _strands_at(
         set_clocks: all that stepped.
     """
     possible, others_possible = _by_reading(ends, steps), _by_reading(others, steps)
-    for _ in range(_SORTING_ROUNDS if any(step.cut.after <= step.cut.before for step in steps) else 0):
+    for _ in range(_SORTING_ROUNDS if any(step.cut.is_set_back for step in steps) else 0):
         found = _excluded(ends, possible, others, others_possible, steps[0].clock, limits, set_clocks)
         others_possible = _excluded(others, others_possible, ends, possible, steps[0].clock, limits, set_clocks)
         possible = found
@@ -578,12 +588,12 @@ def _by_reading(ends: _Ends, steps: Sequence[Step]) -> BoolArray:
     possible = np.ones((len(ends.places), len(steps) + 1), dtype=np.bool_)
     for number, step in enumerate(steps):
         cut = step.cut
-        if cut.after > cut.before:  # a reading in between may be of either
+        if cut.is_set_back:
+            possible[:, number] &= ends.low <= cut.before + cut.passed_ns
+            possible[:, number + 1] &= ends.high >= cut.after - cut.passed_ns
+        else:  # a reading in between may be of either
             possible[:, number] &= ends.low < cut.after
             possible[:, number + 1] &= ends.high > cut.before
-        else:
-            possible[:, number] &= ends.low <= cut.before + step.margin_ns
-            possible[:, number + 1] &= ends.high >= cut.after - step.margin_ns
     return possible
 
 

@@ -23,13 +23,17 @@ class Cut(NamedTuple):
     Attributes:
         before: a reading that was shown before the step; the last one that is known.
         after: one that was shown after it; the first one that is known. Less than `before` where the clock was set
-            back and showed readings twice.
+            back by more than the time between the two.
         is_given: the user named the very reading, so `before` and `after` are neighbours and nothing lies between.
+        is_set_back: the clock was set back, or may have been: it showed readings twice, wherever `after` is.
+        passed_ns: at most so much time passed between the two, as the clock counts.
     """
 
     before: int
     after: int
     is_given: bool = False
+    is_set_back: bool = False
+    passed_ns: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -30,7 +30,7 @@ class Track:
         self.bands = tuple(bands)
         self._cuts = tuple(cuts)
         self._known = tuple(known)
-        self._was_set_back = any(cut.after <= cut.before for cut in cuts)
+        self._was_set_back = any(cut.is_set_back for cut in cuts)
 
     def bounds(self, readings: Int64Array) -> Bounds:
         """Place readings."""
@@ -101,19 +101,12 @@ class Track:
 
     def _gap_ns(self, number: int) -> int:
         """
-        How much longer than shown a strand may have gone on before a cut, if the clock was set back.
+        How much longer than is known a strand may have gone on before a cut, if the clock was set back.
 
-        The step happened between the two readings; by the axis, that is at most from the earliest of the one to the
-        latest of the other. A clock that was set forward is between the two readings anyway.
+        The step happened between the two readings. A clock that was set forward is between the two readings anyway.
         """
         cut = self._cuts[number]
-        if cut.after > cut.before:
-            return 0
-        earliest, _ = self.bands[number].at_one(cut.before)
-        _, latest = self.bands[number + 1].at_one(cut.after)
-        if earliest == UNKNOWN_EARLIEST or latest == UNKNOWN_LATEST:
-            return 2**61
-        return 2 * max(0, latest - earliest)  # no clock runs at twice its rate
+        return cut.passed_ns if cut.is_set_back else 0
 
 
 def _add(result: Bounds, is_found: BoolArray, chosen: BoolArray, part: Bounds) -> None:
