@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
+from coeval.executor._clock_options import WARNING_S_DEFAULT, far_clocks
 from coeval.executor._standard import StandardExecutor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
-    from types import TracebackType
+    from types import EllipsisType, TracebackType
     from typing import Any, ParamSpec, Self, TextIO, TypeVar
 
     from coeval.clocks import Clock
@@ -50,10 +51,16 @@ class Executor(StandardExecutor):
             error, once (see `dump_stacks`).
         preload: modules that the calls need, such as `["pandas"]`, where the engine can import them ahead: local
             workers share what was imported once, in memory and in time, and it begins here, while the program goes on.
+        clock_width: how wide, in seconds, the interval that bounds the clock of another host may become while calls
+            run. Calls keep most narrower by themselves; where they do not, as where they wait or run for long, the host
+            is asked for its clock without a call, and `statistics().probes` counts it. None: never. Not given:
+            `COEVAL_CLOCK_WIDTH`, or else 10 ms. Workers on this host have its clock, so they are never asked.
+        clock_warning: warn (`ClockWarning`) of a host whose wall clock is, beyond doubt, more than so many seconds off
+            this one's; once, and again when it is twice as bad. None: never.
 
     Raises:
         UnknownEngine: no engine answers to the URL.
-        UnsupportedByEngine: the engine cannot keep such a limit, or cannot tell what stalls.
+        UnsupportedByEngine: the engine cannot keep such a limit, cannot tell what stalls, or cannot ask for a clock.
         RunExists: the folder has something in it.
     """
 
@@ -70,6 +77,8 @@ class Executor(StandardExecutor):
         stall_after: float | None = None,
         preload: Sequence[str] = (),
         clock: Clock | None = None,
+        clock_width: float | EllipsisType | None = ...,
+        clock_warning: float | None = WARNING_S_DEFAULT,
     ) -> None:
         if isinstance(engine, int):
             raise TypeError(
@@ -85,7 +94,7 @@ class Executor(StandardExecutor):
         else:
             opened = engine
         try:
-            self._open(opened, run, retries, time_limit, memory, seed, clock)
+            self._open(opened, run, retries, time_limit, memory, seed, clock, clock_width, clock_warning)
         except BaseException:
             opened.close()
             raise
@@ -107,6 +116,8 @@ class Executor(StandardExecutor):
         memory: int | str | None,
         seed: int | None,
         clock: Clock | None,
+        clock_width: float | EllipsisType | None,
+        clock_warning: float | None,
     ) -> None:
         # Here and not above, as what starts workers boots meanwhile.
         import weakref
@@ -122,13 +133,14 @@ class Executor(StandardExecutor):
         self._options = _checked(
             CallOptions(), opened, retries=retries, time_limit=time_limit, memory=memory, seed=seed, name=None
         )
+        far = far_clocks(opened, clock, clock_width, clock_warning)
         folder = ambient_run() if run is None else run
         if isinstance(folder, str | os.PathLike):
             from coeval.recording import RunFolder
 
             folder = RunFolder.create(folder, command=_command_line())
         recorder = Recorder(engine=opened.name, folder=folder, clock=clock)
-        self._dispatch = Dispatch(opened, recorder, clock)
+        self._dispatch = Dispatch(opened, recorder, clock, far)
         self._submission = Submission(self._dispatch)
         self._clock = clock
         self._parent: Executor | None = None
