@@ -29,10 +29,12 @@ class LiveOffset(NamedTuple):
     Attributes:
         least_scaled, greatest_scaled: the bounds where our clock reads 0, each as if it grew wider since then, in units
             that only this file knows; None: unknown.
+        latest_ns: the last reading of our clock among those it was made of. Messages come in any order.
     """
 
     least_scaled: int | None = None
     greatest_scaled: int | None = None
+    latest_ns: int = 0
 
     def after(self, sent_ns: int, arrived_ns: int, replied_ns: int, seen_ns: int) -> LiveOffset:
         """
@@ -46,17 +48,18 @@ class LiveOffset(NamedTuple):
             What this exchange alone says, where it contradicts what was known: a host was suspended, or a rate is not
             within its bound, so what was known is not true any more. Nothing, where it contradicts itself.
         """
-        least, greatest = self
+        least, greatest, latest_ns = self
         if sent_ns and arrived_ns:
             # The offset was at most arrived - sent when it arrived, which was at `sent_ns` or later.
             bound = (arrived_ns - sent_ns) * _SCALE - sent_ns * _GROWTH
             greatest = bound if greatest is None or bound < greatest else greatest
+            latest_ns = max(latest_ns, sent_ns)
         if replied_ns and seen_ns:
             bound = (replied_ns - seen_ns) * _SCALE + seen_ns * _GROWTH
             least = bound if least is None or bound > least else least
-        found = LiveOffset(least, greatest)
-        if least is None or greatest is None or greatest + 2 * _GROWTH * max(sent_ns, seen_ns) >= least:
-            return found
+            latest_ns = max(latest_ns, seen_ns)
+        if least is None or greatest is None or greatest + 2 * _GROWTH * latest_ns >= least:
+            return LiveOffset(least, greatest, latest_ns)
         return LiveOffset() if self == _NOTHING else _NOTHING.after(sent_ns, arrived_ns, replied_ns, seen_ns)
 
     def bounds_ns(self, now_ns: int) -> tuple[int | None, int | None]:

@@ -39,6 +39,12 @@ PROBE_EVERY_NS = 1_000_000_000
 # noticed later. Fewer: a slow answer or two make the wanted width look out of reach.
 ROUND_TRIPS_KEPT = 8
 
+# Says how wide an interval may become where a program does not.
+WIDTH_VARIABLE = "COEVAL_CLOCK_WIDTH"
+
+# The word for "never" where there is no None.
+NEVER = "none"
+
 
 class Asked(NamedTuple):
     """
@@ -126,6 +132,28 @@ class LiveClocks:
                 for clock in clocks
                 if clock != self.own
             }
+
+
+def clock_width_of(text: str, what: str) -> float | None:
+    """
+    Read a width as people write it outside of Python: seconds, or "none".
+
+    Args:
+        text: such as "0.005".
+        what: how the one who wrote it calls it, such as "--clock-width".
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text.strip().lower() == NEVER:
+        return None
+    try:
+        width_s = float(text)
+    except ValueError:
+        width_s = 0.0
+    if not (0 < width_s < float("inf")):
+        raise ValueError(f"{what} is {text!r}; expected seconds above 0, such as 0.005, or {NEVER}")
+    return width_s
 
 
 _NOTHING = LiveOffset()

@@ -12,20 +12,10 @@ if TYPE_CHECKING:
     from coeval.engines import Engine
     from coeval.executor._far_clocks import FarClocks
 
-WIDTH_VARIABLE = "COEVAL_CLOCK_WIDTH"
-
 # How wide the interval of a host's clock may become while calls run. What people look at over a network are
 # milliseconds; a round trip in a cluster takes one, so a probe in 20 s keeps this. Narrower: more probes, and beyond
 # the round trip nothing is gained. Wider: long calls are placed less well than short ones.
 WIDTH_S_DEFAULT = 0.01
-
-# How far a wall clock may surely be off before it is warned of. Hosts that are synchronised are within milliseconds,
-# but one that follows servers which smear a leap second is up to a second off those that do not, and rightly so. Beyond
-# a second nothing keeps the clock, and what works with whole seconds (make, leases, file times) goes wrong.
-WARNING_S_DEFAULT = 1.0
-
-# The word for "never" where there is no None.
-NEVER = "none"
 
 
 def clock_width_ns(width_s: float | EllipsisType | None) -> int | None:
@@ -39,6 +29,8 @@ def clock_width_ns(width_s: float | EllipsisType | None) -> int | None:
         ValueError, TypeError: that is no such time.
     """
     if width_s is ...:
+        from coeval.engines._live_clocks import WIDTH_VARIABLE, clock_width_of
+
         said = os.environ.get(WIDTH_VARIABLE)
         width_s = clock_width_of(said, WIDTH_VARIABLE) if said else WIDTH_S_DEFAULT
     return _seconds(width_s, "clock_width", "None: nobody asks for it")
@@ -52,28 +44,6 @@ def clock_warning_ns(warning_s: float | None) -> int | None:
         ValueError, TypeError: that is no such time.
     """
     return _seconds(warning_s, "clock_warning", "None: never warn")
-
-
-def clock_width_of(text: str, what: str) -> float | None:
-    """
-    Read a width as people write it outside of Python: seconds, or "none".
-
-    Args:
-        text: such as "0.005".
-        what: how the one who wrote it calls it, such as "--clock-width".
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if text.strip().lower() == NEVER:
-        return None
-    try:
-        width_s = float(text)
-    except ValueError:
-        width_s = 0.0
-    if not (0 < width_s < float("inf")):
-        raise ValueError(f"{what} is {text!r}; expected seconds above 0, such as 0.005, or {NEVER}")
-    return width_s
 
 
 def far_clocks(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from coeval.executor._clock_options import WARNING_S_DEFAULT, far_clocks
 from coeval.executor._standard import StandardExecutor
 
 TYPE_CHECKING = False
@@ -26,6 +25,11 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     T = TypeVar("T")
+
+# How far a wall clock may surely be off before it is warned of. Hosts that are synchronised are within milliseconds,
+# but one that follows servers which smear a leap second is up to a second off those that do not, and rightly so. Beyond
+# a second nothing keeps the clock, and what works with whole seconds (make, leases, file times) goes wrong.
+WARNING_S_DEFAULT = 1.0
 
 
 class Executor(StandardExecutor):
@@ -124,6 +128,7 @@ class Executor(StandardExecutor):
 
         from coeval.clocks import SYSTEM_CLOCK
         from coeval.executor._call import CallOptions
+        from coeval.executor._clock_options import far_clocks
         from coeval.executor._dispatch import Dispatch
         from coeval.executor._submission import Submission
         from coeval.recording._ambient import ambient_run

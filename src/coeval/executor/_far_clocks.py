@@ -34,6 +34,9 @@ WORSE = 2
 # fewer leave more unsaid where outcomes with snapshots of hundreds of workers come at once.
 SNAPSHOTS_KEPT = 64
 
+# While outcomes come we read our own wall clock at least so often. Longer: more of it may have been slewed unseen.
+OURS_EVERY_NS = 5_000_000_000
+
 
 class WallOffset(NamedTuple):
     """
@@ -80,16 +83,16 @@ def wall_offset(
     before = [place for place, each in enumerate(ours) if each.raw_after_ns <= read_earliest_ns]
     if not before:
         return None
-    least, greatest = ahead = _wall_minus_raw(now, 0)
+    # At that moment ours was what one of these says, give or take a slew: it may have been set meanwhile.
+    least, greatest = _wall_minus_raw(now, slewed_ns)
     for each in ours[before[-1] :]:
-        gap_ns = now.raw_after_ns - each.raw_before_ns
-        then = _wall_minus_raw(each, -(-gap_ns * SLEW_BOUND_PPM // 1_000_000))
-        if then[0] > ahead[1] or then[1] < ahead[0]:  # ours was set since: the far clock may have been read before
-            least, greatest = min(least, then[0]), max(greatest, then[1])
-    # Since that moment our wall clock may have been slewed, and the raw clocks moved apart (by less than that).
+        apart_ns = max(now.raw_after_ns - each.raw_before_ns, age_ns)
+        then = _wall_minus_raw(each, -(-apart_ns * SLEW_BOUND_PPM // 1_000_000))
+        least, greatest = min(least, then[0]), max(greatest, then[1])
+    # The raw clocks have moved apart since; by less than wall clocks are slewed.
     return WallOffset(
-        far.realtime_ns - far.raw_after_ns + least_ns - greatest - 2 * slewed_ns,
-        far.realtime_ns - far.raw_before_ns + greatest_ns - least + 2 * slewed_ns,
+        far.realtime_ns - far.raw_after_ns + least_ns - greatest - slewed_ns,
+        far.realtime_ns - far.raw_before_ns + greatest_ns - least + slewed_ns,
     )
 
 
@@ -108,7 +111,9 @@ class FarClocks:
         self._live = live
         self._warning_ns = warning_ns
         self._lock = threading.Lock()
-        self._ours: deque[Snapshot] = deque([clock.snapshot()], SNAPSHOTS_KEPT)
+        self._ours: deque[Snapshot] = deque(maxlen=SNAPSHOTS_KEPT)
+        self._due_ns = 0
+        self._read_ours()
         self._warned: dict[ClockId, int] = {}
 
     def note(self, outcome: Outcome) -> None:
@@ -118,15 +123,23 @@ class FarClocks:
             return
         self._live.heard(worker.clock, outcome.stamps)
         if self._warning_ns is not None:
+            if outcome.stamps.seen_ns >= self._due_ns:
+                self._read_ours()
             for event in outcome.events:
                 if event.kind == "clock":
                     self._check(worker, event, self._warning_ns)
 
-    def _check(self, worker: Worker, event: Event, warning_ns: int) -> None:
+    def _read_ours(self) -> Snapshot:
         now = self._clock.snapshot()
         with self._lock:
-            ours = tuple(self._ours)
             self._ours.append(now)
+            self._due_ns = now.raw_after_ns + OURS_EVERY_NS
+        return now
+
+    def _check(self, worker: Worker, event: Event, warning_ns: int) -> None:
+        with self._lock:
+            ours = tuple(self._ours)
+        now = self._read_ours()
         raw_offset_ns = self._live.offset(worker.clock).bounds_ns(now.raw_after_ns)
         offset = wall_offset(_snapshot_of(event), raw_offset_ns, ours, now)
         if offset is None:
