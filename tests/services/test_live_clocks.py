@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -172,6 +173,36 @@ def test_a_wall_clock_set_in_the_last_seconds_of_a_short_run_is_found_dated_and_
     assert declared.least_ns is not None
     assert declared.greatest_ns is not None
     assert declared.least_ns <= set_by_ns <= declared.greatest_ns
+
+
+LOCAL_RUN = """
+import sys
+from pathlib import Path
+from coeval import Executor
+from coeval.testing import Gate
+from coeval.testing._calls import pass_gate
+with Executor("local:1", run=sys.argv[1]) as ex:
+    ex.submit(pass_gate, Gate(Path(sys.argv[2]), 60)).result()
+"""
+
+
+def test_a_wall_clock_set_in_a_short_run_on_local_workers_is_found_and_dated(tmp_path: Path) -> None:
+    (tmp_path / "gate").mkdir()
+    gate = Gate(tmp_path / "gate", PATIENCE_S)
+    with SkewedHost("alone", SKEW) as host:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        command = [sys.executable, "-W", "error", "-c", LOCAL_RUN, str(tmp_path / "run"), str(tmp_path / "gate")]
+        program = host.popen(command, env=environment)
+        gate.wait_for_arrivals(1)
+        host.set(replace(host.now(), wall_offset_ns=-7 * SECOND_NS))
+        set_at_ns = host.truth.raw.shown(host.truth.raw.pieces[-1].since_ns)
+        gate.open()
+        assert program.wait(PATIENCE_S) == 0
+        clock = host.clock_id
+    timeline = coeval.open_run(tmp_path / "run")
+    (step,) = timeline._evidence.steps[clock]
+    assert step.size_ns_least <= -7 * SECOND_NS <= step.size_ns_greatest
+    assert step.raw_earliest_ns <= set_at_ns <= step.raw_latest_ns
 
 
 def test_a_wall_clock_that_is_slewed_is_no_step_and_warns_of_nothing(

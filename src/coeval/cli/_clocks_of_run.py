@@ -104,7 +104,9 @@ def _probes(entry: ClockEntry) -> str:
     count = entry.probe_count
     if not count:
         return ""
-    return f"; of these {count:,} each way are of {'a probe' if count == 1 else 'probes'}, which carried no call"
+    if count == 1:
+        return "; one of them each way is a probe, which carried no call"
+    return f"; {count:,} of them each way are probes, which carried no call"
 
 
 def _offset(entry: ClockEntry) -> str:
