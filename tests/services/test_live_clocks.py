@@ -18,8 +18,9 @@ from distributed import Client
 import coeval
 from coeval.errors import ClockWarning
 from coeval.executor import Executor
-from coeval.testing import Gate, Skew, SkewedHost
+from coeval.testing import Gate, Skew, SkewedHost, leaks
 from coeval.testing import _calls as calls
+from coeval.testing._gate import wait_until
 from coeval.timeline import Timeline
 from tests.services.test_skewed_workers import START_S_MAX, start
 
@@ -133,6 +134,24 @@ def test_calls_that_come_home_quickly_leave_little_to_ask(cluster: Cluster) -> N
     assert during <= 2
     assert ex.statistics().probes <= 3
     assert ex.statistics().probes == probe_count(ex.timeline)
+
+
+def test_a_run_that_ends_by_itself_asks_once_more_and_leaves_no_thread(cluster: Cluster, tmp_path: Path) -> None:
+    """Nobody waits for the end: the thread that brings the last outcome closes the engine."""
+    (tmp_path / "gate").mkdir()
+    gate = Gate(tmp_path / "gate", PATIENCE_S)
+    with Executor(cluster.url) as warm:  # Dask keeps a thread from its first task on
+        warm.submit(abs, 1).result(PATIENCE_S)
+    with leaks():
+        ex = Executor(cluster.url, clock_width=1.0)
+        running = ex.submit(calls.pass_gate, gate)
+        gate.wait_for_arrivals(1)
+        before = ex.statistics().probes
+        ex.shutdown(wait=False)
+        gate.open()
+        running.result(PATIENCE_S)
+        assert wait_until(lambda: ex.statistics().workers == 0, PATIENCE_S)
+        assert wait_until(lambda: ex.statistics().probes == before + 1, PATIENCE_S)
 
 
 def test_an_idle_executor_asks_nobody(cluster: Cluster, tmp_path: Path) -> None:

@@ -195,6 +195,7 @@ class DaskEngine:
                 event = self._events.get_nowait()
                 if event is not None and event[0] == "measured":
                     self._take(event)
+        self._events.put(None)  # where the thread that carries closes us, it has not read it yet
 
     # The thread that carries home -------------------------------------------------------------------------------------
 
