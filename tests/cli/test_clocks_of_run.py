@@ -10,7 +10,17 @@ import pytest
 from coeval import Executor
 from coeval.cli._clocks_of_run import clock_lines
 from coeval.recording import RunFolder
-from coeval.recording._rows import ClockRow, ExecutorRow, FunctionRow, HostRow, OutcomeRow, ProcessRow, Row, SentRow
+from coeval.recording._rows import (
+    ClockRow,
+    ExchangeRow,
+    ExecutorRow,
+    FunctionRow,
+    HostRow,
+    OutcomeRow,
+    ProcessRow,
+    Row,
+    SentRow,
+)
 from coeval.recording._spool import SpoolWriter
 from coeval.timeline import open_run
 
@@ -47,6 +57,8 @@ def two_hosts(folder: Path) -> Path:
         rows.append(SentRow(0, batch, 1, 0, [batch], sent))
         started = FAR_NS + sent + 200_000
         rows.append(OutcomeRow(0, batch, 0, 1, "ok", 1, sent, started, started + 10**6, sent + 1_500_000))
+    rows.append(ExchangeRow(0, 1, 3_500_000_000, FAR_NS + 3_500_200_000, FAR_NS + 3_500_210_000, 3_500_500_000))
+    rows.append(ExchangeRow(0, 1, 0, 0, FAR_NS + 3_600_200_000, 3_600_500_000))  # only an introduction
     rows.append(
         ClockRow(1, FAR_NS + 4 * 10**9, WALL_NS + 5 * 10**9 + STEP_NS, FAR_NS + 4 * 10**9, FAR_NS + 4 * 10**9 + 100)
     )
@@ -63,7 +75,7 @@ def test_it_shows_offset_rate_bounds_steps_and_what_to_do(coeval: Coeval, two_ho
     assert "0 by definition" in text
     assert "+12.0000 s ±" in text
     assert "against the wall clock of home" in text
-    assert "100 from it and 100 to it" in text
+    assert "102 from it and 101 to it bound it; one of them each way is a probe, which carried no call" in text
     assert "the wall clock was set by +10.000 s ±1.6 ms, between" in text
     assert "synchronised no: install chrony" in text
     assert "Europe/Berlin, +02:00 from UTC" in text

@@ -225,6 +225,7 @@ def test_quiet_says_nothing_but_failures(coeval: Run) -> None:
         (["functions:double", "a", "-o", "functions.py"], "is there already"),
         (["functions:double", "a", "--engine", "inline:", "--time-limit", "1"], "cannot end a running call"),
         (["functions:double", "a", "--time-limit", "-1"], "time_limit is -1.0; expected seconds above 0"),
+        (["functions:double", "a", "--clock-width", "wide"], "--clock-width is 'wide'; expected seconds above 0"),
         (["functions:double", "a", "--run", "."], "."),
         (["functions:double", "a", "--workers", "0"], "Invalid value for '--workers'"),
     ],

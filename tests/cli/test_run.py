@@ -121,10 +121,16 @@ def test_the_engine_is_chosen_from_outside(coeval: Run, folder: Path) -> None:
     assert [row.engine for row in Recording.open("a").executors] == ["inline"]
 
 
+def test_how_well_clocks_are_kept_known_is_said_from_outside(coeval: Run, folder: Path) -> None:
+    (folder / "script.py").write_text("import os; print(os.environ['COEVAL_CLOCK_WIDTH'])")
+    assert coeval("run", "--clock-width", "0.003", "--run", "a", "script.py").stdout == "0.003\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--engine", "nonsense:", "script.py"], "no engine for 'nonsense:'"),
+        (["--clock-width", "0", "script.py"], "--clock-width is '0'; expected seconds above 0, such as 0.005, or none"),
         (["nowhere.py"], "nowhere.py"),
         (["--run", ".", "script.py"], "a run wants a new or an empty folder"),
         ([], "Missing argument 'SCRIPT.py'"),

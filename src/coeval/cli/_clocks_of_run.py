@@ -79,7 +79,7 @@ def _facts(entry: ClockEntry) -> Iterator[tuple[str, str]]:
         yield "rate", _rate_text(fit)
     if entry.fits:
         sent, received = _message_counts(entry)
-        yield "messages", f"{sent:,} from it and {received:,} to it bound it"
+        yield "messages", f"{sent:,} from it and {received:,} to it bound it{_probes(entry)}"
     yield "bound", _bound(entry)
     for change in entry.changes:
         yield change.kind, change_text(change)
@@ -100,6 +100,15 @@ def _users(entry: ClockEntry) -> str:
     more = f" and {len(names) - _PROCESSES_MAX} more" if len(names) > _PROCESSES_MAX else ""
     checked = f"; {entry.checked_count:,} messages checked that they share it" if entry.checked_count else ""
     return f"{len(names)} process{'' if len(names) == 1 else 'es'}: {shown}{more}{checked}"
+
+
+def _probes(entry: ClockEntry) -> str:
+    count = entry.probe_count
+    if not count:
+        return ""
+    if count == 1:
+        return "; one of them each way is a probe, which carried no call"
+    return f"; {count:,} of them each way are probes, which carried no call"
 
 
 def _offset(entry: ClockEntry) -> str:
@@ -238,6 +247,7 @@ def clock_json(entry: ClockEntry) -> dict[str, Any]:
         "sources": sources_json(entry),
         "remedy": entry.remedy,
         "processes": [claim._asdict() for claim in entry.processes],
+        "probe_count": entry.probe_count,
         "checked_count": entry.checked_count,
         "clashes": list(entry.clashes),
         "findings": list(entry.findings),

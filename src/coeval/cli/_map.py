@@ -20,6 +20,7 @@ from coeval.cli._map_report import MapReport
 from coeval.cli._ntp_option import NTP_OPTION
 from coeval.cli._progress import ProgressLine, columns_of
 from coeval.clocks import SYSTEM_CLOCK
+from coeval.engines._live_clocks import clock_width_of
 from coeval.errors import CannotResume, CoevalError, EngineError
 
 if TYPE_CHECKING:
@@ -46,6 +47,14 @@ def map_command(
     retries: Annotated[int, typer.Option(metavar="N", min=0, help="Try a failed input so often again.")] = 0,
     time_limit: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="End a try that runs longer, and let it fail.")
+    ] = None,
+    clock_width: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Ask other hosts' clocks when their bounds would grow wider; none: never "
+            "[COEVAL_CLOCK_WIDTH, or 0.01]",
+        ),
     ] = None,
     run: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Record the run here, for coeval timeline and --resume.")
@@ -109,10 +118,13 @@ def map_command(
             check_output(out, force=force or resume)
         else:  # before the function's module is imported: what that prints is not data either
             output = DataOutput.to_standard_output()
+        width = ... if clock_width is None else clock_width_of(clock_width, "--clock-width")
         called = find_function(function)
         report.total = count_inputs(inputs)
         folder = None if run is None else begin_or_resume(run, sys.orig_argv, resume=resume)
-        executor = Executor(engine, workers, run=folder, retries=retries, time_limit=time_limit, ntp=ntp or ())
+        executor = Executor(
+            engine, workers, run=folder, retries=retries, time_limit=time_limit, ntp=ntp or (), clock_width=width
+        )
         kept = None if folder is None else executor.keeping(called, folder, trust_changes=trust_changes)
         if out is not None:  # only now: until here nothing of what it holds may go
             output = DataOutput.to_file(out)

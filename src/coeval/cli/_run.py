@@ -23,6 +23,7 @@ import typer
 from coeval.cli._ntp_option import NTP_OPTION
 from coeval.clocks import SYSTEM_CLOCK
 from coeval.engines import open_engine
+from coeval.engines._live_clocks import WIDTH_VARIABLE, clock_width_of
 from coeval.errors import CoevalError
 from coeval.recording import RunFolder, set_ambient_run
 
@@ -42,6 +43,12 @@ def run_command(
     arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGS", hidden=True)] = None,
     engine: Annotated[
         str | None, typer.Option(metavar="URL", help="Where Executor() runs calls: local, local:4, inline: [local]")
+    ] = None,
+    clock_width: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS", help="Ask other hosts' clocks when their bounds would grow wider; none: never [0.01]"
+        ),
     ] = None,
     run: Annotated[Path | None, typer.Option(metavar="DIR", help="Record here [a new folder in coeval-runs]")] = None,
     ntp: Annotated[list[str] | None, NTP_OPTION] = None,
@@ -63,6 +70,9 @@ def run_command(
         if engine is not None:
             open_engine(engine)  # a wrong name is said now, not somewhere in the script
             os.environ["COEVAL_ENGINE"] = engine
+        if clock_width is not None:
+            clock_width_of(clock_width, "--clock-width")
+            os.environ[WIDTH_VARIABLE] = clock_width
         folder = RunFolder.create(run or _new_run_path(script), command=list(sys.orig_argv))
     except (OSError, CoevalError, ValueError) as error:
         typer.echo(f"coeval run: {error}", err=True)

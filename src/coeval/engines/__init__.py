@@ -27,13 +27,16 @@ if TYPE_CHECKING:
         Stamps,
         Worker,
     )
+    from coeval.engines._live_clocks import LiveClocks
     from coeval.engines._open import open_engine
-    from coeval.engines._protocol import Deliver, Engine, FailureKind, ShowsStacks
+    from coeval.engines._protocol import Deliver, Engine, FailureKind, MeasuresClocks, ShowsStacks
 
 __all__ = [
     "open_engine",
     "Engine",
     "ShowsStacks",
+    "MeasuresClocks",
+    "LiveClocks",
     "Capabilities",
     "Batch",
     "Packed",
@@ -59,7 +62,8 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        in_protocol = ("Engine", "ShowsStacks", "Deliver", "FailureKind")
-        home = "_open" if name == "open_engine" else "_protocol" if name in in_protocol else "_engine"
+        in_protocol = ("Engine", "ShowsStacks", "MeasuresClocks", "Deliver", "FailureKind")
+        elsewhere = {"open_engine": "_open", "LiveClocks": "_live_clocks"} | dict.fromkeys(in_protocol, "_protocol")
+        home = elsewhere.get(name, "_engine")
         value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
         return value

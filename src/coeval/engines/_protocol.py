@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from coeval.engines._engine import Batch, Capabilities, Outcome, RunningItem, Worker
+from coeval.engines._live_clocks import LiveClocks
 from coeval.engines._segments import Heavy, Segments
 
 # A pickle, or one whose large buffers travel beside it.
@@ -38,6 +39,20 @@ class ShowsStacks(Protocol):
 
     def stacks(self) -> Sequence[tuple[RunningItem, str]]:
         """The items that run now, each with the Python stacks of its worker's threads, or why there are none."""
+        ...
+
+
+@runtime_checkable
+class MeasuresClocks(Protocol):
+    """What an engine does besides that can ask its workers' clocks without a call."""
+
+    def keep_clocks_known(self, clocks: LiveClocks) -> None:
+        """
+        Said before `start`: whom to ask, and when.
+
+        Each host is asked once when it is first heard of, as these say while work is out, and once more when the work
+        is done. Answers are delivered as outcomes of no call.
+        """
         ...
 
 

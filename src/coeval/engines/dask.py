@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from coeval.clocks import SYSTEM_CLOCK, Clock, ClockId
+from coeval.clocks import SYSTEM_CLOCK, Clock, ClockId, Snapshot
 from coeval.engines._dask._flights import Flights
 from coeval.engines._dask._function import logger_levels, pack
 from coeval.engines._dask._url import parse_url
@@ -30,9 +30,11 @@ from coeval.engines._engine import Batch, Capabilities, Failure, Outcome, Stamps
 from coeval.engines._protocol import Deliver
 from coeval.engines.local._cores import usable_cores
 from coeval.errors import EngineError, UnknownEngine
+from coeval.recording._capture import clock_event
 
 if TYPE_CHECKING:
     from coeval.engines._dask._link import Link
+    from coeval.engines._live_clocks import LiveClocks
 
 # Batches outstanding for each of the cluster's threads: one runs, one is there already when it ends.
 BATCHES_PER_THREAD = 2
@@ -104,6 +106,7 @@ class DaskEngine:
         self._events: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._link: Link | None = None
         self._carrier: threading.Thread | None = None
+        self._clocks: LiveClocks | None = None
 
     # The contract -----------------------------------------------------------------------------------------------------
 
@@ -117,7 +120,15 @@ class DaskEngine:
         from coeval.engines._dask._link import Link
 
         self._deliver = deliver
-        link = Link(self._place, self._events.put, self._leaves, self._clock, labels_output=self._labels_output)
+        link = Link(
+            self._place,
+            self._events.put,
+            self._leaves,
+            self._clock,
+            self._is_busy,
+            self._clocks,
+            labels_output=self._labels_output,
+        )
         link.open()
         self._link = link
         while not self._size_known:  # the window rests on it
@@ -127,6 +138,9 @@ class DaskEngine:
         self._carrier = threading.Thread(target=self._carry_home, name="coeval-dask", daemon=True)
         self._carrier.start()
         _open_engines.add(self)
+
+    def keep_clocks_known(self, clocks: LiveClocks) -> None:
+        self._clocks = clocks
 
     def window(self) -> int:
         wanted = max(WINDOW_MIN, BATCHES_PER_THREAD * self._threads)
@@ -175,12 +189,15 @@ class DaskEngine:
         with self._lock:
             link, self._link = self._link, None
             carrier, self._carrier = self._carrier, None
+            is_done = not self._flights.numbers()
         if link is not None:
             _open_engines.discard(self)
             self._events.put(None)
-            link.close()
+            link.close(ask_clocks=is_done)  # who tears calls down does not wait for that
         if carrier is not None and carrier is not threading.current_thread():
             carrier.join()
+        if link is not None:
+            self._take_last_measurements()
         self._workers.clear()
 
     def wait_until_nothing_is_out(self) -> None:
@@ -189,11 +206,23 @@ class DaskEngine:
             while self._flights.numbers():
                 self._nothing_out.wait()
 
+    def _take_last_measurements(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                event = self._events.get_nowait()
+                if event is not None and event[0] == "measured":
+                    self._take(event)
+        self._events.put(None)  # where the thread that carries closes us, it has not read it yet
+
     # The thread that carries home -------------------------------------------------------------------------------------
 
     def _leaves(self, number: int) -> bool:
         with self._lock:
             return self._flights.handed_over(number, self._clock.raw_ns())
+
+    def _is_busy(self) -> bool:
+        with self._lock:
+            return bool(self._flights.numbers())
 
     def _carry_home(self) -> None:
         while (event := self._events.get()) is not None and self._link is not None:
@@ -215,8 +244,9 @@ class DaskEngine:
             case ("came", number, address, content, alive, seen_ns):
                 self._came(address, pickle.loads(content), seen_ns)
                 self._bury(address, *alive)
-            case ("measured", address, me, *stamps):
-                self._deliver(Outcome(-1, 0, 0, (), None, Stamps(*stamps), self._worker((address, -1), *me)))
+            case ("measured", address, me, snapshot, *stamps):
+                worker, events = self._worker((address, -1), *me), (clock_event(Snapshot(*snapshot)),)
+                self._deliver(Outcome(-1, 0, 0, (), None, Stamps(*stamps), worker, events))
             case ("begun", number, address, me):
                 with self._lock:
                     self._flights.begun(number, self._worker((address, -1), *me))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from coeval.clocks import Clock
     from coeval.engines import Engine, Function, Limits, Outcome, Worker
     from coeval.engines._protocol import Payload
+    from coeval.executor._far_clocks import FarClocks
     from coeval.recording import Recorder
 
 # A call whose workers end so often while they take it up fails: its arguments may be too much for any of them.
@@ -73,10 +74,10 @@ class _Here(threading.local):
 class _Counts:
     """Calls that are over or were tried again; what waits and runs is counted from where it is."""
 
-    __slots__ = ("cancelled", "failed", "finished", "retried", "submitted")
+    __slots__ = ("cancelled", "failed", "finished", "probes", "retried", "submitted")
 
     def __init__(self) -> None:
-        self.submitted = self.finished = self.failed = self.cancelled = self.retried = 0
+        self.submitted = self.finished = self.failed = self.cancelled = self.retried = self.probes = 0
 
 
 class Dispatch:
@@ -86,15 +87,17 @@ class Dispatch:
     Args:
         engine: not started yet; belongs to this object from now on.
         recorder: likewise.
+        far_clocks: follows the clocks of other hosts; None: there are none.
 
     Attributes:
         segments: where large parts of arguments go.
         lock: guards everything here, and the step from a waiting call to a running or a cancelled one.
     """
 
-    def __init__(self, engine: Engine, recorder: Recorder, clock: Clock) -> None:
+    def __init__(self, engine: Engine, recorder: Recorder, clock: Clock, far_clocks: FarClocks | None = None) -> None:
         self.engine = engine
         self.recorder = recorder
+        self._far_clocks = far_clocks
         self._clock = clock
         self.lock = threading.Lock()
         self._nothing_left = threading.Condition(self.lock)
@@ -324,6 +327,7 @@ class Dispatch:
             self._record_events(outcome, process)
             if process >= 0 and any(outcome.stamps[:3]):
                 self.recorder.append(exchange_row(self.recorder.executor, process, *outcome.stamps))
+                self._note_exchange(outcome)
             self._feed()  # a worker more may be room for a batch more
             return
         this_thread = _thread.get_ident()
@@ -344,6 +348,15 @@ class Dispatch:
                 may_end = self._closed and not self._in_flight
             if may_end:
                 self._end_if_nothing_left()
+
+    def _note_exchange(self, outcome: Outcome) -> None:
+        """An exchange that carried no call: a newcomer's introduction, or a probe, which goes there and back."""
+        if outcome.stamps.handed_over_ns:
+            with self.lock:
+                self._counts.probes += 1
+            self.recorder.snapshot_if_due()
+        if self._far_clocks is not None:
+            self._far_clocks.note(outcome)
 
     def _landed(self, flight: _Flight, outcome: Outcome) -> tuple[Outcome, Sequence[CallFuture], bool]:
         """
@@ -373,6 +386,8 @@ class Dispatch:
             self._record(outcome, process, calls, flight.batch, final=not again)
             if outcome.events:
                 self._record_events(outcome, process, flight.batch)
+            if self._far_clocks is not None:
+                self._far_clocks.note(outcome)
             if self._given_up:
                 self._let_given_up_go()
             if again:
@@ -643,7 +658,8 @@ class Dispatch:
             waiting = len(self._waiting) + self._waiting_in_chunks
             running = c.submitted - waiting - c.finished - c.failed - c.cancelled
             counts = (c.submitted, waiting, running, c.finished, c.failed, c.cancelled, c.retried)
-        return Statistics(*counts, workers=0 if self._ended else len(self.engine.workers()))
+            probes = c.probes
+        return Statistics(*counts, workers=0 if self._ended else len(self.engine.workers()), probes=probes)
 
     def shutdown(self, *, wait: bool, cancel: bool) -> None:
         """Take no more calls; end the engine when nothing is left. `cancel`: what still waits is cancelled."""

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
-    from types import TracebackType
+    from types import EllipsisType, TracebackType
     from typing import Any, Literal, ParamSpec, Self, TextIO, TypeVar
 
     from coeval.clocks import Clock
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     T = TypeVar("T")
+
+# How far a wall clock may surely be off before it is warned of. Hosts that are synchronised are within milliseconds,
+# but one that follows servers which smear a leap second is up to a second off those that do not, and rightly so. Beyond
+# a second nothing keeps the clock, and what works with whole seconds (make, leases, file times) goes wrong.
+WARNING_S_DEFAULT = 1.0
 
 
 class Executor(StandardExecutor):
@@ -58,11 +63,17 @@ class Executor(StandardExecutor):
         ntp: time servers, as `HOST` or `HOST:PORT`, such as `["ntp1.example.org", "ntp2.example.org"]`. They are asked
             at the start, now and then, and at the end, beside the calls, so that the timeline is on UTC. One that gives
             no time is a `ClockWarning`. Name three or more, and a false one is outvoted.
+        clock_width: how wide, in seconds, the interval that bounds the clock of another host may become while calls
+            run. Calls keep most narrower by themselves; where they do not, as where they wait or run for long, the host
+            is asked for its clock without a call, and `statistics().probes` counts it. None: never. Not given:
+            `COEVAL_CLOCK_WIDTH`, or else 10 ms. Workers on this host have its clock, so they are never asked.
+        clock_warning: warn (`ClockWarning`) of a host whose wall clock is, beyond doubt, more than so many seconds off
+            this one's; once, and again when it is twice as bad. None: never.
 
     Raises:
         UnknownEngine: no engine answers to the URL.
-        UnsupportedByEngine: the engine cannot keep such a limit, cannot tell what stalls, replaces no workers, or
-            labels no lines.
+        UnsupportedByEngine: the engine cannot keep such a limit, cannot tell what stalls, replaces no workers, labels
+            no lines, or cannot ask for a clock.
         RunExists: the folder has something in it.
     """
 
@@ -82,6 +93,8 @@ class Executor(StandardExecutor):
         preload: Sequence[str] = (),
         ntp: str | Sequence[str] = (),
         clock: Clock | None = None,
+        clock_width: float | EllipsisType | None = ...,
+        clock_warning: float | None = WARNING_S_DEFAULT,
     ) -> None:
         if ntp:
             from coeval.clocks._ntp import parse_time_servers
@@ -107,7 +120,7 @@ class Executor(StandardExecutor):
                 )
             opened = engine
         try:
-            self._open(opened, run, retries, time_limit, memory, seed, clock)
+            self._open(opened, run, retries, time_limit, memory, seed, clock, clock_width, clock_warning)
             if ntp:
                 self._dispatch.recorder.watch_time(servers)
         except BaseException:
@@ -131,12 +144,15 @@ class Executor(StandardExecutor):
         memory: int | str | None,
         seed: int | None,
         clock: Clock | None,
+        clock_width: float | EllipsisType | None,
+        clock_warning: float | None,
     ) -> None:
         # Here and not above, as what starts workers boots meanwhile.
         import weakref
 
         from coeval.clocks import SYSTEM_CLOCK
         from coeval.executor._call import CallOptions
+        from coeval.executor._clock_options import far_clocks
         from coeval.executor._dispatch import Dispatch
         from coeval.executor._submission import Submission
         from coeval.recording._ambient import ambient_run
@@ -146,13 +162,14 @@ class Executor(StandardExecutor):
         self._options = _checked(
             CallOptions(), opened, retries=retries, time_limit=time_limit, memory=memory, seed=seed, name=None
         )
+        far = far_clocks(opened, clock, clock_width, clock_warning)
         folder = ambient_run() if run is None else run
         if isinstance(folder, str | os.PathLike):
             from coeval.recording import RunFolder
 
             folder = RunFolder.create(folder, command=_command_line())
         recorder = Recorder(engine=opened.name, folder=folder, clock=clock)
-        self._dispatch = Dispatch(opened, recorder, clock)
+        self._dispatch = Dispatch(opened, recorder, clock, far)
         self._submission = Submission(self._dispatch)
         self._clock = clock
         self._parent: Executor | None = None

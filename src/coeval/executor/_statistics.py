@@ -7,7 +7,7 @@ from coeval.clocks._named_tuple import NamedTuple
 
 class Statistics(NamedTuple):
     """
-    Counts of calls, except `workers`.
+    Counts of calls, except the last two.
 
     Attributes:
         submitted: all calls ever submitted; the sum of the next five.
@@ -18,6 +18,7 @@ class Statistics(NamedTuple):
         cancelled: cancelled before they were handed over.
         retried: tries beyond the first.
         workers: workers that are alive now.
+        probes: times that a worker's clock was asked without a call (see `Executor(clock_width=)`).
     """
 
     submitted: int
@@ -28,3 +29,4 @@ class Statistics(NamedTuple):
     cancelled: int
     retried: int
     workers: int
+    probes: int

@@ -79,6 +79,7 @@ class ClockEntry:
         max_error_ns: the kernel's own bound against UTC; None: it has none.
         remedy: one line for a person; "" if there is nothing to do.
         processes: who claims this clock.
+        probe_count: times that it was asked without a call.
         checked_count: messages between these processes that checked the claim.
         clashes: claims that a message refuted, one sentence each.
         sources: who said what UTC was when this clock read something, and whether they are believed.
@@ -104,6 +105,7 @@ class ClockEntry:
     max_error_ns: int | None
     remedy: str
     processes: tuple[SharedClaim, ...]
+    probe_count: int
     checked_count: int
     clashes: tuple[str, ...]
     sources: tuple[SourceVerdict, ...]
@@ -152,6 +154,7 @@ def _entry(clock: ClockId, recording: Recording, evidence: Evidence, events: Tim
             SharedClaim(evidence.names[index], recording.processes[index].process, recording.processes[index].role)
             for index in members
         ),
+        _probe_count(recording, {recording.processes[index].process for index in members}),
         identities.checked.get(clock, 0),
         tuple(clash.text for clash in identities.clashes if clash.clock == clock or clash.process in names),
         tuple(verdict for verdict in evidence.agreement.verdicts if verdict.clock == clock),
@@ -169,6 +172,11 @@ def driver_host(recording: Recording, evidence: Evidence) -> str:
     if evidence.driver >= 0:
         return recording.processes[evidence.driver].host
     return recording.processes[0].host if recording.processes else "unknown"
+
+
+def _probe_count(recording: Recording, processes: set[int]) -> int:
+    """Exchanges without a call that go there and back; a newcomer's introduction only comes back."""
+    return sum(row.process in processes and row.sent_ns != 0 for row in recording.exchanges)
 
 
 def _host_row(recording: Recording, processes: set[int]) -> HostRow | None:

@@ -9,7 +9,7 @@ What comes is told to the engine as tuples, through a function that never waits:
     ("lost", parcels, worker address, expected, what is known about it)
     ("unrun", parcel, fate, innocent, reason): Dask will not run its task; the fate is the post office's answer
     ("cluster", workers, threads)
-    ("measured", worker address, (host, pid, clock, python), sent_ns, arrived_ns, replied_ns, seen_ns)
+    ("measured", worker address, (host, pid, clock, python), snapshot, sent_ns, arrived_ns, replied_ns, seen_ns)
     ("broken", reason): nothing more will come
 """
 
@@ -24,7 +24,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from coeval.clocks import Clock
+from coeval.clocks import Clock, ClockId
 from coeval.engines._dask._library import (
     Client,
     KilledWorker,
@@ -41,6 +41,8 @@ from coeval.engines._dask._office import PostOffice
 from coeval.engines._dask._outpost import read_clock, stop
 from coeval.engines._dask._url import Place
 from coeval.engines._dask._versions import Versions, mismatches, versions_here
+from coeval.engines._engine import Stamps
+from coeval.engines._live_clocks import LiveClocks
 from coeval.errors import EngineError
 
 # Shorter: a busy scheduler is given up. Longer: a wrong address is told of late.
@@ -56,15 +58,8 @@ CLOSE_S_MAX = 10.0
 # a burst would wait. Parcels that are there together are one message anyway.
 GATHER_S = 0.001
 
-# A measurement that is under way when we close has so long to end.
+# A question to a clock that is under way when we close has so long to end; so have those that are asked at the end.
 QUESTION_S_MAX = 1.0
-
-# A worker's clock is measured so often when it is first heard of; the quickest of the round trips bounds it.
-MEASUREMENTS_FIRST = 5
-
-# And again so often while work is out. Longer: bounds grow with what two clocks may drift apart, 200 ppm: 1 ms in 5 s.
-# Calls alone would not do: one that waited in queues proves only that its start is somewhere in that time.
-MEASURE_EVERY_S = 5.0
 
 # Functions whose bodies the scheduler keeps for workers that have not seen them.
 BODIES_KEPT_MAX = 256
@@ -100,6 +95,8 @@ class Link:
         tell: told what comes.
         leaves: asked just before a parcel leaves, by its number; False: it is not wanted any more.
         labels_output: what calls print is labelled, and comes home.
+        is_busy: whether any parcel is out. Watched tasks do not tell: a parcel that was begun behind another has none.
+        clocks: says when to ask which worker's clock; None: never.
     """
 
     def __init__(
@@ -108,6 +105,8 @@ class Link:
         tell: Callable[[tuple[Any, ...]], None],
         leaves: Callable[[int], bool],
         clock: Clock,
+        is_busy: Callable[[], bool] = bool,
+        clocks: LiveClocks | None = None,
         *,
         labels_output: bool = False,
     ) -> None:
@@ -122,7 +121,12 @@ class Link:
         self._trouble: BaseException | None = None
         self._watched: dict[int, asyncio.Task[None]] = {}
         self._bodies: OrderedDict[int, None] = OrderedDict()
-        self._measured: set[str] = set()
+        self._is_busy = is_busy
+        self._clocks = clocks if clocks is not None and clocks.width_ns is not None else None
+        self._clock_at: dict[str, ClockId] = {}  # of each worker that answered
+        self._questions: dict[str, asyncio.Task[None]] = {}  # under way, by worker
+        self._asker_sleeps = False
+        self._asks_last = False
 
     # From any thread --------------------------------------------------------------------------------------------------
 
@@ -152,8 +156,14 @@ class Link:
         """Stop an item of a parcel that a Dask worker has."""
         return self._ask(self._stop_at(worker, number, item))
 
-    def close(self) -> None:
-        """End everything of ours on the cluster and the connection to it. Safe to call twice."""
+    def close(self, *, ask_clocks: bool = False) -> None:
+        """
+        End everything of ours on the cluster and the connection to it. Safe to call twice.
+
+        Args:
+            ask_clocks: before that, ask each host's clock once more.
+        """
+        self._asks_last = ask_clocks
         with contextlib.suppress(RuntimeError):  # it has ended by itself
             self._loop.call_soon_threadsafe(self._outgoing.put_nowait, None)
         self._thread.join()
@@ -185,12 +195,12 @@ class Link:
             channel = await connect(self._client.scheduler.address, CONNECT_S_MAX, **self._client.connection_args)
             stack.callback(channel.abort)
             await channel.write({"op": f"{self._office}-channel", "reply": False})
-            self._workers_changed = asyncio.Event()
-            self._workers_changed.set()
+            self._stirred = asyncio.Event()  # something changed that decides whose clock is to be asked, and when
+            self._workers_changed = False
             self._closing = False
             self._started.set()
             reader, writer = asyncio.create_task(self._read(channel)), asyncio.create_task(self._write(channel))
-            measurer = asyncio.create_task(self._measure_clocks())
+            asker = asyncio.create_task(self._ask_clocks())
             try:
                 await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
                 if writer.done():  # closed by us
@@ -201,9 +211,9 @@ class Link:
             finally:
                 # A question that is cut off would leave its socket to the garbage collector.
                 self._closing = True
-                self._workers_changed.set()
-                await asyncio.wait({measurer}, timeout=QUESTION_S_MAX)
-                tasks = [reader, writer, measurer, *self._watched.values()]
+                self._stirred.set()
+                await asyncio.wait({asker, *self._questions.values()}, timeout=QUESTION_S_MAX)
+                tasks = [reader, writer, asker, *self._questions.values(), *self._watched.values()]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -254,6 +264,8 @@ class Link:
                 letters = [self._outgoing.get_nowait() for _ in range(self._outgoing.qsize())]
             self._submit(written, caller)
             if letters:
+                if self._asks_last:
+                    await self._ask_each_clock()
                 await channel.write([["close"]])
                 return
 
@@ -278,6 +290,8 @@ class Link:
             for letter in letters
         ]
         futures = self._client.map(eval, [TASK] * len(keys), arguments, key=keys, pure=False, retries=0)
+        if self._asker_sleeps:
+            self._stirred.set()
         for letter, future in zip(letters, futures, strict=True):
             self._watched[letter.number] = asyncio.create_task(self._watch(letter.number, future))
 
@@ -319,7 +333,8 @@ class Link:
                             self._release(number)
                         self._tell(("lost", lost, *rest))
                     case ("cluster", *_):
-                        self._workers_changed.set()
+                        self._workers_changed = True
+                        self._stirred.set()
                         self._tell(tuple(message))
                     case _:
                         self._tell(tuple(message))
@@ -332,38 +347,82 @@ class Link:
 
     # Clocks -----------------------------------------------------------------------------------------------------------
 
-    async def _measure_clocks(self) -> None:
-        """
-        Measure each worker's clock when it is new, and again while work is out. While nothing is, nothing happens.
-        """
+    async def _ask_clocks(self) -> None:
+        """Ask each worker's clock when it is new, and while work is out as `LiveClocks` say. Idle, nothing happens."""
+        if self._clocks is None:
+            return
         while not self._closing:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._workers_changed.wait(), MEASURE_EVERY_S)
-            is_news = self._workers_changed.is_set()
-            self._workers_changed.clear()
-            if self._closing or not (is_news or self._watched):
-                continue
             try:
-                identity = await self._client.scheduler.identity(n_workers=-1)
-                known = set(identity["workers"])
-                new = known - self._measured
-                self._measured &= known
-                for _ in range(MEASUREMENTS_FIRST if new else 0):
-                    if not self._closing:
-                        await asyncio.gather(*map(self._measure, new))
-                if not is_news:
-                    await asyncio.gather(*map(self._measure, known - new))
+                if self._workers_changed:
+                    self._workers_changed = False
+                    await self._ask_newcomers()
+                due_ns = self._due_ns()
+                now_ns = self._clock.raw_ns()
+                for address, at_ns in due_ns.items():
+                    if at_ns <= now_ns:
+                        self._question(address)
             except (OSError, RuntimeError):
                 return  # the connection is lost, which the channel's reader tells
+            next_ns = min((at_ns for at_ns in due_ns.values() if at_ns > now_ns), default=None)
+            with contextlib.suppress(TimeoutError):
+                self._asker_sleeps = next_ns is None
+                await asyncio.wait_for(self._stirred.wait(), None if next_ns is None else (next_ns - now_ns) / 1e9)
+            self._stirred.clear()
+
+    def _due_ns(self) -> dict[str, int]:
+        """One worker of each host whose clock may have to be asked while work is out, and when."""
+        assert self._clocks is not None
+        if not self._is_busy():
+            return {}
+        at = {clock: address for address, clock in self._clock_at.items()}
+        busy = {self._clock_at.get(address) for address in self._questions}
+        return {at[clock]: due_ns for clock, due_ns in self._clocks.due_ns(at).items() if clock not in busy}
+
+    async def _ask_newcomers(self) -> None:
+        identity = await self._client.scheduler.identity(n_workers=-1)
+        known = set(identity["workers"])
+        self._clock_at = {address: clock for address, clock in self._clock_at.items() if address in known}
+        for address in known - self._clock_at.keys() - self._questions.keys():
+            self._question(address)
+
+    def _question(self, address: str) -> None:
+        """Ask a worker's clock. In a task of its own: one that does not answer keeps nobody from asking others."""
+        assert self._clocks is not None
+        if address in self._clock_at:
+            self._clocks.asked(self._clock_at[address], self._clock.raw_ns())
+        task = self._questions[address] = asyncio.create_task(self._measure(address))
+        task.add_done_callback(lambda _: self._question_over(address))
+
+    def _question_over(self, address: str) -> None:
+        del self._questions[address]
+        self._stirred.set()
+
+    async def _ask_each_clock(self) -> None:
+        """Once more, one worker of each host. So what happened to a wall clock late in the run is found as well."""
+        if self._clocks is None:
+            return
+        for clock, address in {clock: address for address, clock in self._clock_at.items()}.items():
+            if clock != self._clocks.own and address not in self._questions:
+                self._question(address)
+        if self._questions:
+            await asyncio.wait(self._questions.values(), timeout=QUESTION_S_MAX)
 
     async def _measure(self, address: str) -> None:
-        sent_ns = self._clock.raw_ns()
-        answers = await self._client.run(read_clock, workers=[address], on_error="ignore")
-        seen_ns = self._clock.raw_ns()
-        if address in answers:  # else it has gone meanwhile, or has no coeval
-            self._measured.add(address)
-            me, arrived_ns, replied_ns = answers[address]
-            self._tell(("measured", address, me, sent_ns, arrived_ns, replied_ns, seen_ns))
+        assert self._clocks is not None
+        with contextlib.suppress(OSError, RuntimeError):  # the connection is lost, which the channel's reader tells
+            sent_ns = self._clock.raw_ns()
+            answers = await self._client.run(read_clock, workers=[address], on_error="ignore")
+            seen_ns = self._clock.raw_ns()
+            if address not in answers:
+                return  # it has gone meanwhile, or has no coeval
+            me, snapshot, arrived_ns, replied_ns = answers[address]
+            clock = ClockId(me[2])
+            if address not in self._clock_at:
+                self._clock_at[address] = clock
+                self._clocks.asked(clock, sent_ns)
+            self._clocks.answered(clock, seen_ns - sent_ns - (replied_ns - arrived_ns))
+            self._clocks.heard(clock, Stamps(sent_ns, arrived_ns, replied_ns, seen_ns))
+            self._tell(("measured", address, me, snapshot, sent_ns, arrived_ns, replied_ns, seen_ns))
 
     async def _call_office(self, what: str, **message: Any) -> Any:
         return await getattr(self._client.scheduler, f"{self._office}-{what}")(**message)

@@ -113,10 +113,13 @@ async def stop(office: str, number: int, item: int, dask_worker: Any) -> bool:
     return outpost is not None and await outpost.stop(number, item)
 
 
-def read_clock() -> tuple[tuple[str, int, str, str], int, int]:
-    """Who this is, and its raw clock twice: when the question was here, and before the answer goes. By `Client.run`."""
+def read_clock() -> tuple[tuple[str, int, str, str], tuple[int, ...], int, int]:
+    """
+    Who this is, a snapshot of its clocks, and its raw clock twice: when the question was here, and before the answer
+    goes. By `Client.run`.
+    """
     arrived_ns = SYSTEM_CLOCK.raw_ns()
-    return _who_this_is(), arrived_ns, SYSTEM_CLOCK.raw_ns()
+    return _who_this_is(), tuple(SYSTEM_CLOCK.snapshot()), arrived_ns, SYSTEM_CLOCK.raw_ns()
 
 
 def _who_this_is() -> tuple[str, int, str, str]:
