@@ -18,9 +18,13 @@ from typing import Literal
 from coeval.alignment._rate import ppm
 from coeval.clocks import Anchor, ClockId, Snapshot
 
-# The most that the kernel slews a wall clock by adjtime, and that ntpd uses. chrony may use
+# What ntpd and adjtime add to a wall clock's rate to slew it. Its frequency correction comes on top, and chrony may use
 # 83 333 ppm while it corrects a large offset: such a slew is reported as steps unless it is declared.
 SLEW_BOUND_PPM_DEFAULT = 500.0
+
+# The boot clock is slewed along with the wall clock, by a tenth at most (adjtimex lets a tick be off by so much). Only
+# what goes beyond that is a suspend.
+_BOOT_SLEW_BOUND = Fraction(11, 100)
 
 # The raw clock itself, while a sandwich lasts: far beyond any oscillator, and still less than a nanosecond for one
 # microsecond.
@@ -74,7 +78,9 @@ def wall_clock_steps(
         slept = None
         if first.boottime_ns and second.boottime_ns:
             slept = _unexplained(
-                _against_raw(first, first.boottime_ns), _against_raw(second, second.boottime_ns), slewed_ns
+                _against_raw(first, first.boottime_ns),
+                _against_raw(second, second.boottime_ns),
+                max(slewed_ns, ceil(_BOOT_SLEW_BOUND * (second.raw_after_ns - first.raw_before_ns))),
             )
         if slept is not None and slept[0] > 0:
             found.append(WallStep("suspend", first.raw_before_ns, second.raw_after_ns, *slept))
