@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -46,41 +46,60 @@ def _facts(clocks: RelatedClocks) -> Iterator[tuple[str, str]]:
     yield "rows", text
 
 
+_COLUMNS = ("clock", "offset", "bound", "widest", "assumed", "rate ppm", "from/to it")
+# What a narrow terminal does without, in this order; --json has all of it.
+_LEFT_OUT = ("widest", "from/to it", "assumed")
+
+
 def _table(clocks: RelatedClocks, columns: int) -> Iterator[str]:
     """One line per clock and stretch; Rich measures what is wide."""
     from rich import box
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("clock", overflow="fold", min_width=8)
-    for title in ("offset", "bound", "widest", "assumed", "rate ppm", "from/to it"):
-        table.add_column(title, justify="right", no_wrap=True)
-    reference = clocks.alignment.reference_clock
+    def drawn(titles: Sequence[str]) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+        for title in titles:
+            if title == "clock":
+                table.add_column(title, overflow="fold", min_width=8)
+            else:
+                table.add_column(title, justify="right", no_wrap=True)
+        for row in _rows(clocks):
+            table.add_row(*(Text(plain(row.get(title, ""))) for title in titles))
+        return table
+
+    sheet = io.StringIO()
+    # The console only measures and fills up; colours and links are none of a table of numbers.
+    width = max(columns, _COLUMNS_MIN)
+    console = Console(file=sheet, width=width, color_system=None, highlight=False, legacy_windows=False)
+    titles = list(_COLUMNS)
+    for title in _LEFT_OUT:
+        if Measurement.get(console, console.options.update(max_width=10 * width), drawn(titles)).maximum > width:
+            titles.remove(title)
+    console.print(drawn(titles))
+    yield from (line.rstrip() for line in sheet.getvalue().rstrip("\n").split("\n"))
+
+
+def _rows(clocks: RelatedClocks) -> Iterator[dict[str, str]]:
+    """What stands under each title."""
     if not clocks.alignment.on_utc:
-        table.add_row(Text(plain(reference)), "reference")
+        yield {"clock": clocks.alignment.reference_clock, "offset": "reference"}
     for fit in clocks.fits:
         declared, assumed = fit.declared, fit.assumed
         stretch = f" part {fit.stretch}" if fit.stretch else ""
         against = " against UTC" if fit.reference == UTC else ""
-        table.add_row(
-            Text(plain(f"{fit.clock}{stretch}{against}")),
-            _offset(declared),
-            _bound(_width(declared)),
-            _bound(declared.width_ns_greatest),
-            _bound(_width(assumed)) if assumed != declared else "",
-            _rate(fit),
-            _count(fit.anchor_count, "anchor")
-            if fit.reference == UTC
-            else f"{fit.sent_count:,}/{fit.received_count:,}",
-        )
-    sheet = io.StringIO()
-    # The console only measures and fills up; colours and links are none of a table of numbers.
-    Console(
-        file=sheet, width=max(columns, _COLUMNS_MIN), color_system=None, highlight=False, legacy_windows=False
-    ).print(table)
-    yield from (line.rstrip() for line in sheet.getvalue().rstrip("\n").split("\n"))
+        counts = f"{fit.sent_count:,}/{fit.received_count:,}"
+        yield {
+            "clock": f"{fit.clock}{stretch}{against}",
+            "offset": _offset(declared),
+            "bound": _bound(_width(declared)),
+            "widest": _bound(declared.width_ns_greatest),
+            "assumed": _bound(_width(assumed)) if assumed != declared else "",
+            "rate ppm": _rate(fit),
+            "from/to it": _count(fit.anchor_count, "anchor") if fit.reference == UTC else counts,
+        }
 
 
 def _step_text(step: ClockStep) -> str:
