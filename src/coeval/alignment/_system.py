@@ -118,6 +118,16 @@ class System:
         order = np.argsort(ends, kind="stable")
         return np.split(order, np.searchsorted(ends[order], self.starts[1:-1]))
 
+    @cached_property
+    def _ties(self) -> list[Int64Array | None]:
+        """Of each strand the first event of each reading; None: all readings differ."""
+        found: list[Int64Array | None] = []
+        for start, end in zip(self.starts[:-1], self.starts[1:], strict=True):
+            is_new = np.diff(self.x[start:end]) > 0
+            ties = None if bool(is_new.all()) else np.concatenate(([0], np.flatnonzero(is_new) + 1))
+            found.append(ties)
+        return found
+
     def costs(self, slopes: Sequence[Slopes]) -> list[Potential]:
         """What it costs to go along each strand."""
         return [
@@ -183,6 +193,9 @@ class System:
             start, end = starts[number], starts[number + 1]
             spread = costs[number].spread(values[start:end])
             spread[~is_known(spread)] = NOTHING
+            ties = self._ties[number] if costs[number].slack else None
+            if ties is not None:  # there is no way between equal readings, so nothing to round
+                spread = np.repeat(np.minimum.reduceat(spread, ties), np.diff(ties, append=end - start))
             values[start:end] = spread
             rows = by_strand[number]
             offered = values[origins[rows]] + self.weights[rows]
