@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -118,6 +119,16 @@ class System:
         order = np.argsort(ends, kind="stable")
         return np.split(order, np.searchsorted(ends[order], self.starts[1:-1]))
 
+    @cached_property
+    def _ties(self) -> list[Int64Array | None]:
+        """Of each strand the first event of each reading; None: all readings differ."""
+        found: list[Int64Array | None] = []
+        for start, end in zip(self.starts[:-1], self.starts[1:], strict=True):
+            is_new = np.diff(self.x[start:end]) > 0
+            ties = None if bool(is_new.all()) else np.concatenate(([0], np.flatnonzero(is_new) + 1))
+            found.append(ties)
+        return found
+
     def costs(self, slopes: Sequence[Slopes]) -> list[Potential]:
         """What it costs to go along each strand."""
         return [
@@ -134,14 +145,15 @@ class System:
             upper, lower: what is known of each event's excess to begin with, in units; not changed.
         """
         began_upper, began_lower = upper, lower
-        upper, settled = self._relaxed(upper, costs, forth=False)
+        upper, settled = self._relaxed(upper, costs, forth=False, least=began_lower)
         if not settled:
-            return Result(upper, lower, self._circle_in(upper, began_upper, costs, forth=False))
+            return Result(upper, lower, self._circle_in(upper, began_upper, costs, forth=False, least=began_lower))
         turned = [cost.turned() for cost in costs]
-        negated, settled = self._relaxed(-lower, turned, forth=True)
+        negated, settled = self._relaxed(-lower, turned, forth=True, least=-began_upper)
         lower = -negated
         if not settled:
-            return Result(upper, lower, self._circle_in(negated, -began_lower, turned, forth=True))
+            circle = self._circle_in(negated, -began_lower, turned, forth=True, least=-began_upper)
+            return Result(upper, lower, circle)
         if not bool((upper < lower).any()):
             return Result(upper, lower, None)
         return self._crossed(upper, lower, began_upper, began_lower, costs)
@@ -154,15 +166,20 @@ class System:
         """Only the bounds from below, of a system without contradiction."""
         return -self._relaxed(-lower, [cost.turned() for cost in costs], forth=True)[0]
 
-    def _relaxed(self, values: Int64Array, costs: Sequence[Potential], *, forth: bool) -> tuple[Int64Array, bool]:
+    def _relaxed(
+        self, values: Int64Array, costs: Sequence[Potential], *, forth: bool, least: Int64Array | None = None
+    ) -> tuple[Int64Array, bool]:
         """
         Spread bounds from above until nothing changes; False: they would for ever.
 
         Args:
             forth: messages carry bounds from the sender to the receiver, as those from below go; else back.
+            least: what is known of each event from the other side to begin with: bounds that fall below it would
+                hardly ever stop to.
         """
         values = values.copy()
         starts = self.starts.tolist()
+        is_bound = [least is not None and bool(is_known(-least[start:end]).any()) for start, end in pairwise(starts)]
         by_strand, origins, targets = (
             (self._by_sender, self.sent, self.received) if forth else (self._by_receiver, self.received, self.sent)
         )
@@ -174,6 +191,8 @@ class System:
         is_waiting = np.zeros(self.strand_count, dtype=np.bool_)
         is_waiting[list(waiting)] = True
         turns_left = max(ROUNDS_LEAST, ROUNDS_PER_STRAND * self.strand_count) * max(self.strand_count, 1)
+        # What settles by itself is compared from both sides afterwards, which names the worst contradiction.
+        patience = turns_left - ROUNDS_PER_STRAND * self.strand_count
         while waiting:
             if turns_left <= 0:
                 return values, False
@@ -183,7 +202,17 @@ class System:
             start, end = starts[number], starts[number + 1]
             spread = costs[number].spread(values[start:end])
             spread[~is_known(spread)] = NOTHING
+            ties = self._ties[number] if costs[number].slack else None
+            if ties is not None:  # there is no way between equal readings, so nothing to round
+                spread = np.repeat(np.minimum.reduceat(spread, ties), np.diff(ties, append=end - start))
             values[start:end] = spread
+            if (
+                turns_left < patience
+                and least is not None
+                and is_bound[number]
+                and bool((spread < least[start:end]).any())
+            ):
+                return values, False
             rows = by_strand[number]
             offered = values[origins[rows]] + self.weights[rows]
             better = offered < values[targets[rows]]
@@ -240,10 +269,14 @@ class System:
             event = int(origins[message])
 
     def _circle_in(
-        self, values: Int64Array, began: Int64Array, costs: Sequence[Potential], *, forth: bool
+        self, values: Int64Array, began: Int64Array, costs: Sequence[Potential], *, forth: bool, least: Int64Array
     ) -> tuple[int, ...]:
-        """The messages of a circle in which bounds go round for ever."""
+        """The messages of a circle in which bounds go round for ever, or of a way to a bound that cannot be."""
         hops: list[Hop] = []
+        below = int(np.argmin(np.where(is_known(values), values, 0) - np.where(is_known(-least), least, -NOTHING)))
+        if is_known(-least[below]) and values[below] < least[below]:
+            hops, _ = self.way(values, began, costs, below, forth=forth)
+            return tuple(dict.fromkeys(hop.message for hop in hops if hop.message >= 0))
         for event in np.argsort(values, kind="stable")[:64].tolist():
             hops, begins = self.way(values, began, costs, event, forth=forth)
             if not begins:
