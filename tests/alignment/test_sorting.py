@@ -57,7 +57,7 @@ def assert_all_counted(alignment: Alignment) -> None:
         for finding in alignment.findings
         if finding.kind in ("contradiction", "wrong pair", "unsorted messages")
     ]
-    assert sum(told) == len(alignment.rejected)
+    assert sum(told) == len(alignment.rejected) + len(alignment.unsorted)
 
 
 @pytest.mark.parametrize("size_ns", [-900_000_000, -5_000_000, -1_000_000, 1_000_000, 5_000_000, 900_000_000])
@@ -98,7 +98,8 @@ def test_a_step_of_the_reference_itself_is_found_where_others_agree_on_it(size_n
     alignment = align(trace.messages, reference=C0)
     (found,) = alignment.steps
     assert found.clock == C0
-    assert found.is_certain
+    # All the others may have been set together, as for a leap second: no message excludes that.
+    assert not found.is_certain
     assert_all_counted(alignment)
 
 

@@ -110,7 +110,7 @@ def _reversed_messages(alignment: Alignment, trace: Trace, grade: Grade) -> list
     """Of every accepted message, the send is not shown after the receive."""
     problems = []
     messages = trace.messages
-    accepted = np.setdiff1d(np.arange(len(messages)), alignment.rejected)
+    accepted = np.setdiff1d(np.arange(len(messages)), np.union1d(alignment.rejected, alignment.unsorted))
     sent, received = (np.full(len(messages), UNKNOWN_ESTIMATE) for _ in range(2))
     for code, clock in enumerate(messages.clocks):
         sends, receives = messages.sender == code, messages.receiver == code
