@@ -50,27 +50,22 @@ class Potential:
     Costs of going along a clock, as differences: to a later reading, and to an earlier one.
 
     From reading j to a later k a bound grows by `later[k] - later[j] + slack`; to an earlier k by
-    `earlier[k] - earlier[j] + slack`; to an equal one by nothing. `alike` has equal ones under one number, and is there
-    if there is a slack and there are such.
+    `earlier[k] - earlier[j] + slack`.
     """
 
     later: Int64Array
     earlier: Int64Array
     slack: int
-    alike: Int64Array | None = None
 
     @classmethod
     def of(cls, x: Int64Array, slopes: Slopes, bits: int) -> Potential:
         """At these readings."""
         is_rounded = bits < GRID_BITS and (slopes.low, slopes.high) != (0, 0)
-        alike = None
-        if is_rounded and len(x) > 1 and bool((x[1:] == x[:-1]).any()):
-            alike = np.concatenate(([0], np.cumsum(x[1:] != x[:-1])))
-        return cls(floor_times(slopes.high, x, bits), floor_times(slopes.low, x, bits), int(is_rounded), alike)
+        return cls(floor_times(slopes.high, x, bits), floor_times(slopes.low, x, bits), int(is_rounded))
 
     def turned(self) -> Potential:
         """For bounds from below of the same readings in the same order, their excesses negated."""
-        return Potential(-self.earlier, -self.later, self.slack, self.alike)
+        return Potential(-self.earlier, -self.later, self.slack)
 
     def spread(self, excess: Int64Array) -> Int64Array:
         """What bounds at all these readings, in order, say about each of them."""
@@ -80,9 +75,6 @@ class Potential:
         np.minimum(reach, back, out=reach)
         reach += self.slack
         np.minimum(reach, excess, out=reach)
-        if self.alike is not None:
-            first = np.flatnonzero(np.concatenate(([True], np.diff(self.alike) != 0)))
-            reach = np.minimum.reduceat(reach, first)[self.alike]
         return reach
 
 

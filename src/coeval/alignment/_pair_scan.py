@@ -29,6 +29,10 @@ _NEIGHBOURS = 24
 # One contradiction may be the other one's fault, two on each side are not.
 _WITNESSES_LEAST = 2
 
+# So many blamed points, with at most so many places from one to the next, are no chance if they agree.
+_AGREEING_LEAST = 5
+_AGREEING_APART = 4
+
 # After a contradiction so many points are looked at, at most, to tell a step from a false message.
 # Fewer: a step hardly larger than the least round trip, which few messages prove, is taken for false messages.
 _LOOK_AHEAD = 1000
@@ -91,7 +95,7 @@ def scan_of(points: Points) -> Scan:
         for _ in range(_ROUNDS_MAX):
             if is_consistent(points.among(kept)):
                 break
-            blamed = _blamed(points.among(kept), quorum)
+            blamed = _without_stretches(points.among(kept), _blamed(points.among(kept), quorum))
             if not bool(blamed.any()):
                 break
             kept = kept[~blamed]
@@ -170,6 +174,21 @@ def _blamed(points: Points, quorum: float) -> BoolArray:
                 seen[side] += inside
         needed = np.maximum(_WITNESSES_LEAST, quorum * seen)
         blamed[own] = np.all(counts >= needed, axis=0)
+    return blamed
+
+
+def _without_stretches(points: Points, blamed: BoolArray) -> BoolArray:
+    """
+    Spare points that stand close together and agree among themselves: a clock that was set and soon set again gives
+    such; false messages do not agree.
+    """
+    places = np.flatnonzero(blamed)
+    if len(places) < _AGREEING_LEAST:
+        return blamed
+    blamed = blamed.copy()
+    for group in np.split(places, np.flatnonzero(np.diff(places) > _AGREEING_APART) + 1):
+        if len(group) >= _AGREEING_LEAST and is_consistent(points.among(group)):
+            blamed[group] = False
     return blamed
 
 

@@ -117,7 +117,7 @@ def solution_of(
         ]
         if trial == narrower:
             break
-        settled = _widened(axis, slopes, found, trial)
+        settled = _widened(axis, slopes, found, trial, declared)
         if settled is None:
             break
         is_better = _span(settled[0]) < _span(narrower)
@@ -131,7 +131,7 @@ def solution_of(
     while any(curvatures):
         knots = [found.bounds if found is not None else None for found in curvatures]
         caps = _caps(axis, narrower, knots)
-        capped = system.solve(narrower_costs, *caps)
+        capped = system.solve(narrower_costs, *caps, result)
         if capped.circle is None:
             result = capped
             break
@@ -152,7 +152,7 @@ def _likely(axis: Axis, assumed: Grading, curvatures: Sequence[Curvature | None]
         return None
     caps = _caps(axis, assumed.slopes, knots)
     began = np.minimum(assumed.result.upper, caps[0]), np.maximum(assumed.result.lower, caps[1])
-    result = axis.system.solve(assumed.costs, *began)
+    result = axis.system.solve(assumed.costs, *began, assumed.result)
     return None if result.circle is not None else _bands(axis, result, assumed.slopes, knots)
 
 
@@ -181,13 +181,13 @@ def _wandering(axis: Axis, slopes: Sequence[Slopes], result: Result, free: BoolA
 
 
 def _widened(
-    axis: Axis, declared: Sequence[Slopes], wanders: list[Wander | None], slopes: list[Slopes]
+    axis: Axis, declared: Sequence[Slopes], wanders: list[Wander | None], slopes: list[Slopes], known: Result
 ) -> tuple[list[Slopes], list[Wander | None], list[Potential], Result] | None:
     """Solve under these slopes; where the whole refutes them, widen those that take part."""
     system, wanders, slopes = axis.system, list(wanders), list(slopes)
     for _ in range(_WIDENINGS_MAX):
         costs = system.costs(slopes)
-        result = system.solve(costs, axis.upper, axis.lower)
+        result = system.solve(costs, axis.upper, axis.lower, known)
         if result.circle is None:
             return slopes, wanders, costs, result
         for number in _involved(system, result):

@@ -35,6 +35,10 @@ SLEW_PPM_MOST = 100_000
 # How often what is certain of one direction is held against the other.
 _SORTING_ROUNDS = 3
 
+# Of a pair's messages no larger part is false in any evidence worth the name; of few messages, so many may be.
+_FALSE_MOST = 0.05
+_FALSE_FEW = 10
+
 # What rounding may add where bounds are compared in floats.
 _TOLERANCE_NS = 2.0
 
@@ -132,6 +136,7 @@ def with_pairs_scanned(messages: Messages, believed: Sorted) -> Sorted:
         for pair in _pairs(messages, believed.sorting.rows)
         if (found := _scanned(messages, pair, believed)) is not None
     ]
+    scans = _reliable(scans)
     limits, findings = list(believed.limits), list(believed.findings)
     slewed = _slews(messages, scans, limits, findings)
     breaks = [scan for number, scan in enumerate(scans) if number not in slewed]
@@ -170,6 +175,17 @@ def without_circle(messages: Messages, believed: Sorted, rows: Sequence[int]) ->
         findings=(*believed.findings, finding),
         circles=believed.circles + 1,
     )
+
+
+def _reliable(scans: Sequence[_PairScan]) -> list[_PairScan]:
+    """
+    Leave out scans that call a large part of a pair's messages false, where other pairs tell of both its clocks.
+
+    Along the readings of two clocks that both were set, what was before and what was after is mixed.
+    """
+    reliable = [scan for scan in scans if len(scan.false_rows) <= max(_FALSE_MOST * len(scan.rows), _FALSE_FEW)]
+    told = [clock for scan in reliable for clock in (scan.near, scan.far)]
+    return [scan for scan in scans if scan in reliable or not (scan.near in told and scan.far in told)]
 
 
 # Pairs ---------------------------------------------------------------------------------------------------------------

@@ -136,23 +136,28 @@ class System:
             for start, end, slope in zip(self.starts[:-1], self.starts[1:], slopes, strict=True)
         ]
 
-    def solve(self, costs: Sequence[Potential], upper: Int64Array, lower: Int64Array) -> Result:
+    def solve(
+        self, costs: Sequence[Potential], upper: Int64Array, lower: Int64Array, within: Result | None = None
+    ) -> Result:
         """
         Find the tightest bounds.
 
         Args:
             costs: of each strand.
             upper, lower: what is known of each event's excess to begin with, in units; not changed.
+            within: bounds that hold anyway: once others cross them, there is a contradiction.
         """
         began_upper, began_lower = upper, lower
-        upper, settled = self._relaxed(upper, costs, forth=False, least=began_lower)
+        least = began_lower if within is None else within.lower
+        most = began_upper if within is None else within.upper
+        upper, settled = self._relaxed(upper, costs, forth=False, least=least)
         if not settled:
-            return Result(upper, lower, self._circle_in(upper, began_upper, costs, forth=False, least=began_lower))
+            return Result(upper, lower, self._circle_in(upper, began_upper, costs, forth=False, least=least))
         turned = [cost.turned() for cost in costs]
-        negated, settled = self._relaxed(-lower, turned, forth=True, least=-began_upper)
+        negated, settled = self._relaxed(-lower, turned, forth=True, least=-most)
         lower = -negated
         if not settled:
-            circle = self._circle_in(negated, -began_lower, turned, forth=True, least=-began_upper)
+            circle = self._circle_in(negated, -began_lower, turned, forth=True, least=-most)
             return Result(upper, lower, circle)
         if not bool((upper < lower).any()):
             return Result(upper, lower, None)
