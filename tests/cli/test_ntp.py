@@ -119,7 +119,7 @@ def test_a_bound_of_the_hosts_own_is_a_source_like_the_others() -> None:
     [
         (["--ntp", "ntp://x"], "expected HOST or HOST:PORT"),
         (["run", "--ntp", "x"], "leave one of the two out"),
-        ([], "expected a run folder, or time servers"),
+        ([], "expected a run folder, files of messages, or time servers"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(coeval: Coeval, arguments: list[str], reason: str) -> None:
