@@ -39,7 +39,10 @@ if __name__ == "__main__":
 def test_the_error_of_a_dead_worker_tells_the_most_memory_it_had(method: str, tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM.format(method=method))
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    # By way of a shell that forks: what a program is started from by vfork counts as its own peak, and the process that
+    # runs the tests may have had more than is allowed here.
+    command = ["sh", "-c", '"$0" "$1"; exit $?', sys.executable, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     (large, large_is_told), (small, small_is_told) = map(str.split, done.stdout.splitlines())
     assert 400 * MB < int(large) < 500 * MB
