@@ -12,6 +12,7 @@ from coeval.alignment._identity import IdentityClash, IdentityReport, check_iden
 from coeval.alignment._instants import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST, Instants, Offsets
 from coeval.alignment._messages import Messages
 from coeval.alignment._report import ClockFit, OffsetInterval
+from coeval.alignment._revision import Revision, revisions
 from coeval.alignment._snapshots import SLEW_BOUND_PPM_DEFAULT, WallStep, anchors_from, wall_clock_steps
 from coeval.alignment._steadiness import WANDER_PPM_PRIOR
 
@@ -20,6 +21,8 @@ __all__ = [
     "Alignment",
     "Messages",
     "Evidence",
+    "revisions",
+    "Revision",
     "EvidenceStatistics",
     "Instants",
     "Offsets",

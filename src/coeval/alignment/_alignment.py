@@ -318,6 +318,17 @@ class Alignment:
         known = [value for value in earliest if value is not None]
         return min(known) if len(known) == len(earliest) else None
 
+    def turning_points(self, clock: ClockId, grade: Grade = "declared") -> Int64Array:
+        """
+        Readings of a clock among which its interval is narrowest and widest, within its evidence; int64, ascending.
+
+        Raises:
+            ClocksNotRelated: There was no evidence of this clock at all.
+        """
+        placing = self._on_clock if self._on_utc is None else self._on_utc
+        bands = self._track(clock, placing, grade).bands
+        return np.unique(np.concatenate([band.turning_points() for band in bands]))
+
     def report(self) -> tuple[ClockFit, ...]:
         """
         How each clock lies against the reference clock, one row per strand between steps. On UTC, the first row says
