@@ -75,9 +75,9 @@ class FoundStep(Protocol):
     @property
     def latest_ns(self) -> int: ...
     @property
-    def size_ns_least(self) -> int: ...
+    def size_ns_least(self) -> int | None: ...
     @property
-    def size_ns_greatest(self) -> int: ...
+    def size_ns_greatest(self) -> int | None: ...
 
 
 class Faults(Protocol):
@@ -166,6 +166,12 @@ def judge_steps(found: Sequence[FoundStep], true: Sequence[TrueStep]) -> tuple[l
     return matched, missed
 
 
+def is_sized(found: FoundStep, size_ns: int) -> bool:
+    """Is a true size within what was found? A clock that was set back for long may leave one side unknown."""
+    least, greatest = found.size_ns_least, found.size_ns_greatest
+    return (least is None or least <= size_ns) and (greatest is None or size_ns <= greatest)
+
+
 def contradicting(trace: Trace) -> Bools:
     """
     Which wrong messages the right ones contradict, under the rates that are declared by default.
@@ -247,9 +253,7 @@ def measure(tally: Tally, seed: int) -> None:
     matched, missed = judge_steps(found, trace.steps)
     unproven = [step for step in missed if witnesses(trace, step) < WITNESSES_MIN]
     truth = [step for step in trace.steps if step not in missed]
-    missized = sum(
-        not one.size_ns_least <= step.size_ns <= one.size_ns_greatest for one, step in zip(matched, truth, strict=True)
-    )
+    missized = sum(not is_sized(one, step.size_ns) for one, step in zip(matched, truth, strict=True))
     rejected = np.zeros(len(trace.messages), dtype=np.bool_)
     rejected[faults.rejected] = True
     proven = contradicting(trace) if tally.part == "wrong" else np.zeros(len(rejected), dtype=np.bool_)

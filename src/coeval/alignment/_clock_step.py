@@ -59,11 +59,14 @@ def clock_step(step: Step, messages: Messages, tracks: Mapping[ClockId, Track], 
     ends = [int(column[0]) for column in (before.earliest, before.latest, after.earliest, after.latest)]
     least: int | None = None
     greatest: int | None = None
-    if UNKNOWN_EARLIEST not in (ends[0], ends[2]) and UNKNOWN_LATEST not in (ends[1], ends[3]):
+    shown, rate = cut.after - cut.before, believed.limits[step.clock] / (1 << GRID_BITS)
+    passed: int | None = cut.passed_ns if cut.is_set_back else None
+    if ends[0] != UNKNOWN_EARLIEST and ends[3] != UNKNOWN_LATEST:
         passed = max(0, ends[3] - ends[0])
-        drift = ceil(passed * believed.limits[step.clock] / (1 << GRID_BITS))
-        shown = cut.after - cut.before
-        least, greatest = shown - (ends[3] - ends[0]) - drift, shown - (ends[2] - ends[1]) + drift
+        least = shown - (ends[3] - ends[0]) - ceil(passed * rate)
+    if ends[1] != UNKNOWN_LATEST and ends[2] != UNKNOWN_EARLIEST and passed is not None:
+        # Where only the clock itself tells how long it was, that much may be off too.
+        greatest = shown - (ends[2] - ends[1]) + ceil(2 * passed * rate)
     others = tuple(messages.clocks[code] for code in step.others)
     return ClockStep(
         clock,
@@ -87,6 +90,9 @@ def _text(
     is_certain: bool,
     others: tuple[ClockId, ...],
 ) -> str:
-    size = "by an unknown amount" if least is None or greatest is None else f"by {least} to {greatest} ns"
+    if least is None:
+        size = "by an unknown amount" if greatest is None else f"by at most {greatest} ns"
+    else:
+        size = f"by at least {least} ns" if greatest is None else f"by {least} to {greatest} ns"
     blame = "" if is_certain or not others else f" (or {others[0]} did, the other way: no third clock tells)"
     return f"Clock {clock} was set {size} between its readings {before} and {after}{blame}."
