@@ -22,7 +22,7 @@ LOOK_EVERY_S = 0.001
 
 # While others read it looks less and less often, down to this.
 # Shorter: each look takes 25 us from the workers. Longer: when they stop reading, the next results come home later.
-LOOK_EVERY_S_MAX = 0.008
+LOOK_EVERY_S_MAX = 0.002
 
 # After so many looks in a row that found no work, or somebody reading, it sleeps until it is woken.
 # Fewer: a chain of calls wakes it now and then. More: an idle pool wakes up more often before it is quite still.
