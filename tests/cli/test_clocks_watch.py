@@ -33,6 +33,7 @@ def test_a_run_that_has_ended_is_shown_once(coeval: Coeval, folder: Path) -> Non
     assert "0 s" in row
     (entry,) = map(json.loads, coeval("clocks", "run", "--watch", "--json").stdout.splitlines())
     assert entry["is_reference"]
+    assert entry["is_final"]
 
 
 def test_it_goes_on_while_the_run_does_and_ends_with_it(coeval_started: Started, folder: Path) -> None:
@@ -100,10 +101,12 @@ def test_only_what_changed_is_said_again(folder: Path) -> None:
     # The wall clock is set back by a minute.
     stepped = state_after(ClockRow(0, 2 * 10**9, WALL_NS - 59 * 10**9, 2 * 10**9, 2 * 10**9 + 100))
     (change,) = changed_lines(stepped, said, as_json=False)
-    assert change.startswith("home: the wall clock was set by -60.0")
+    assert change.startswith("provisional: home: the wall clock was set by -60.0")
     assert max(map(len, screen_lines(stepped, 80))) <= 80
     ended = state_after(EndRow(0, 3 * 10**9, 0, 0, 0))
     assert has_ended(ended)
+    (final,) = changed_lines(ended, said, as_json=False)
+    assert final == change.removeprefix("provisional: ")
     assert list(changed_lines(ended, said, as_json=False)) == []
 
 

@@ -53,6 +53,9 @@ class Evidence:
     """
     A summary of messages.
 
+    Steps and wrong messages are judged anew in each `align` of it, never here: they are final for what was added until
+    then, and for no more. `revisions` compares two such alignments.
+
     Args:
         rows_per_direction: about so many messages are kept of each pair of clocks and direction, at most.
         rows: likewise of all.

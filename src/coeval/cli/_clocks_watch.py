@@ -46,24 +46,29 @@ def changed_lines(found: Timeline, said: dict[str, str], *, as_json: bool) -> It
     """
     A line for each clock of which something else is known than was said of it, and for each new step.
 
+    While the run goes on, steps and findings are marked as provisional: a later message may date them anew, or take
+    them back. Those that stand when it has ended are said again without the mark; in JSON, `is_final` tells.
+
     Args:
         said: what was said so far, by clock; brought up to date.
     """
     if not as_json and not said and found.clocks:
         yield table_heading()
+    is_final = has_ended(found)
     for entry in found.clocks:
-        line = json.dumps(clock_json(entry), separators=(",", ":")) if as_json else clock_row(entry)
-        for key, text in _sayings(entry, line, as_json=as_json).items():
+        whole = {**clock_json(entry), "is_final": is_final}
+        line = json.dumps(whole, separators=(",", ":")) if as_json else clock_row(entry)
+        for key, text in _sayings(entry, line, as_json=as_json, is_final=is_final).items():
             if said.get(key) != text:
                 said[key] = text
                 yield text
 
 
-def _sayings(entry: ClockEntry, line: str, *, as_json: bool) -> Mapping[str, str]:
+def _sayings(entry: ClockEntry, line: str, *, as_json: bool, is_final: bool) -> Mapping[str, str]:
     """What there is to say of a clock, each by a key of its own."""
     found: dict[str, str] = {entry.clock: line}
     if not as_json:
-        host = "/".join(entry.hosts)
+        host = "/".join(entry.hosts) if is_final else f"provisional: {'/'.join(entry.hosts)}"
         for number, change in enumerate(entry.changes):
             found[f"{entry.clock} change {number}"] = plain(f"{host}: {change_text(change)}")
         for number, text in enumerate((*entry.clashes, *entry.findings)):
@@ -74,13 +79,18 @@ def _sayings(entry: ClockEntry, line: str, *, as_json: bool) -> Mapping[str, str
 def screen_lines(found: Timeline, columns: int) -> Iterator[str]:
     """The whole table, and what was noticed, each line cut to the screen."""
     calls = len(found.calls)
-    state = "ended" if has_ended(found) else "goes on; Ctrl-C ends watching"
+    is_final = has_ended(found)
+    state = "ended" if is_final else "goes on; Ctrl-C ends watching"
     for line in (
         f"reference: {found.reference_label}   calls: {calls:,}   the run {state}",
         "",
         table_heading(),
         *map(clock_row, found.clocks),
-        *(text for entry in found.clocks for text in list(_sayings(entry, "", as_json=False).values())[1:]),
+        *(
+            text
+            for entry in found.clocks
+            for text in list(_sayings(entry, "", as_json=False, is_final=is_final).values())[1:]
+        ),
     ):
         yield line if len(line) <= columns else f"{line[: columns - 1]}…"
 
