@@ -30,7 +30,7 @@ import numpy.typing as npt
 # A script finds what stands beside it, but not the folder above.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from coeval.alignment import Alignment, align
+from coeval.alignment import UNKNOWN_ESTIMATE, Alignment, align
 from coeval.clocks import ClockId
 from coeval.testing.virtual import (
     Constant,
@@ -295,6 +295,7 @@ def turned_round(trace: Trace, aligned: Alignment, accepted: Bools) -> int:
     How many accepted messages arrive before they are sent, by our estimates of either grade.
 
     Not of stamps that a step back repeats: such a reading has two instants, and a placed one can be only one of them.
+    Nor of those whose time is unknown.
     """
     messages, count = trace.messages, 0
     for sender, receiver, _ in trace.network.flows:
@@ -305,7 +306,8 @@ def turned_round(trace: Trace, aligned: Alignment, accepted: Bools) -> int:
         for grade in ("declared", "assumed"):
             sent = aligned.instants(sender, sent_ns[once], grade).estimate_ns
             received = aligned.instants(receiver, received_ns[once], grade).estimate_ns
-            count += int((sent > received).sum())
+            known = (sent != UNKNOWN_ESTIMATE) & (received != UNKNOWN_ESTIMATE)
+            count += int((known & (sent > received)).sum())
     return count
 
 
