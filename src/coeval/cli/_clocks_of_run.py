@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -16,6 +15,7 @@ from coeval.cli._output import (
     format_offset_ns,
     format_utc_offset,
     plain,
+    wrap_titled,
 )
 from coeval.timeline import ClockChange, ClockEntry, OffsetBounds, Timeline
 from coeval.timeline.writers import instant_json
@@ -38,14 +38,7 @@ def clock_lines(found: Timeline, columns: int) -> Iterator[str]:
         yield ""
         yield " ".join(entry.hosts) + (", the reference" if entry.is_reference else "")
         for title, text in _facts(entry):
-            yield from textwrap.wrap(
-                plain(text),
-                max(columns, 40),
-                initial_indent=f"  {title:<{_TITLE_COLUMNS - 2}}",
-                subsequent_indent=" " * _TITLE_COLUMNS,
-                break_on_hyphens=False,
-                break_long_words=False,
-            )
+            yield from wrap_titled(f"  {title:<{_TITLE_COLUMNS - 2}}", text, columns)
 
 
 def _table(entries: Sequence[ClockEntry]) -> Iterator[str]:

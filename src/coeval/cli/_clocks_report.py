@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from coeval.alignment import ClockFit, ClockStep, OffsetInterval
-from coeval.cli._output import format_bound_ns, format_offset_ns, plain
+from coeval.cli._output import format_bound_ns, format_offset_ns, plain, wrap_titled
 from coeval.clocks import UTC
 from coeval.timeline._related_clocks import RelatedClocks
 
@@ -165,14 +164,7 @@ def set_aside_notes(clocks: RelatedClocks) -> Iterator[tuple[str, str]]:
 
 
 def _wrapped(title: str, text: str, columns: int) -> list[str]:
-    return textwrap.wrap(
-        plain(text),
-        max(columns, _COLUMNS_MIN),
-        initial_indent=f"{title:<12}",
-        subsequent_indent=" " * 12,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    return wrap_titled(f"{title:<12}", text, max(columns, _COLUMNS_MIN))
 
 
 def _offset(offset: OffsetInterval) -> str:

@@ -24,6 +24,7 @@ from coeval.cli._output import (
     format_offset_ns,
     plain,
     style_of_output,
+    wrap_titled,
     write_json_lines,
     write_lines,
 )
@@ -191,14 +192,7 @@ def lines_of(asked: AskedTime, columns: int) -> Iterator[str]:
         yield _row(source, asked)
     yield ""
     for title, text in _told(asked):
-        yield from textwrap.wrap(
-            plain(text),
-            max(columns, 40),
-            initial_indent=f"{title:<{_TITLE_COLUMNS}}",
-            subsequent_indent=" " * _TITLE_COLUMNS,
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
+        yield from wrap_titled(f"{title:<{_TITLE_COLUMNS}}", text, columns)
 
 
 def _row(source: AskedSource, asked: AskedTime) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, tzinfo
@@ -41,6 +42,7 @@ __all__ = [
     "write_lines",
     "write_json_lines",
     "plain",
+    "wrap_titled",
     "format_bound_ns",
     "format_duration_ns",
     "format_instant",
@@ -55,6 +57,8 @@ COLUMNS_WITHOUT_TERMINAL = 120
 
 NOT_POSSIBLE = 2
 """The exit code of a command that cannot do what was asked."""
+
+_TITLED_COLUMNS_MIN = 40
 
 _RED = ("\x1b[31m", "\x1b[0m")
 _NAMES_MAX = 3
@@ -132,3 +136,15 @@ def write_lines(lines: Iterable[str]) -> None:
 def write_json_lines(values: Iterable[object]) -> None:
     """Write a line of JSON for each value; ASCII, so that no encoding matters."""
     write_lines(json.dumps(value, separators=(",", ":"), allow_nan=False) for value in values)
+
+
+def wrap_titled(title: str, text: str, columns: int) -> list[str]:
+    """Lines of `text` beside its title, which is as wide as the first column is to be."""
+    return textwrap.wrap(
+        plain(text),
+        max(columns, _TITLED_COLUMNS_MIN),
+        initial_indent=title,
+        subsequent_indent=" " * len(title),
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
