@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import typer
 
 from coeval.errors import RecordingWarning
-from coeval.timeline import Timeline, open_run
+from coeval.timeline import RunTimeline, open_run
 from coeval.timeline._listing import Style, plain
 from coeval.timeline._time_text import (
     format_bound_ns,
@@ -71,7 +71,7 @@ def fail(error: Exception | str) -> NoReturn:
     raise typer.Exit(NOT_POSSIBLE)
 
 
-def read_run(path: Path) -> Timeline:
+def read_run(path: Path) -> RunTimeline:
     """Open a run folder; what is wrong with it is among the timeline's problems, and said there."""
     from coeval.errors import RecordingError
 

@@ -10,7 +10,7 @@ import typer
 
 from coeval.cli._output import fail, parse_zone, read_run, style_of_output, write_json_lines, write_lines
 from coeval.recording._rows import KIND_NAMES, Row
-from coeval.timeline import Timeline
+from coeval.timeline import RunTimeline
 from coeval.timeline._listing import call_lines, event_lines, more_text, plain, summary_text
 from coeval.timeline.writers import call_json, event_json
 
@@ -94,7 +94,7 @@ def timeline(
         write_lines([more_text(shown - line_count, what, "--limit N or --all shows them")])
 
 
-def _say_problems(found: Timeline) -> None:
+def _say_problems(found: RunTimeline) -> None:
     """Where the output is data, what is wrong is said beside it."""
     for problem in found.problems:
         typer.echo(f"problem: {plain(problem)}", err=True)
