@@ -359,7 +359,7 @@ def _unfinished(attempt: CallAttempt) -> str:
 
 def html_events(timeline: Timeline) -> str:
     """What a timeline is and its first events, without those columns that are empty in all of them."""
-    rows = [event.row for event in islice(timeline, _HTML_ROWS_MAX)]
+    rows = [event.row for event in islice(timeline.rows(), _HTML_ROWS_MAX)]
     names = [name for name in timeline.schema.names if any(row[name] is not None for row in rows)]
     heads = "".join(f"<th>{html.escape(plain(name))}</th>" for name in names)
     body = "".join(

@@ -243,11 +243,15 @@ class Timeline:
         answer: bool | None = first.begin.before(second.begin)
         return answer
 
-    def __iter__(self) -> Iterator[Any]:
+    def rows(self) -> Iterator[TableEvent]:
+        """Every event, in order, as a row of the table."""
         claims = self.claims
         for batch in self.batches():
             for row in batch.to_pylist():
                 yield TableEvent(row, claims)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.rows()
 
     def __len__(self) -> int:
         return int(self._dataset.count_rows(filter=self._expression))

@@ -63,7 +63,7 @@ def write_otlp(timeline: Timeline, file: TextIO) -> WrittenOtlp:
     spans: list[tuple[str, dict[str, Any]]] = []
     logs: list[tuple[str, dict[str, Any]]] = []
     counts = [0, 0, 0]
-    for number, event in enumerate(timeline):
+    for number, event in enumerate(timeline.rows()):
         if event.begin.estimate_ns is None:
             counts[2] += 1
         elif event.end is not None and event.end.estimate_ns is not None:

@@ -1,8 +1,8 @@
 """
 A timeline as a trace for Perfetto (and chrome://tracing): Chrome's JSON trace format.
 
-What the tracks are depends on what is shown: the calls of a run (`_run_trace`) or the events of a table (`_table_trace`).
-`otherData` says what times count on, and from when: the first event is at zero.
+What the tracks are depends on what is shown: the calls of a run (`_run_trace`) or the events of a table
+(`_table_trace`). `otherData` says what times count on, and from when: the first event is at zero.
 """
 
 from __future__ import annotations

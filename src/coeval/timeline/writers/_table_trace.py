@@ -5,8 +5,8 @@ The events of a table as a trace for Perfetto (and chrome://tracing).
       events with an end are slices, those without are instants
       a span ──arrow──> the span that names it as its parent, from begin to begin: that order is certain, ends are not
 
-Slices of one thread must lie inside each other or apart, and spans of one source need not. What does not fit goes to one
-more thread of the source.
+Slices of one thread must lie inside each other or apart, and spans of one source need not. What does not fit goes to
+one more thread of the source.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class TableTrace:
         self._children: list[tuple[tuple[str, str], _Place]] = []
         self.slices = 0
         self.left_out = 0
-        first = next(iter(timeline), None)
+        first = next(timeline.rows(), None)
         self.base_ns = 0 if first is None else first.begin.estimate_ns or 0
 
     def events(self) -> Iterator[str]:
         """Every line of the trace."""
-        for event in self._timeline:
+        for event in self._timeline.rows():
             yield from self._event(event)
         for number, (parent, child) in enumerate(self._children):
             if parent in self._spans:
@@ -106,7 +106,7 @@ class TableTrace:
 
     def _arrow(self, phase: str, flow: int, place: _Place) -> str:
         at = microseconds(place.begin_ns - self.base_ns)
-        ends = {"bp": "e"} if phase == "f" else {}  # to the slice around it, not to the next one
+        ends: dict[str, Any] = {"bp": "e"} if phase == "f" else {}  # to the slice around it, not to the next one
         return trace_event(phase, at, place.process, tid=place.thread, name="caused", cat="span", id=flow, **ends)
 
 

@@ -1,5 +1,5 @@
 """
-A timeline as lines for people: the time in any zone, how far the truth can be from it, where it is from, and what it says.
+A timeline as lines for people: the time in any zone, how far the truth can be from it, where it is from, what it says.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SAID = ("text", "message", "body")
 
 def write_text(timeline: Timeline, file: TextIO, zone: tzinfo = UTC) -> int:
     """
-    Write a line for each event of a table, in its order; an event of several lines has them all, indented.
+    Write a line for each event, in timeline order; an event of several lines has them all, indented.
 
     Args:
         zone: of the times shown; each carries its offset from UTC.
@@ -32,7 +32,8 @@ def write_text(timeline: Timeline, file: TextIO, zone: tzinfo = UTC) -> int:
         How many events were written: all of them.
     """
     count = 0
-    for count, event in enumerate(timeline, 1):
+    for event in timeline.rows():
+        count += 1
         for line in text_lines(event, zone):
             file.write(line + "\n")
     return count

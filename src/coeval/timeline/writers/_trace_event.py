@@ -1,8 +1,8 @@
 """
 One event of Chrome's JSON trace format, as text.
 
-Format: "Trace Event Format" (Google, 2016), as Perfetto reads it. It counts in microseconds as a double, which loses digits
-of a date in nanoseconds, so traces count from their first event, and numbers are written with all their digits.
+Format: "Trace Event Format" (Google, 2016), as Perfetto reads it. It counts in microseconds as a double, which loses
+digits of a date in nanoseconds, so traces count from their first event, and numbers are written with all digits.
 """
 
 from __future__ import annotations
