@@ -47,7 +47,7 @@ def event_schema(claims: TableClaims) -> pa.Schema:
 
 def event_table(events: Iterable[TimelineEvent], schema: pa.Schema) -> pa.Table:
     """The events as rows, in their order."""
-    pieces = [pa.Table.from_pylist([_row(event) for event in piece], schema) for piece in _pieces(events)]
+    pieces = [pa.Table.from_pylist([_encodable(_row(event)) for event in piece], schema) for piece in _pieces(events)]
     # Each piece has a dictionary of its own.
     return pa.concat_tables(pieces or [schema.empty_table()]).unify_dictionaries()
 
@@ -56,6 +56,14 @@ def _pieces(events: Iterable[TimelineEvent]) -> Iterator[list[TimelineEvent]]:
     iterator = iter(events)
     while piece := list(itertools.islice(iterator, _ROWS_IN_PIECE)):
         yield piece
+
+
+def _encodable(row: dict[str, Any]) -> dict[str, Any]:
+    """Names of files that are no Unicode come as surrogates, which have no UTF-8: they are written as escapes."""
+    return {
+        name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
 
 def _row(event: TimelineEvent) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from coeval.clocks import ClockId
+from coeval.errors import DifferentClocks
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,7 +29,7 @@ _MACROS = (
         when a.earliest_ns >= b.latest_ns then false
     end""",
     # An event without an end overlaps as a point would.
-    """create macro overlaps(a, b) as case
+    """create macro "overlaps"(a, b) as case
         when {a_end_latest} < b.earliest_ns or {b_end_latest} < a.earliest_ns then false
         when a.latest_ns <= {b_end_earliest} and b.latest_ns <= {a_end_earliest} then true
     end""",
@@ -38,27 +39,47 @@ _MACROS = (
 )
 
 
-def ask(query: str, tables: Mapping[str, Timeline]) -> duckdb.DuckDBPyRelation:
+def check_references(tables: Mapping[str, Timeline]) -> None:
     """
-    Run a query over timelines of one reference.
+    Raises:
+        DifferentClocks: two of them count on different references.
+    """
+    (one, first), *others = tables.items()
+    for name, other in others:
+        if other.reference != first.reference:
+            raise DifferentClocks(
+                f"{name} counts on {other.reference_label}, and {one} on {first.reference_label}: times of two "
+                "references do not compare. Merge their sources into one timeline."
+            )
+
+
+def ask(query: str, tables: Mapping[str, Timeline], zone: str = "UTC") -> duckdb.DuckDBPyRelation:
+    """
+    Run a query over timelines.
 
     Args:
         tables: by the names that the query uses.
+        zone: an IANA name: where `time` is shown; it is UTC inside, whatever the zone of this process is.
 
     Raises:
+        DifferentClocks: they do not count on one reference.
+        ValueError: it is not one SELECT.
         duckdb.Error: as DuckDB says.
     """
+    check_references(tables)
     import duckdb
 
     connection = duckdb.connect()
-    # Times are UTC inside, whatever the zone of this process is.
-    connection.execute("set timezone = 'UTC'")
+    connection.execute(f"set timezone = {_quoted(zone)}")
     has_ends = all("end_earliest_ns" in timeline.schema.names for timeline in tables.values())
     set_back = sorted({clock for timeline in tables.values() for clock in timeline.claims.set_back})
     for macro in _macros(set_back, has_ends=has_ends):
         connection.execute(macro)
     for name, timeline in tables.items():
         _show(connection, name, timeline)
+    statements = connection.extract_statements(query)
+    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+        raise ValueError(f"{query!r} is not one query; expected a SELECT")
     return connection.sql(query)
 
 

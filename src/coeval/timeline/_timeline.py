@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coeval.clocks import ClockId, Grade, Instant, Stamp
-from coeval.errors import DifferentClocks, MissingExtra, WrongTable
+from coeval.errors import MissingExtra, WrongTable
 from coeval.timeline._layout import INSTANT, OWN_COLUMNS, TableClaims
 from coeval.timeline._time_filter import TimeFilter, time_filter
 
@@ -209,17 +209,12 @@ class Timeline:
 
         Raises:
             DifferentClocks: another timeline has another reference.
+            ValueError: it was no query.
             duckdb.Error: as DuckDB says.
 
         Example:
             timeline.sql("select a.line, b.line from timeline a, timeline b where certain(before(a, b))")
         """
-        for name, other in others.items():
-            if other.reference != self.reference:
-                raise DifferentClocks(
-                    f"{name} counts on {other.reference_label} and this timeline on {self.reference_label}: times of "
-                    "two references do not compare. Merge their sources into one timeline."
-                )
         from coeval.timeline._query import ask
 
         return ask(query, {"timeline": self, **others})

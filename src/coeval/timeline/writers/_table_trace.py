@@ -12,7 +12,7 @@ one more thread of the source.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coeval.timeline.writers._jsonl import json_value
 from coeval.timeline.writers._trace_event import microseconds, trace_event
