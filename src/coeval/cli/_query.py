@@ -49,10 +49,10 @@ def query(
     several, each is a table of its file's name.
 
     \b
-      coeval query "select clock, count(*) from timeline group by all" all.parquet
-      coeval query "select a.line, b.line from web a, db b
-                    where a.id = b.id and certain(before(b, a))" web.parquet db.parquet
-      coeval query "select * from timeline where text like '%error%'" all.parquet -o e.csv
+      coeval query "select clock, count(*) from timeline group by 1" all.parquet
+      coeval query "select a.line, b.line from web a, db b where a.id = b.id
+                    and certain(before(b, a))" web.parquet db.parquet
+      coeval query "from timeline where text like '%error%'" all.parquet -o e.csv
 
     \b
     Columns of time: time (the estimate); earliest_ns, estimate_ns, latest_ns
