@@ -471,6 +471,7 @@ class LocalEngine:
                     self._starter.kill(worker.number)  # what its calls left behind
                     worker.how = how
                     self._starter.reap(worker.number)
+                    self._do(self._state.worker_ended(worker.number))
                 case Reaped(_, peak) if worker.how is not None:
                     self._bury(worker, worker.how._replace(memory_bytes_peak=peak))
                 case NotStarted(_, reason):
