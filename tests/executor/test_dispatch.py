@@ -332,10 +332,11 @@ class _Unread(LocalEngine):
 def test_a_call_that_was_finished_when_an_interrupt_came_has_its_value_and_no_other_one_begins(
     pipe: Path, tmp_path: Path
 ) -> None:
-    ex = Executor(_Unread(lambda: pipe.write_text("finished")))
+    engine = _Unread(lambda: pipe.write_text("finished"))
+    ex = Executor(engine)
     with pytest.raises(KeyboardInterrupt), ex:
         finished, waiting = ex.submit(pipe.read_text), ex.submit((tmp_path / "begun").touch)
-        wait_until(lambda: len(ex._dispatch.engine.running()) == 1, 30)
+        wait_until(lambda: len(engine.running()) == 1, 30)
         raise KeyboardInterrupt
     assert finished.result(0) == "finished"
     assert waiting.cancelled() or isinstance(waiting.exception(0), CallStopped)
