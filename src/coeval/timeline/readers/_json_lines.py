@@ -57,13 +57,22 @@ class JsonLines:
     Args:
         types: of columns known before.
         exact: columns whose numbers keep every digit they are written with: as decimals, or as text.
+        only: the columns that are asked for; None: all.
     """
 
-    def __init__(self, types: Mapping[str, pa.DataType] = MappingProxyType({}), exact: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        types: Mapping[str, pa.DataType] = MappingProxyType({}),
+        exact: Collection[str] = (),
+        only: Collection[str] | None = None,
+    ) -> None:
         self.types = {
-            name: _EXACT if name in exact and pa.types.is_floating(kind) else kind for name, kind in types.items()
+            name: _EXACT if name in exact and pa.types.is_floating(kind) else kind
+            for name, kind in types.items()
+            if only is None or name in only
         }
         self._exact = exact
+        self._only = only
         self._is_plain = not any(map(pa.types.is_nested, self.types.values()))
         self._database: Any = None
 
@@ -87,19 +96,23 @@ class JsonLines:
         from pyarrow import json as arrow_json
 
         data = _bytes_of(lines)
-        # Time zones go with text: Arrow would make timestamps of what looks like one.
         known = pa.schema([(name, kind) for name, kind in self.types.items() if not pa.types.is_null(kind)])
+        # What nobody asks for is not even looked at, unless its type is not known yet.
+        other = "infer" if self._only is None or not set(self._only) <= set(known.names) else "ignore"
         try:
             table = arrow_json.read_json(
                 pa.BufferReader(data),
                 arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1),
-                arrow_json.ParseOptions(explicit_schema=known, unexpected_field_behavior="infer"),
+                arrow_json.ParseOptions(explicit_schema=known, unexpected_field_behavior=other),
             )
         except pa.ArrowInvalid:
             return None
         if table.num_rows != len(lines):
             return None
+        if self._only is not None and other == "infer":
+            table = table.select([name for name in table.schema.names if name in self._only])
         new = [entry for entry in table.schema if entry.name not in known.names]
+        # A text that looks like a time stays as it is written.
         if any(pa.types.is_timestamp(entry.type) for entry in new):
             for entry in new:
                 if pa.types.is_timestamp(entry.type):
@@ -129,12 +142,14 @@ class JsonLines:
             return Objects(pa.RecordBatch.from_pylist([], pa.schema([])), rows, odd)
         asked = self._ask("select json_group_structure(line::json) from lines", lines)
         structure = json.loads(asked.column(0)[0].as_py())
-        names = list(structure)
+        names = [name for name in structure if self._only is None or name in self._only]
         columns: dict[str, pa.Array] = {}
         for name, text in zip(names, self._texts(names, lines), strict=True):
             kind = structure[name]
             wanted = _TYPES.get(kind, pa.string()) if isinstance(kind, str) else pa.string()
             columns[name] = self._typed(name, text, wanted)
+        if not columns:
+            return Objects(_without_columns(len(lines)), rows, odd)
         return Objects(pa.RecordBatch.from_pydict(columns), rows, odd)
 
     def _no_objects(self, lines: pa.StringArray) -> list[tuple[int, str]]:
@@ -208,6 +223,10 @@ class JsonLines:
         if self._database is not None:
             self._database.close()
             self._database = None
+
+
+def _without_columns(count: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict({"": pa.nulls(count)}).select([])
 
 
 def _bytes_of(lines: pa.StringArray) -> pa.Buffer:

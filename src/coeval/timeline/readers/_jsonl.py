@@ -47,7 +47,8 @@ class JsonLinesReader:
     def batches(self, part: Part, tally: Tally, wanted: Collection[str] | None = None) -> Iterator[EventBatch]:
         stamps, types = self._looked_at(part.source, part.path, part.settings)
         events = TableEvents(stamps, part, tally, wanted)
-        with closing(JsonLines(types, {stamps.time, stamps.end})) as objects:
+        only = None if wanted is None else {*filter(None, (stamps.time, stamps.end, stamps.clock)), *wanted}
+        with closing(JsonLines(types, {stamps.time, stamps.end}, only)) as objects:
             for block in blocks(part, tally):
                 yield from self._of_block(block, objects, events, part, tally)
 
