@@ -22,6 +22,7 @@ ENTRY_POINTS = "coeval.readers"
 # Name -> module and class. Where two are equally sure of a file, the first is taken.
 _OURS: dict[str, str] = {
     # Text logs.
+    "iso": "_text_iso:IsoReader",
     # Tables, traces and runs.
 }
 _PACKAGE = "coeval.timeline.readers."

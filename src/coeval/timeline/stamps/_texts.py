@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coeval.timeline.readers._values import Int64Array
-from coeval.timeline.stamps._forms import read_stamp
+from coeval.timeline.stamps._forms import Reading, read_stamp
 from coeval.timeline.stamps._layout import PADDING, Bytes, Layout, layout_of, read_alike
 from coeval.timeline.stamps._written import Written, nothing_written
 
@@ -115,8 +115,6 @@ class Shapes:
         return False
 
 
-def _row(reading: tuple[int, ...]) -> Written:
-    one = nothing_written(1)
-    for column, value in zip(one, reading, strict=True):
-        column[0] = value
-    return one
+def _row(reading: Reading) -> Written:
+    columns = zip(nothing_written(1), reading, strict=True)
+    return Written._make(np.array([value], column.dtype) for column, value in columns)

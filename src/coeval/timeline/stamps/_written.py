@@ -7,7 +7,7 @@ Two ways lead here, and must agree: `_forms.py` reads one text with a regular ex
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +53,9 @@ class Written(NamedTuple):
 
     def put(self, rows: npt.NDArray[np.int64] | BoolArray, other: Written) -> None:
         """Fill rows from another."""
-        for own, values in zip(self, other, strict=True):
-            own[rows] = values
+        own: tuple[npt.NDArray[Any], ...] = self
+        for column, values in zip(own, other, strict=True):
+            column[rows] = values
 
 
 def nothing_written(count: int) -> Written:
