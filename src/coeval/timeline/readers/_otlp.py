@@ -163,8 +163,8 @@ class _Telemetry:
             self._tally.read += 1
             attributes = _attributes(event.get("attributes"))
             name = _text(event.get("name"))
-            row = ("span event", name, *ids, None, None, None, None, attributes, None, None, None)
-            self.columns.add(number, at, None, said.clock, (*row, said.service, scope, said.resource))
+            known = ("span event", name, *ids, None, None, None, None, attributes, None, None, None)
+            self.columns.add(number, at, None, said.clock, (*known, said.service, scope, said.resource))
 
     def _log(self, number: int, record: Mapping[str, Any], said: _Said, scope: str | None) -> None:
         at = _nanos(record.get("timeUnixNano"))

@@ -31,6 +31,7 @@ class RecordColumns:
     def __init__(self, schema: pa.Schema, part: Part, wanted: Collection[str] | None, *, is_cut: bool = True) -> None:
         self._schema = schema
         self._settings = part.settings
+        self._source = part.source
         self._kept = [index for index, name in enumerate(schema.names) if wanted is None or name in wanted]
         self._is_cut = is_cut
         field = part.settings.clock_field
@@ -49,18 +50,28 @@ class RecordColumns:
         self._end: list[int] = []
         self._clock: list[str | None] = []
         self._rows: list[tuple[Any, ...]] = []
+        self._spread: list[int] = []
 
     def __len__(self) -> int:
         return len(self._raw)
 
-    def add(self, line: int, raw_ns: int, end_ns: int | None, clock: str | None, row: tuple[Any, ...]) -> None:
+    def add(
+        self,
+        line: int,
+        raw_ns: int,
+        end_ns: int | None,
+        clock: str | None,
+        row: tuple[Any, ...],
+        spread_ns: int = 0,
+    ) -> None:
         """
         One more event.
 
         Args:
             line: from 0 at the part's start.
-            clock: None: the source's own.
+            clock: None: one of the source's own, named after it.
             row: its payload, a value for each column.
+            spread_ns: the stamp means [raw_ns, raw_ns + spread_ns), whatever it is cut to.
         """
         self._lines.append(line)
         self._raw.append(raw_ns)
@@ -70,6 +81,7 @@ class RecordColumns:
             clock = clock if said in (None, "") else str(said)
         self._clock.append(clock)
         self._rows.append(row)
+        self._spread.append(spread_ns)
 
     def full(self) -> Iterator[EventBatch]:
         """What was gathered, if that is much."""
@@ -83,15 +95,15 @@ class RecordColumns:
         clocks = None
         codes = np.zeros(len(raw), dtype=np.int64)
         if not self._settings.clock and any(clock is not None for clock in self._clock):
-            clocks = clocks_of(pa.array(self._clock, pa.string()))
-            codes = clocks.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
+            clocks = clocks_of(pa.array([clock or self._source for clock in self._clock], pa.string()))
+            codes = clocks.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         columns = [pa.array([row[index] for row in self._rows], self._schema.field(index).type) for index in self._kept]
         payload = pa.RecordBatch.from_arrays(
             columns, schema=pa.schema([self._schema.field(index) for index in self._kept])
         )
         if not columns:
             payload = pa.RecordBatch.from_pydict({"": pa.nulls(len(raw))}).select([])
-        resolution = self._resolution(codes, raw, end)
+        resolution = np.maximum(self._resolution(codes, raw, end), _few(self._spread))
         raw = raw - self.slack_ns
         if self._settings.smear == "24h-noon":
             raw, resolution = unsmeared(raw, resolution)
@@ -111,3 +123,8 @@ class RecordColumns:
         ended = end != NO_READING
         grains = grains_by_code_ns(np.concatenate((codes, codes[ended])), np.concatenate((raw, end[ended])))
         return np.maximum(grains[: len(raw)], 2 * self.slack_ns + 1)
+
+
+def _few(spread_ns: list[int]) -> Int64Array:
+    """Widths as powers of two at least as great, since each makes a batch of its own; 0 stays."""
+    return np.array([0 if width <= 0 else 1 << (width - 1).bit_length() for width in spread_ns], dtype=np.int64)
