@@ -4,7 +4,7 @@ What all readers of text logs share: from lines to events.
     block of lines -> which lines begin with a stamp -> records (a line, and those that go on with it) -> batches
 
 A format is a `TextFormat`: where the stamp stands, in which forms, and how a record falls into fields. A new one is a
-file that has one of these and a class of two lines. Most lines never meet a regular expression: their stamp is read
+file with one of these in a class of three lines. Most lines never meet a regular expression: their stamp is read
 by its shape, and their text stays in the block that was read. Fields cost one, and only where somebody wants them.
 """
 
@@ -28,10 +28,11 @@ from coeval.timeline.readers._input import Head, is_plain, open_input, size_of
 from coeval.timeline.readers._lines import LineBlock, LineBlocks
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._set_aside import SetAsideRow
-from coeval.timeline.readers._text_years import years_of_parts
+from coeval.timeline.readers._text_years import line_of, years_of_parts
 from coeval.timeline.readers._values import BoolArray, Int64Array
-from coeval.timeline.stamps import PATTERNS, Shapes, StampSense
-from coeval.timeline.stamps._written import NO_STAMP, Written, nothing_written
+from coeval.timeline.stamps import PATTERNS, Shapes, StampSense, no_zone
+from coeval.timeline.stamps._forms import read_stamp
+from coeval.timeline.stamps._written import GOOD, IMPOSSIBLE, NO_OFFSET, NO_STAMP, Written, nothing_written
 
 TEXT = "text"
 """The column of the record as it stands in the file, without its last line end."""
@@ -49,7 +50,7 @@ _EXAMPLES = 4
 _PREFIX_MAX = 16
 _DISAPPOINTMENTS_MAX = 8
 _HEAD_LINES = 60
-_TIME_GROUP = "(?P<time>"
+_ZONE_LINES = 200
 
 
 @dataclass(frozen=True)
@@ -58,47 +59,64 @@ class TextFormat:
     How the lines of a format are written. Regular expressions are read by RE2 and by Python's `re`.
 
     Attributes:
-        search: finds the stamp of a line, in its group `time`.
         forms: that the stamp may have, of `stamps`.
-        fields: what a record consists of, in named groups; of several the first that fits counts.
+        before: what stands before a stamp, from the line's begin. The shorter one is taken where two would do.
+        fields_before, fields: what stands before the stamp, and what after it, in named groups, each from its begin;
+            of several the first that fits counts.
+        whole: an expression for the whole line with a group `time`, instead of those.
         has_continuations: a line without a stamp goes on with the record before it.
         clock_field: names the clock of each record, unless somebody says otherwise.
         integers: fields that are whole numbers of at most 18 digits.
         nothing: what stands for a field that is not there.
-        is_cut: the stamp stands in a line's first 512 bytes, so nothing else of it is searched.
         may_begin_with_space: else a line that does has no stamp.
+        names_zone: a stamp without its zone is none of this format.
+        loose: further expressions for what stands after the stamp, which do not tell the format.
     """
 
-    search: str
     forms: tuple[str, ...]
+    before: str = ""
+    fields_before: str = ""
     fields: tuple[str, ...] = ()
+    whole: str = ""
     has_continuations: bool = True
     clock_field: str = ""
     integers: tuple[str, ...] = ()
     nothing: str = ""
-    is_cut: bool = True
     may_begin_with_space: bool = False
+    names_zone: bool = False
+    loose: tuple[str, ...] = ()
+
+    @cached_property
+    def search(self) -> str:
+        """Finds the stamp of a line in its group `time`, and what is before it in `before`."""
+        if self.whole:
+            return without_groups(self.whole, but="time")
+        return f"^(?P<before>{self.before})(?P<time>{'|'.join(PATTERNS[form] for form in self.forms)})"
 
     @cached_property
     def python(self) -> re.Pattern[bytes]:
-        """Finds the stamp of one line."""
+        """The same for one line."""
         return re.compile(self.search.encode())
-
-    @cached_property
-    def found_by(self) -> str:
-        """The same for RE2, with the one group `time`."""
-        return without_groups(self.search, but="time")
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Of the fields, without the stamp."""
-        found = {name: None for pattern in self.fields for name in re.findall(r"\(\?P<(\w+)>", pattern)}
+        patterns = (self.fields_before, *self.fields, *self.loose, self.whole)
+        found = {name: None for pattern in patterns for name in _GROUP.findall(pattern)}
         return tuple(name for name in found if name != "time")
 
+    def fits(self, line: bytes) -> bool:
+        """Whether a line has a stamp and the fields."""
+        found = self.python.search(line)
+        if found is None or self.whole:
+            return found is not None
+        before, after = line[: found.start("time")], line[found.end("time") :].rstrip(b"\r\n")
+        return re.search(self.fields_before.encode(), before) is not None and (
+            not self.fields or any(re.search(pattern.encode(), after) for pattern in self.fields)
+        )
 
-def stamp(*forms: str) -> str:
-    """The group `time` for a pattern of `TextFormat`."""
-    return f"{_TIME_GROUP}{'|'.join(PATTERNS[form] for form in forms)})"
+
+_GROUP = re.compile(r"\(\?P<(\w+)>")
 
 
 def without_groups(pattern: str, but: str) -> str:
@@ -130,19 +148,18 @@ class TextReader:
         if not lines or b"\0" in head.data[:64]:
             return 0.0
         form = self.format
-        patterns = [re.compile(pattern.encode()) for pattern in form.fields] or [form.python]
         heads = [line for line in lines if line[:1] > b" "] if form.has_continuations else lines
-        good = sum(any(pattern.search(line) for pattern in patterns) for line in heads)
-        # A stack trace has lines that look like anything, so a few that fit are enough where the first one does.
-        share = good / max(len(heads), 1)
-        if form.has_continuations and good and any(pattern.search(heads[0]) for pattern in patterns):
-            share = max(share, 0.5 + share / 2)
+        fits = [form.fits(line) for line in heads]
+        share = sum(fits) / max(len(fits), 1)
+        # Stack traces have lines that look like anything, so a few that fit are enough where the first one does.
+        if form.has_continuations and any(fits[:1]):
+            share = 0.5 + share / 2
         return self.sureness * share
 
     def parts(self, source: str, path: str, settings: SourceSettings, size: int) -> Sequence[Part]:
         """Cut at any byte; a compressed file is one part."""
         form = self.format_of(settings)
-        StampSense(settings, source)
+        self._check_zone(form, source, path, settings)
         total = size_of(path)
         count = max(1, round(total / max(size, 1))) if is_plain(path) else 1
         starts = [total * number // count for number in range(count)]
@@ -157,6 +174,21 @@ class TextReader:
             replace(part, settings=replace(settings, year=year), notes=years.notes if part is parts[0] else ())
             for part, year in zip(parts, years.years, strict=True)
         ]
+
+    def _check_zone(self, form: TextFormat, source: str, path: str, settings: SourceSettings) -> None:
+        """Refuse a file that begins with stamps without a zone that nobody said; later, single lines are set aside."""
+        StampSense(settings, source)
+        if settings.zone or settings.assume_utc or form.names_zone:
+            return
+        with closing(open_input(path)) as file:
+            for _ in range(_ZONE_LINES):
+                found = form.python.search(line_of(file))
+                if found is None:
+                    continue
+                text = found["time"].decode("latin-1")
+                stamp = read_stamp(text, form.forms)
+                if stamp.state == GOOD and stamp.offset_s == NO_OFFSET:
+                    raise no_zone(source, text)
 
     def batches(self, part: Part, tally: Tally, wanted: Collection[str] | None = None) -> Iterator[EventBatch]:
         """Read one part; the payload has `text` and the format's fields."""
@@ -187,7 +219,7 @@ class _PartOfText:
         self._shapes = Shapes(form.forms)
         self._shapes_of_texts = Shapes(form.forms)
         self._disappointments = 0
-        self._sense = StampSense(settings, part.source)
+        self._sense = StampSense(settings, part.source, refuses=False)
         # Lines before this part belong to a record that began there, if the format has such.
         self._is_inside = part.start > 0 and form.has_continuations
         self._has_begun = False
@@ -258,16 +290,19 @@ class _PartOfText:
         offsets = np.append(block.begins, block.size)
         lines = _slices(block, offsets)
         lines = lines if len(rows) == len(lines) else lines.take(pa.array(rows))
-        if self._form.is_cut:
+        if not self._form.whole:
             lines = pc.binary_slice(lines, 0, _SEARCH_BYTES)
-        texts = pc.struct_field(pc.extract_regex(lines, self._form.found_by), "time")
-        found = _mask(pc.is_valid(texts))
-        rows, texts = rows[found], texts.filter(pa.array(found))
+        found = pc.extract_regex(lines, self._form.search)
+        is_found = _mask(pc.is_valid(found))
+        rows, found = rows[is_found], found.filter(pa.array(is_found))
         if not len(rows):
             return
-        read = self._shapes_of_texts.read_texts(texts)
+        read = self._shapes_of_texts.read_texts(pc.struct_field(found, "time"))
         # The pattern found it, so that no form fits means that it is no time.
-        read.state[read.state == NO_STAMP] = 2
+        read.state[read.state == NO_STAMP] = IMPOSSIBLE
+        if not self._form.whole:
+            before = pc.binary_length(pc.struct_field(found, "before")).to_numpy(zero_copy_only=False)
+            read = read._replace(begin=before, end=before + read.end)
         written.put(rows, read)
         if len(rows) * 20 > len(block.begins) and self._disappointments < _DISAPPOINTMENTS_MAX:
             self._learn(block, rows)
@@ -313,7 +348,7 @@ class _PartOfText:
                 self._aside(int(records[row]) - lines.begin, fault.reason, texts[row].as_py())
         for resolution_ns, is_assumed, rows in _alike(stamps.resolution_ns, stamps.is_assumed, is_good):
             chosen = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
-            clocks, payload = self._payload(as_text(chosen))
+            clocks, payload = self._payload(chosen, lines.written.taken(records[rows]))
             fold_ns = stamps.fold_ns[rows]
             yield EventBatch(
                 records[rows] + (self._tally.lines - lines.begin),
@@ -325,48 +360,37 @@ class _PartOfText:
                 is_assumed=is_assumed,
             )
 
-    def _payload(self, texts: pa.Array) -> tuple[pa.DictionaryArray | None, pa.RecordBatch]:
+    def _payload(self, records: pa.Array, written: Written) -> tuple[pa.DictionaryArray | None, pa.RecordBatch]:
         fields = [name for name in self._wanted if name != TEXT]
-        if self._clock_field and not fields:
-            columns = self._fields(pc.binary_slice(texts.cast(pa.binary()), 0, _SEARCH_BYTES), self._clock_field)
-        elif fields:
-            columns = self._fields(texts)
-        else:
-            columns = {}
+        columns = {}
+        if fields or self._clock_field:
+            columns = self._fields(records, written, "" if fields else self._clock_field)
         clocks = None
         if self._clock_field:
-            clocks = pc.fill_null(as_text(columns[self._clock_field]), self._part.source).dictionary_encode()
-        columns[TEXT] = texts
+            clocks = pc.fill_null(columns[self._clock_field], self._part.source).dictionary_encode()
+        if TEXT in self._wanted:
+            columns[TEXT] = as_text(records)
         payload = pa.RecordBatch.from_arrays([columns[name] for name in self._wanted], list(self._wanted))
         return clocks, payload
 
-    def _fields(self, texts: pa.Array, only: str = "") -> dict[str, pa.Array]:
-        """The fields of each record, null where it has none."""
-        names = (only,) if only else self._form.names
-        columns: dict[str, pa.Array] = {}
-        rows = np.arange(len(texts))
-        for pattern in self._form.fields:
-            pattern = without_groups(pattern, only or r"(?!time>)\w+")
-            some = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
-            found = pc.extract_regex(some, pattern)
-            fits = _mask(pc.is_valid(found))
-            if fits.all() and len(rows) == len(texts):
-                columns = {name: pc.struct_field(found, name) for name in _groups(found)}
-                break
-            mask = np.zeros(len(texts), np.bool_)
-            mask[rows[fits]] = True
-            for name in _groups(found):
-                before = columns.get(name, pa.nulls(len(texts), texts.type))
-                values = pc.struct_field(found, name).filter(pa.array(fits))
-                columns[name] = pc.replace_with_mask(before, pa.array(mask), values)
-            rows = rows[~fits]
-            if not len(rows):
-                break
-        nothing = pa.array(["", self._form.nothing], texts.type)
-        for name in names:
-            column = columns.get(name, pa.nulls(len(texts), texts.type))
+    def _fields(self, records: pa.Array, written: Written, only: str) -> dict[str, pa.Array]:
+        """The fields of each record, or one of them, null where it has none."""
+        form, kept = self._form, only or r"(?!time>)\w+"
+        if form.whole:
+            found = _extracted(as_text(records), (without_groups(form.whole, kept),))
+        else:
+            before, after = _around(records, written)
+            found = _extracted(
+                as_text(after), tuple(without_groups(pattern, kept) for pattern in (*form.fields, *form.loose))
+            )
+            if _GROUP.search(form.fields_before):
+                found |= _extracted(as_text(before), (without_groups(form.fields_before, kept),))
+        nothing = pa.array(["", form.nothing], pa.string())
+        columns = {}
+        for name in (only,) if only else form.names:
+            column = found.get(name, pa.nulls(len(records), pa.string()))
             column = pc.if_else(pc.is_in(column, nothing), None, column)
-            columns[name] = column.cast(pa.int64()) if name in self._form.integers else column
+            columns[name] = column.cast(pa.int64()) if name in form.integers else column
         return columns
 
     def _aside(self, line: int, reason: str, text: bytes) -> None:
@@ -405,6 +429,42 @@ def as_text(column: pa.Array) -> pa.Array:
         return pa.array([_shown(value) for value in column.to_pylist()], pa.string())
 
 
+def _around(records: pa.Array, written: Written) -> tuple[pa.Array, pa.Array]:
+    """What stands before each record's stamp, and what after it."""
+    offsets = np.frombuffer(records.buffers()[1], np.int32)[records.offset : records.offset + len(records) + 1]
+    cuts = np.empty(3 * len(records) + 1, np.int32)
+    cuts[0::3] = offsets
+    cuts[1::3] = offsets[:-1] + written.begin
+    cuts[2::3] = np.minimum(offsets[:-1] + written.end, offsets[1:])
+    pieces = pa.Array.from_buffers(pa.binary(), len(cuts) - 1, [None, pa.py_buffer(cuts), records.buffers()[2]])
+    places = np.arange(0, len(cuts) - 1, 3)
+    return pieces.take(pa.array(places)), pieces.take(pa.array(places + 2))
+
+
+def _extracted(texts: pa.Array, patterns: tuple[str, ...]) -> dict[str, pa.Array]:
+    """Named groups of the first pattern that fits each text."""
+    columns: dict[str, pa.Array] = {}
+    rows = np.arange(len(texts))
+    for pattern in patterns:
+        if not len(rows):
+            break
+        if not _GROUP.search(pattern):
+            continue
+        found = pc.extract_regex(texts if len(rows) == len(texts) else texts.take(pa.array(rows)), pattern)
+        fits = _mask(pc.is_valid(found))
+        is_every = len(rows) == len(texts) and fits.all()
+        mask = np.zeros(len(texts), np.bool_)
+        mask[rows[fits]] = True
+        for kind in found.type:
+            values = pc.struct_field(found, kind.name)
+            if not is_every:
+                before = columns.get(kind.name, pa.nulls(len(texts), pa.string()))
+                values = pc.replace_with_mask(before, pa.array(mask), values.filter(pa.array(fits)))
+            columns[kind.name] = values
+        rows = rows[~fits]
+    return columns
+
+
 def _slices(block: LineBlock, offsets: Int64Array) -> pa.Array:
     """Adjacent stretches of a block, without the line ends behind them."""
     buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(block.data)]
@@ -423,10 +483,6 @@ def _alike(
         is_same = (resolution_ns[rows] == resolution_ns[first]) & (is_assumed[rows] == is_assumed[first])
         yield int(resolution_ns[first]), bool(is_assumed[first]), rows[is_same]
         rows = rows[~is_same]
-
-
-def _groups(found: pa.StructArray) -> list[str]:
-    return [kind.name for kind in found.type]
 
 
 def _shown(value: bytes | None) -> str:

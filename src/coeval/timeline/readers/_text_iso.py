@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from coeval.timeline.readers._text import TextFormat, TextReader, stamp
+from coeval.timeline.readers._text import TextFormat, TextReader
 
-_BEFORE = r"^(?:\S{1,40}\x20{1,8}){0,3}?[^\s0-9]{0,12}"
-_LEVEL = (
-    r"(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL|trace|debug|info|warn|warning|error|fatal)"
-)
+LEVEL = r"(?P<level>(?i:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL))\b"
 
 
 class IsoReader(TextReader):
@@ -16,7 +13,7 @@ class IsoReader(TextReader):
     name = "iso"
     sureness = 0.6
     format = TextFormat(
-        search=_BEFORE + stamp("iso"),
-        forms=("iso",),
-        fields=(rf"(?s){_BEFORE}{stamp('iso')}\S?(?:[\s:\[(|-]{{1,4}}{_LEVEL}\b[\])]?)?[\s:|-]*(?P<message>.*)$",),
+        forms=("iso", "slash"),
+        before=r"(?:\S+\x20+){0,3}?[^\s0-9]*",
+        fields=(rf"(?s)^[^\s\w]?[\s:\[(|-]*{LEVEL}[\])]?[\s:|-]*(?P<message>.*)$", r"(?s)^[^\s\w]?\s*(?P<message>.*)$"),
     )

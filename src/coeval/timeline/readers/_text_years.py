@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from coeval.errors import WrongTable
-from coeval.timeline.readers._input import is_plain, modified_s, open_input, size_of
+from coeval.timeline.readers._input import DAMAGED, is_plain, modified_s, open_input, size_of
 from coeval.timeline.readers._reader import Part
 from coeval.timeline.stamps._forms import read_stamp
 from coeval.timeline.stamps._written import GOOD
@@ -92,6 +92,16 @@ def years_of_parts(search: re.Pattern[bytes], forms: tuple[str, ...], parts: Seq
     return PartYears([year + int(steps[index]) for index in after], notes)
 
 
+def line_of(file: IO[bytes]) -> bytes:
+    """The next line, or as much of it as counts; b"" at the end, and where a file is damaged."""
+    try:
+        return file.readline(_WINDOW_BYTES)
+    except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        return b""
+
+
 class _Finder:
     """Finds stamps without years in lines."""
 
@@ -103,7 +113,7 @@ class _Finder:
         """Of the lines from where the file stands, which is `at`: so many, and none that begins at `stop` or later."""
         number = 0
         while (count is None or number < count) and (stop is None or at < stop):
-            line = file.readline(_WINDOW_BYTES)
+            line = line_of(file)
             if not line:
                 return
             sample = self.in_line(line, at)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -93,7 +96,7 @@ class Shapes:
                 break
         for row in rows.tolist():
             text = data[begins[row] : ends[row]].tobytes().decode("latin-1")
-            written.put(np.array([row]), _row(read_stamp(text, self.forms)))
+            written.put(np.array([row]), _row(read_stamp(text, self.forms), len(text)))
         return written
 
     def _read_whole(
@@ -115,6 +118,7 @@ class Shapes:
         return False
 
 
-def _row(reading: Reading) -> Written:
-    columns = zip(nothing_written(1), reading, strict=True)
-    return Written._make(np.array([value], column.dtype) for column, value in columns)
+def _row(reading: Reading, length: int) -> Written:
+    kinds: tuple[npt.NDArray[Any], ...] = nothing_written(1)
+    values = zip(kinds, (*reading, 0, length), strict=True)
+    return Written._make(np.array([value], kind.dtype) for kind, value in values)

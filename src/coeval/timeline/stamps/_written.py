@@ -37,6 +37,7 @@ class Written(NamedTuple):
         offset_s: the zone written: local time minus UTC; NO_OFFSET: none.
         is_leap: it says second 60, so `seconds` is the beginning of the next minute.
         is_yearless: it names no year.
+        begin, end: where in its text it stands, in bytes.
     """
 
     state: npt.NDArray[np.uint8]
@@ -46,6 +47,8 @@ class Written(NamedTuple):
     offset_s: npt.NDArray[np.int32]
     is_leap: BoolArray
     is_yearless: BoolArray
+    begin: npt.NDArray[np.int32]
+    end: npt.NDArray[np.int32]
 
     def taken(self, rows: npt.NDArray[np.int64] | BoolArray) -> Written:
         """Some of the rows."""
@@ -68,4 +71,6 @@ def nothing_written(count: int) -> Written:
         np.full(count, NO_OFFSET, np.int32),
         np.zeros(count, np.bool_),
         np.zeros(count, np.bool_),
+        np.zeros(count, np.int32),
+        np.zeros(count, np.int32),
     )
