@@ -18,7 +18,7 @@ from coeval.clocks import Anchor
 from coeval.errors import WrongTable
 from coeval.timeline.readers._input import Head, is_plain, is_url, open_input
 from coeval.timeline.readers._merged import MergedEvents, merged_columns
-from coeval.timeline.readers._parquet import check_names, columns_needed
+from coeval.timeline.readers._parquet import check_names, columns_needed, refuse_empty
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._stamp_columns import SAMPLE_ROWS, Sample, StampColumns, stamp_columns
 from coeval.timeline.readers._table_events import Rows, TableEvents
@@ -74,6 +74,7 @@ class _Batches:
     def __init__(self, path: str, source: str) -> None:
         from pyarrow import ipc
 
+        refuse_empty(path, source)
         self._source = source
         if is_plain(path) and not is_url(path):
             self._input: Any = pa.memory_map(path, "r")

@@ -16,7 +16,7 @@ import pyarrow as pa
 from coeval.alignment import Messages
 from coeval.clocks import Anchor
 from coeval.errors import WrongTable
-from coeval.timeline.readers._input import Head, is_plain, is_url, open_input
+from coeval.timeline.readers._input import Head, is_plain, is_url, open_input, size_of
 from coeval.timeline.readers._merged import DERIVED, MergedEvents, merged_columns
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._stamp_columns import SAMPLE_ROWS, Sample, StampColumns, stamp_columns
@@ -126,9 +126,21 @@ def check_names(names: Sequence[str], source: str) -> None:
         raise WrongTable(f"{source} has several columns named {repeated[0]}: give each a name of its own.")
 
 
+def refuse_empty(path: str, source: str) -> None:
+    """
+    A file of a format that is never of no bytes.
+
+    Raises:
+        WrongTable: it is empty.
+    """
+    if not size_of(path):
+        raise WrongTable(f"{source} is empty.")
+
+
 def _open(path: str, source: str, as_codes: Sequence[str] = ()) -> Any:
     import pyarrow.parquet as pq
 
+    refuse_empty(path, source)
     where: Any = path
     if not is_plain(path):
         with closing(open_input(path)) as file:
