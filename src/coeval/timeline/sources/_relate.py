@@ -299,7 +299,7 @@ def _why(group: set[ClockId], messages: Messages, anchored: set[ClockId]) -> str
         reasons.append(f"UTC known on {tied}")
     if reasons:
         return ", ".join(reasons)
-    return "alone: no evidence links it to any other"
+    return "nothing links it to others"
 
 
 def not_related_text(components: Sequence[Component]) -> str:
