@@ -66,12 +66,14 @@ class PairScan:
         passed = max(0.0, after - least - before) * (1 + self.points.slope) + self.points.tolerance_ns
         others = readings[0, found.before + 1 : found.after]
         is_false = np.isin(self.rows[found.before + 1 : found.after], self.false_rows)
+        # Beyond the two it was on its way at the step, unless it is false, or readings were shown twice.
+        is_other = is_false | ((others > before) & (others < after)) if least >= 0 else np.ones_like(is_false)
         return Cut(
             before,
             after,
             is_set_back=least < 0,
             passed_ns=min(ceil(passed), PASSED_NS_MOST),
-            others_ns=tuple(np.unique(others).tolist()),
+            others_ns=tuple(np.unique(others[is_other]).tolist()),
             false_ns=tuple(np.unique(others[is_false]).tolist()),
         )
 
