@@ -44,5 +44,5 @@ def test_who_says_the_unit_of_a_monotonic_clock_is_believed() -> None:
 
 
 def test_single_odd_count_is_shown() -> None:
-    with pytest.raises(WrongTable, match="has counts that fit no unit(?s:.*)  17: "):
+    with pytest.raises(WrongTable, match=r"has counts that fit no unit(?s:.*)  17: "):
         unit_of(np.array([1_793_882_096, 17]), "", "column ts")

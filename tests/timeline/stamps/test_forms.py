@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -94,8 +95,6 @@ TEXTS = st.sampled_from(
 
 @given(TEXTS, ENDINGS, st.text(st.sampled_from("0123456789:.+-Z "), max_size=3))
 def test_arrow_finds_the_same_stamp_in_a_text_as_python_does(text: str, ending: str, more: str) -> None:
-    import re
-
     line = text + ending + more
     for form in FORMS:
         pattern = rf"^(?P<time>{PATTERNS[form]})"

@@ -76,7 +76,7 @@ def test_line_of_a_known_shape_is_read_as_it_would_be_alone(drawn: tuple[bytes, 
     assert layout is not None
     data = np.frombuffer(line + b"\n" + other + b"\n" + bytes(PADDING), np.uint8)
     begins = np.array([0, len(line) + 1])
-    fits, written = read_alike(layout, data, begins, begins + [len(line), len(other)])
+    fits, written = read_alike(layout, data, begins, begins + np.array([len(line), len(other)]))
     assert fits[0]
     assert row(written, 0) == alone(line, prefix)
     if fits[1]:

@@ -23,7 +23,10 @@ def sense(*texts: str, splits: tuple[int, ...] = (), refuses: bool = True, **set
         parts.append(by.read(shapes.read_texts(pa.array(some)), lambda row, some=some: some[row]))  # type: ignore[misc]
     if len(parts) == 1:
         return parts[0]
-    return Stamps(*(np.concatenate([part[column] for part in parts]) for column in range(4)), [])  # type: ignore[arg-type]
+    raw_ns, resolution_ns, fold_ns, is_assumed = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in Stamps._fields[:4]
+    )
+    return Stamps(raw_ns, resolution_ns, fold_ns, is_assumed, [])
 
 
 def reasons(stamps: Stamps) -> dict[str, list[int]]:
