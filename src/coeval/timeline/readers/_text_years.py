@@ -26,6 +26,9 @@ _STRIDE_BYTES = 1 << 18
 _WINDOW_BYTES = 1 << 13
 _HEAD_LINES = 200
 _APART_S = 60 * 86_400
+_YEAR_S = 366 * 86_400
+# A smaller file is looked at whole: it may have few lines a year.
+_SAMPLED_BYTES = 1 << 22
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,13 +67,14 @@ def years_of_parts(search: re.Pattern[bytes], forms: tuple[str, ...], parts: Seq
     with closing(open_input(path)) as file:
         if next(finder.in_lines(file, 0, _HEAD_LINES), None) is None:
             return None
-        file.seek(0) if is_plain(path) else None
-        samples = list(_of_plain(finder, file, [part.start for part in parts], size_of(path))) if is_plain(path) else []
+        samples = []
+        if is_plain(path) and size_of(path) > _SAMPLED_BYTES:
+            samples = list(_of_plain(finder, file, [part.start for part in parts], size_of(path)))
     if not samples:
         with closing(open_input(path)) as file:
             samples = list(finder.in_lines(file, 0, None))
     seconds = np.array([sample.seconds for sample in samples], np.int64)
-    steps = year_steps(seconds, None)
+    steps = year_steps(seconds)
     notes: tuple[str, ...] = ()
     year = settings.year
     if year is None:
@@ -148,8 +152,8 @@ def _of_plain(finder: _Finder, file: IO[bytes], starts: Sequence[int], size: int
 
 
 def _between(finder: _Finder, file: IO[bytes], before: _Sample | None, after: _Sample) -> Iterator[_Sample]:
-    """Every stamp between two, where they are far apart."""
-    if before is not None and after.seconds - before.seconds > _APART_S:
+    """Every stamp between two that are far apart, in whichever year the second is."""
+    if before is not None and (after.seconds - before.seconds) % _YEAR_S > _APART_S:
         file.seek(before.at)
         for sample in finder.in_lines(file, before.at, None, after.at):
             if sample.at > before.at:

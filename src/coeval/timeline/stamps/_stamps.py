@@ -14,7 +14,7 @@ from coeval.timeline.readers._reader import SourceSettings
 from coeval.timeline.readers._values import BoolArray, Fault, Int64Array
 from coeval.timeline.stamps._leap import unsmeared
 from coeval.timeline.stamps._written import IMPOSSIBLE, NO_OFFSET, Written
-from coeval.timeline.stamps._years import in_years, year_steps
+from coeval.timeline.stamps._years import CONTEXT, in_years, odd_ones, year_steps
 from coeval.timeline.stamps._zones import LocalTimes, Zone
 
 _NS = 10**9
@@ -66,7 +66,7 @@ class StampSense:
         self._source = source
         self._zone = Zone(settings.zone) if settings.zone else None
         self._year = settings.year
-        self._yearless_s: int | None = None
+        self._yearless_s = np.zeros(0, np.int64)
         self._ran_twice = _RanTwice()
 
     def read(self, written: Written, shown: Callable[[int], str]) -> Stamps:
@@ -106,11 +106,14 @@ class StampSense:
         resolution_ns = self._resolution(written)
         if self._settings.smear == "24h-noon":
             raw_ns, resolution_ns = unsmeared(raw_ns, resolution_ns)
-        faults = [
-            Fault(reason, np.flatnonzero(mask & is_good)) for reason, mask in bad.items() if reason != NO_SUCH_TIME
-        ]
-        faults.append(Fault(NO_SUCH_TIME, np.flatnonzero(~is_good)))
-        return Stamps(raw_ns, resolution_ns, fold_s * _NS, is_assumed, [fault for fault in faults if len(fault.rows)])
+        # A row has one reason, though more may be wrong with it.
+        faults, is_told = [], np.zeros(count, np.bool_)
+        for reason, mask in bad.items():
+            rows = np.flatnonzero(mask & ~is_told)
+            if len(rows):
+                faults.append(Fault(reason, rows))
+            is_told |= mask
+        return Stamps(raw_ns, resolution_ns, fold_s * _NS, is_assumed, faults)
 
     def _with_years(
         self, written: Written, is_good: BoolArray, shown: Callable[[int], str]
@@ -126,10 +129,15 @@ class StampSense:
                 "one, with `year =` in coeval.toml."
             )
         yearless = written.seconds[rows]
-        years = self._year + year_steps(yearless, self._yearless_s)
-        seconds[rows], exists = in_years(yearless, years)
+        # What was read before is looked at again, to tell single odd stamps from a New Year.
+        known = len(self._yearless_s)
+        yearless = np.concatenate([self._yearless_s, yearless])
+        years = self._year + year_steps(yearless)
+        seconds[rows], exists = in_years(yearless[known:], years[known:])
         missing[rows] = ~exists
-        self._year, self._yearless_s = int(years[-1]), int(yearless[-1])
+        usual = np.flatnonzero(~odd_ones(yearless))
+        first = int(usual[-CONTEXT:][0]) if len(usual) else len(yearless) - 1
+        self._yearless_s, self._year = yearless[first:], int(years[first])
         return seconds, missing
 
     def _of_local_times(
