@@ -135,9 +135,8 @@ class StampSense:
         years = self._year + year_steps(yearless)
         seconds[rows], exists = in_years(yearless[known:], years[known:])
         missing[rows] = ~exists
-        usual = np.flatnonzero(~odd_ones(yearless))
-        first = int(usual[-CONTEXT:][0]) if len(usual) else len(yearless) - 1
-        self._yearless_s, self._year = yearless[first:], int(years[first])
+        usual = np.flatnonzero(~odd_ones(yearless))[-CONTEXT:]
+        self._yearless_s, self._year = yearless[usual], int(years[usual[0]])
         return seconds, missing
 
     def _of_local_times(

@@ -48,7 +48,8 @@ def year_steps(seconds: Int64Array) -> npt.NDArray[np.int64]:
 def odd_ones(seconds: Int64Array) -> BoolArray:
     """Which stamps are odd, and tell nothing about others."""
     days = seconds // _DAY_S
-    return _without_odd_ones(days) != days
+    is_odd: BoolArray = _without_odd_ones(days) != days
+    return is_odd
 
 
 def _crossed(steps: Int64Array) -> Int64Array:
