@@ -28,7 +28,7 @@ _HEAD_LINES = 200
 _APART_S = 60 * 86_400
 _YEAR_S = 366 * 86_400
 # A smaller file is looked at whole: it may have few lines a year.
-_SAMPLED_BYTES = 1 << 22
+_SAMPLED_BYTES = 1 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
