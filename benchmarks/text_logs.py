@@ -65,7 +65,7 @@ def _clf(number: int, time: datetime) -> str:
 
 def _nginx_error(number: int, time: datetime) -> str:
     return (
-        f'{time:%Y/%m/%d %H:%M:%S} [error] {number}#0: *{number} open() "/srv/{number % 977}" failed (2: No such file), '
+        f'{time:%Y/%m/%d %H:%M:%S} [error] {number}#0: *{number} open() "/srv/{number % 977}" failed (2: No file), '
         f'client: 10.0.0.{number % 256}, server: example.com, request: "GET /{number} HTTP/1.1", host: "example.com"'
     )
 
