@@ -27,6 +27,7 @@ DAMAGED = (pa.ArrowException, OSError)
 """What a damaged table raises; also that it wants more memory than there is, or names what is not there."""
 
 ROWS_IN_BATCH = 1 << 17
+_GROUPS_TRIED = 16
 
 
 class ParquetReader:
@@ -96,7 +97,7 @@ def grouped(sizes: Sequence[int], size: int) -> Iterator[tuple[int, int]]:
     """
     start = total = 0
     for index, more in enumerate(sizes):
-        if total and total + more > size:
+        if index > start and total + more > size:
             yield start, index
             start, total = index, 0
         total += more
@@ -120,13 +121,20 @@ def _stamps(file: Any, source: str, settings: SourceSettings) -> tuple[StampColu
         return merged, True
     flat = [entry.name for entry in schema if not pa.types.is_nested(entry.type)]
     sample = pa.RecordBatch.from_pylist([], schema)
-    try:
-        # One page of each column is decoded for this.
-        sample = next(iter(file.iter_batches(SAMPLE_ROWS, columns=flat, use_threads=False)), sample)
-    except DAMAGED as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise WrongTable(f"{source} is damaged at its beginning: {error}") from error
+    for group in range(min(file.metadata.num_row_groups, _GROUPS_TRIED)):
+        try:
+            # One page of each column is decoded for this.
+            found = file.iter_batches(SAMPLE_ROWS, row_groups=[group], columns=flat, use_threads=False)
+            sample = next(found, sample)
+            sample.validate(full=True)
+        except DAMAGED as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            continue
+        break
+    else:
+        if file.metadata.num_row_groups:
+            raise WrongTable(f"{source} is damaged: none of its first groups of rows can be read.")
     return stamp_columns(Sample(source, sample), settings), False
 
 
