@@ -32,6 +32,16 @@ _OURS: dict[str, str] = {
     "iso": "_text_iso:IsoReader",
     "pattern": "_text_pattern:PatternReader",
     # Tables, traces and runs.
+    "parquet": "_parquet:ParquetReader",
+    "arrow": "_arrow:ArrowReader",
+    "sqlite": "_sqlite:SqliteReader",
+    "journald": "_jsonl:JournaldReader",
+    "otlp": "_otlp:OtlpReader",
+    "chrome": "_chrome:ChromeReader",
+    "shiviz": "_shiviz:ShivizReader",
+    "jsonl": "_jsonl:JsonLinesReader",
+    "csv": "_csv:CsvReader",
+    "run": "_run:RunReader",
 }
 _PACKAGE = "coeval.timeline.readers."
 

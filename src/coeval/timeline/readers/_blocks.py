@@ -1,0 +1,100 @@
+"""
+Blocks of whole lines, for the formats whose parsers take megabytes of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from coeval.timeline.readers._input import is_plain, open_input, size_of
+from coeval.timeline.readers._lines import LineBlocks
+from coeval.timeline.readers._reader import Part, SourceSettings, Tally
+from coeval.timeline.readers._values import Int64Array
+
+_SHOWN_MAX = 2000
+
+
+class Block(NamedTuple):
+    """
+    Whole lines.
+
+    Attributes:
+        data: their bytes; the last one may lack its line end.
+        first: the first one's number, from 0 at the part's start.
+    """
+
+    data: bytes
+    first: int
+
+
+def byte_parts(source: str, path: str, reader: str, settings: SourceSettings, size: int) -> Sequence[Part]:
+    """A file in parts of so many bytes; a compressed one in one, since it is read from its start."""
+    if not is_plain(path):
+        return [Part(source, path, reader, settings)]
+    total = size_of(path)
+    starts = range(0, max(total, 1), max(size, 1))
+    return [Part(source, path, reader, settings, start, min(start + size, total)) for start in starts]
+
+
+def blocks(part: Part, tally: Tally) -> Iterator[Block]:
+    """
+    The lines of a part.
+
+    Args:
+        tally: counts the lines, and takes what kept the file from being read to its end.
+    """
+    with closing(open_input(part.path)) as file:
+        lines = LineBlocks(file, part.start, part.stop)
+        while (found := lines.next()) is not None and found.own:
+            is_end = found.own < len(found.begins)
+            stop = int(found.begins[found.own]) if is_end else found.size
+            first = tally.lines
+            tally.lines += found.own
+            yield Block(found.data[int(found.begins[0]) : stop].tobytes(), first)
+            if is_end:
+                break
+        tally.problems += [f"{part.source}: {problem}" for problem in lines.problems]
+
+
+def text_lines(block: Block) -> tuple[pa.StringArray, Int64Array, list[tuple[int, bytes]]]:
+    """
+    The lines of a block that are not blank.
+
+    Returns:
+        Their texts, the number of each, and those that are not UTF-8: numbers and bytes.
+    """
+    data = block.data if block.data.endswith(b"\n") else block.data + b"\n"
+    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 10) + 1
+    offsets = np.zeros(len(ends) + 1, dtype=np.int32)
+    offsets[1:] = ends
+    numbers = block.first + np.arange(len(ends), dtype=np.int64)
+    texts = pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
+    odd: list[tuple[int, bytes]] = []
+    good = np.ones(len(ends), dtype=np.bool_)
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        for row, (start, end) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
+            line = data[start:end]
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                good[row] = False
+                odd.append((block.first + row, line))
+    # What begins with neither space nor a line end is not blank.
+    for row in np.flatnonzero(np.frombuffer(data, dtype=np.uint8)[offsets[:-1]] <= 32).tolist():
+        if not data[offsets[row] : offsets[row + 1]].strip():
+            good[row] = False
+    if not good.all():
+        texts, numbers = texts.filter(pa.array(good)), numbers[good]
+    return texts, numbers, odd
+
+
+def shown(line: bytes) -> dict[str, str | None]:
+    """A line that is set aside, for people."""
+    return {"text": line[:_SHOWN_MAX].rstrip(b"\r\n").decode(errors="backslashreplace")}
