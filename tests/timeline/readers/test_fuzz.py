@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-READERS = "iso syslog rfc5424 clf nginx-error python-logging log4j go pattern".split()
+READERS = ["iso", "syslog", "rfc5424", "clf", "nginx-error", "python-logging", "log4j", "go", "pattern"]
 
 
 def test_broken_files_break_no_reader_and_lose_no_record(tmp_path: Path) -> None:

@@ -130,6 +130,17 @@ def test_years_of_a_large_log_are_found_from_samples(tmp_path: Path) -> None:
     assert [event["raw_ns"] for event in events] == [int(time.timestamp()) * NS for time in times]
 
 
+def test_long_line_is_no_line_of_its_own_further_on(tmp_path: Path) -> None:
+    # What looks like a stamp stands where a window of the search for years ends.
+    odd = b"Dec 31 23:00:00 web1 app[1]: " + b"m" * (8192 - 29) + b"Jan  1 00:00:00 web1 app[1]: x\n"
+    [event] = read(tmp_path, "syslog", odd, zone="UTC", year=2026).without_lines()
+    path = tmp_path / "app.log"
+    written = datetime(2027, 1, 1, 0, 30, tzinfo=UTC).timestamp()
+    os.utime(path, (written, written))
+    [same] = read_events("syslog", path, SourceSettings(zone="UTC"), source="app.log").without_lines()
+    assert same == event
+
+
 def test_year_that_was_said_is_that_of_the_first_line(tmp_path: Path) -> None:
     events = read(tmp_path, "syslog", SYSLOG, 2000, zone="UTC", year=2019).without_lines()
     years = [datetime.fromtimestamp(event["raw_ns"] // NS, UTC).year for event in events]

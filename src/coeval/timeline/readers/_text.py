@@ -201,7 +201,7 @@ class TextReader:
             return
         with closing(open_input(path)) as file:
             for _ in range(_ZONE_LINES):
-                found = form.python.search(line_of(file))
+                found = form.python.search(line_of(file)[0])
                 if found is None:
                     continue
                 text = found["time"].decode("latin-1")
