@@ -12,6 +12,7 @@ from coeval.errors import WrongTable
 from coeval.testing import ReadEvents, read_events
 from coeval.timeline.readers import SourceSettings, Tally
 from coeval.timeline.readers import _text as text_module
+from coeval.timeline.readers._lines import LineBlocks
 from coeval.timeline.readers._registry import reader_named
 from coeval.timeline.readers._set_aside import SetAside
 
@@ -187,12 +188,18 @@ def test_pattern_may_name_its_stamp_otherwise_and_has_fields(tmp_path: Path) -> 
     assert events[1]["payload"]["text"].endswith("sent\n and more")
 
 
-def test_day_that_ran_an_hour_twice_is_settled_by_the_order_of_the_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block_bytes", [100, 1000, 1 << 22])
+@pytest.mark.parametrize("stamp", ["2026-10-25 %02d:%02d:00 x\n", "Oct 25 %02d:%02d:00 web1 app[1]: x\n"])
+def test_day_that_ran_an_hour_twice_is_settled_by_the_order_of_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int, stamp: str
+) -> None:
+    monkeypatch.setattr(LineBlocks.__init__, "__defaults__", (block_bytes,))
     begin = datetime(2026, 10, 25, 0, 0, tzinfo=UTC)
     content = b""
     for minute in range(180):
         local_minute = minute + 120 if minute < 60 else minute + 60
-        content += b"2026-10-25 %02d:%02d:00 x\n" % divmod(local_minute, 60)
-    events = read(tmp_path, "iso", content, zone="Europe/Berlin").without_lines()
+        content += (stamp % divmod(local_minute, 60)).encode()
+    reader = "iso" if stamp.startswith("2") else "syslog"
+    events = read(tmp_path, reader, content, zone="Europe/Berlin", year=2026).without_lines()
     assert [event["raw_ns"] for event in events] == [int(begin.timestamp() + 60 * minute) * NS for minute in range(180)]
     assert {event["fold_ns"] for event in events} == {0}
