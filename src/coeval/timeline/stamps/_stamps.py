@@ -130,7 +130,7 @@ class StampSense:
             known = np.concatenate([self._yearless_s, seconds])
             years = (self._year + year_steps(known))[len(self._yearless_s) :]
             seconds = np.where(written.is_yearless, in_years(seconds, years)[0], seconds)
-        is_local = (written.offset_s == NO_OFFSET) & (written.state == GOOD)
+        is_local: BoolArray = (written.offset_s == NO_OFFSET) & (written.state == GOOD)
         is_local &= (seconds > _FIRST_S) & (seconds < _LAST_S)
         is_local &= self._zone.read(np.where(is_local, seconds, 0)).fold_s > 0
         return is_local
