@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import gzip
 import os
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from coeval.errors import WrongTable
 from coeval.testing import ReadEvents, read_events
@@ -203,3 +206,44 @@ def test_day_that_ran_an_hour_twice_is_settled_by_the_order_of_the_log(
     events = read(tmp_path, reader, content, zone="Europe/Berlin", year=2026).without_lines()
     assert [event["raw_ns"] for event in events] == [int(begin.timestamp() + 60 * minute) * NS for minute in range(180)]
     assert {event["fold_ns"] for event in events} == {0}
+
+
+LINES = [
+    "2026-11-05T12:00:00.123Z INFO a",
+    "2026-11-05T12:00:00.123Z",
+    "[2026-11-05 12:00:00,123] b",
+    "INFO 2026-11-05T12:00:00.123456+01:00 c",
+    "WARN  [main] 2026-11-05 12:00:00 +0100 d",
+    "20261105T120000Z e",
+    "2026/11/05 12:00:00 f",
+    "12 2026-11-05T12:00:00Z g",
+    "  goes on 2026-11-05T12:00:00Z",
+    "a b c d 2026-11-05T12:00:00Z is too far",
+    "2026-11-05 12:00:00 - h",
+    "2026-11-05 12:00:00 UT i",
+    "2026-02-30 12:00:00 j",
+    "",
+]
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> bytes:
+    """Lines in runs, so that shapes are learned, and some of them changed in a letter."""
+    lines: list[bytes] = []
+    for line, count in draw(st.lists(st.tuples(st.sampled_from(LINES), st.integers(1, 12)), max_size=8)):
+        lines += [line.encode()] * count
+    for place, byte in draw(st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(b"0159-:T.Z+ [\tx\xe9")))):
+        if lines and lines[place % len(lines)]:
+            changed = bytearray(lines[place % len(lines)])
+            changed[place // 101 % len(changed)] = byte
+            lines[place % len(lines)] = bytes(changed)
+    return b"\n".join(lines)
+
+
+@settings(max_examples=20, deadline=None)
+@given(logs(), st.integers(40, 400))
+def test_what_was_learned_before_makes_no_difference(log: bytes, size: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        whole = read(Path(folder), "iso", log, zone="Europe/Berlin")
+        # A few lines in a part: little is known of any other.
+        assert read(Path(folder), "iso", log, size, zone="Europe/Berlin") == whole
