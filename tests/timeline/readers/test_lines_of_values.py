@@ -76,6 +76,13 @@ def test_stamps_without_a_zone_are_refused_until_it_is_said(path: Path) -> None:
     assert batch.is_assumed
 
 
+def test_single_stamp_without_a_zone_is_set_aside(path: Path) -> None:
+    path.write_text("".join(f'{{"time": "2026-11-05T12:34:5{n}{"" if n == 3 else "Z"}"}}\n' for n in range(5)))
+    read = Read("jsonl", path)
+    assert len(read.raw_ns) == 4
+    assert [(row.number, row.reason) for row in read.aside] == [(4, "time has no zone, and others have")]
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_separator_is_found(path: Path, separator: str) -> None:
     path.write_text(separator.join(["time", "a", "b"]) + "\n" + separator.join([STAMP, "x", "1"]) + "\n")

@@ -22,7 +22,7 @@ from coeval.timeline.readers._reader import SourceSettings, Unit
 from coeval.timeline.readers._values import BoolArray, Fault, Int64Array, integers, texts
 from coeval.timeline.stamps._epoch import UNITS, in_band, unit_of
 from coeval.timeline.stamps._leap import unsmeared
-from coeval.timeline.stamps._stamps import StampSense
+from coeval.timeline.stamps._stamps import StampSense, no_zone
 from coeval.timeline.stamps._texts import Shapes
 from coeval.timeline.stamps._written import GOOD, NO_OFFSET, NO_STAMP, Written, nothing_written
 
@@ -171,6 +171,17 @@ def may_have_stamps(names: Sequence[str]) -> bool:
     return any(_plain(name) in _TIMES for name in names)
 
 
+def names_tried(schema: pa.Schema, settings: SourceSettings) -> list[str]:
+    """The columns whose values `stamp_columns` looks at."""
+    return [
+        entry.name
+        for entry in schema
+        if entry.name in (settings.time, settings.end)
+        or pa.types.is_timestamp(entry.type)
+        or (_may_be_time(entry.type) and (_rank(entry.name) is not None or _is_end(entry.name)))
+    ]
+
+
 def likely_times(names: Sequence[str]) -> list[str]:
     """Those that are called as times are, the likeliest first."""
     ranked = [(rank, name) for name in names if (rank := _rank(name)) is not None]
@@ -301,6 +312,11 @@ class StampReader:
     def _of_written(self, written: Written, column: pa.Array) -> Readings:
         is_none = written.state == NO_STAMP
         count = len(written.seconds)
+        zoneless = np.zeros(count, dtype=np.bool_)
+        if not self._settings.zone and not self._settings.assume_utc and _is_text(column.type):
+            # Where most stamps have none, the source was refused; a single one is a matter of its row.
+            zoneless = _are_zoneless(written)
+            is_none = is_none | zoneless
         rows = None if not is_none.any() else np.flatnonzero(~is_none)
         stamps = self._sense.read(
             written if rows is None else written.taken(rows),
@@ -311,7 +327,9 @@ class StampReader:
         if rows is not None:
             raw, resolution, fold = (_spread(values, rows, count) for values in (raw, resolution, fold))
             faults = [Fault(fault.reason, rows[fault.rows]) for fault in faults]
-            odd = np.flatnonzero(is_none & ~_mask(pc.is_null(column)))
+            if zoneless.any():
+                faults.append(Fault("has no zone, and others have", np.flatnonzero(zoneless)))
+            odd = np.flatnonzero(is_none & ~zoneless & ~_mask(pc.is_null(column)))
             if len(odd):
                 faults.append(Fault("is no time in a form that is known", odd))
         return Readings(raw, resolution, faults, fold if fold.any() else None, bool(stamps.is_assumed.any()))
@@ -391,6 +409,11 @@ def _found_time(sample: Sample) -> str:
     )
 
 
+def _is_end(name: str) -> bool:
+    plain = name.lower().translate(str.maketrans("", "", "_-.@ "))
+    return any(plain in (ending, *(ending + unit for unit in _UNIT_ENDINGS)) for ending in _ALL_ENDS)
+
+
 def _found_end(time: str, schema: pa.Schema) -> str:
     wanted = _ENDS.get(_plain(time), ())
     for ending in wanted:
@@ -431,8 +454,20 @@ def _holds_times(column: pa.Array) -> bool:
     return any(2 * int(in_band(numbers, unit).sum()) > len(numbers) for unit in UNITS)
 
 
-def _holds_any_time(column: pa.Array) -> bool:
-    return bool((Shapes(_FORMS).read_texts(column.drop_null()[:SAMPLE_ROWS]).state != NO_STAMP).any())
+def _check_times(name: str, column: pa.Array, source: str, settings: SourceSettings) -> None:
+    """Refuse texts of which none is a time, or most have no zone and nobody said one."""
+    written = Shapes(_FORMS).read_texts(column[:SAMPLE_ROWS])
+    if (written.state == NO_STAMP).all():
+        raise WrongTable(_odd_text(name, column, source))
+    zoneless = _are_zoneless(written)
+    if not settings.zone and not settings.assume_utc and 2 * zoneless.sum() > (written.state == GOOD).sum():
+        first = int(np.flatnonzero(zoneless)[0])
+        raise no_zone(f"column {name} of {source}", str(texts(column[first : first + 1])[0].as_py()))
+
+
+def _are_zoneless(written: Written) -> BoolArray:
+    zoneless: BoolArray = (written.state == GOOD) & (written.offset_s == NO_OFFSET)
+    return zoneless
 
 
 def _odd_text(name: str, column: pa.Array, source: str) -> str:
@@ -481,8 +516,8 @@ def _unit_of(name: str, sample: Sample, settings: SourceSettings) -> Unit | Lite
         # Without a single row nothing is there to go by, and nothing to be wrong.
         return settings.unit or "s"
     if _is_text(kind) and not _holds_numbers(column):
-        if len(column) > column.null_count and not _holds_any_time(column):
-            raise WrongTable(_odd_text(name, column, sample.source))
+        if len(column) > column.null_count:
+            _check_times(name, column.drop_null(), sample.source, settings)
         return ""
     if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         return ""

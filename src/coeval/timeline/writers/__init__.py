@@ -3,10 +3,12 @@
 from coeval.timeline.writers._jsonl import call_json, event_json, instant_json, write_jsonl
 from coeval.timeline.writers._parquet import write_parquet
 from coeval.timeline.writers._perfetto import Written, write_perfetto
+from coeval.timeline.writers._sqlite import write_sqlite
 
 __all__ = [
     "write_jsonl",
     "write_parquet",
+    "write_sqlite",
     "write_perfetto",
     "Written",
     "event_json",
