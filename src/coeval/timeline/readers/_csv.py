@@ -57,7 +57,10 @@ class CsvReader:
         lines = text.splitlines()[:1]
         if not lines or "\0" in text:
             return 0.0
-        separator, names = split_header(lines[0])
+        try:
+            separator, names = split_header(lines[0])
+        except WrongTable:
+            return 0.0
         if len(names) < 2 or not all(_COLUMN_NAME.fullmatch(name) for name in names):
             return 0.0
         whole = text if head.is_whole else text[: text.rfind("\n") + 1]

@@ -198,7 +198,7 @@ class JsonLines:
 
     def _typed(self, name: str, text: pa.Array, wanted: pa.DataType) -> pa.Array:
         if wanted == pa.null():
-            return text.cast(self.types.get(name, pa.null()))
+            return pa.nulls(len(text), self.types.get(name, pa.null()))
         known = self.types.get(name, wanted)
         if pa.types.is_string(known) or (pa.types.is_floating(wanted) and name in self._exact):
             wanted = pa.string()
