@@ -76,6 +76,17 @@ def test_one_clock_needs_no_evidence_and_the_busiest_is_the_reference() -> None:
         relate(FoundEvidence(), {WEB: span(3)}, reference="wbe")
 
 
+def test_clocks_that_count_events_show_no_time_and_are_not_placed() -> None:
+    one, other = ClockId("a/logical"), ClockId("b/logical")
+    counts = np.arange(1, 100, dtype=np.int64)
+    found = evidence(Messages.between(one, other, counts, counts // 3), *both_ways(WEB, APP))
+    spans = {WEB: span(9), APP: span(8), one: ClockSpan(3, 1, 99), other: ClockSpan(3, 1, 99)}
+    relation = relate(found, spans, unplaced="last", trust_ns=10**9)
+    assert relation.unplaced == (one, other)
+    assert [part.why for part in relation.components[1:]] == ["counts events, shows no time"] * 2
+    assert not len(relation.alignment.rejected)
+
+
 def test_anchors_relate_clocks_that_no_message_does() -> None:
     anchors = [Anchor(clock, reading, reading - 9, reading + 9, "ntp") for clock in (WEB, DB) for reading in (0, 10**9)]
     relation = relate(FoundEvidence(), {WEB: span(3), DB: span(4)}, anchors=anchors)

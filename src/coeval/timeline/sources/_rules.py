@@ -26,7 +26,10 @@ from coeval.timeline.sources._said import is_named, nearest_or_all, parse_durati
 SPAN_COLUMNS = ("trace_id", "span_id", "parent_span_id", "span_kind")
 VECTOR_CLOCK = "vector_clock"
 VECTOR_HOST = "host"
-FLOW_COLUMNS = ("ph", "id", "cat")
+VECTOR_EXECUTION = "execution"
+FLOW_COLUMNS = ("kind", "id", "category")
+TRACK_COLUMNS = ("pid", "tid")
+FLOW_START, FLOW_STEP, FLOW_END = "flow start", "flow step", "flow end"
 
 _PAIR_KEYS = ("order", "sent", "received", "answered", "late")
 _END = "end"
@@ -139,7 +142,7 @@ class EvidenceRules:
         pairs: what somebody said belongs together.
         spans: whether `trace_id, span_id, parent_span_id, span_kind` are evidence where a source has them.
         vector_clocks: likewise `vector_clock`.
-        flows: likewise the flows of a Chrome trace, `ph, id, cat`.
+        flows: likewise the flows of a Chrome trace, `kind, id, category`.
     """
 
     pairs: tuple[PairRule, ...] = ()
@@ -182,9 +185,9 @@ class EvidenceRules:
         if self.spans:
             found |= {*SPAN_COLUMNS}
         if self.vector_clocks:
-            found |= {VECTOR_CLOCK, VECTOR_HOST}
+            found |= {VECTOR_CLOCK, VECTOR_HOST, VECTOR_EXECUTION}
         if self.flows:
-            found |= {*FLOW_COLUMNS}
+            found |= {*FLOW_COLUMNS, *TRACK_COLUMNS}
         return frozenset(found - {"clock", "source"})
 
 
