@@ -1,0 +1,1 @@
+"""Merging: sources of any size into one timeline."""
