@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -85,7 +85,8 @@ class Part:
     stop: int | None = None
 
 
-class EventBatch(NamedTuple):
+@dataclass(frozen=True, eq=False, slots=True)
+class EventBatch:
     """
     Events in columns of equal length.
 

@@ -116,7 +116,7 @@ class _CsvSource(Source):
     def __init__(self, name: str, open_bytes: Callable[[], IO[bytes]]) -> None:
         with closing(open_bytes()) as file:
             header = _header(file, name)
-        self._separator, columns = _split(header)
+        self._separator, columns = split_header(header)
         self._open_bytes = open_bytes
         super().__init__(name, "line", 2, columns)
 
@@ -267,7 +267,7 @@ def _header(file: IO[bytes], name: str) -> str:
     return text
 
 
-def _split(header: str) -> tuple[str, list[str]]:
+def split_header(header: str) -> tuple[str, list[str]]:
     """The separator, which is the one that splits the header most, and the columns' names."""
     separator = max(_SEPARATORS, key=header.count)
     return separator, [column.strip() for column in next(csv.reader(io.StringIO(header), delimiter=separator))]

@@ -1,0 +1,243 @@
+"""
+Lines of JSON objects as columns.
+
+    lines -> Arrow, where every line is an object of the types seen so far: nearly always, and then it is fast
+          -> DuckDB, where something else stands in a block: nested values, mixed types, keys twice, no JSON at all
+
+Either way a value is what was written: nested ones are JSON text, numbers beyond what a double holds are not rounded,
+and a column whose types are mixed is text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coeval.timeline.readers._values import Int64Array
+
+_DOUBLE_MAX = 2.0**53
+
+# Stamps with a fraction keep their digits; nineteen before the point are enough for nanoseconds.
+_EXACT = pa.decimal128(38, 18)
+
+_TYPES = {
+    "BOOLEAN": pa.bool_(),
+    "BIGINT": pa.int64(),
+    "UBIGINT": pa.int64(),
+    "DOUBLE": pa.float64(),
+    "NULL": pa.null(),
+}
+
+
+class Objects(NamedTuple):
+    """
+    Lines as rows.
+
+    Attributes:
+        columns: a column for each key.
+        rows: which of the lines each row is.
+        odd: lines that are no objects, and why.
+    """
+
+    columns: pa.RecordBatch
+    rows: Int64Array
+    odd: list[tuple[int, str]]
+
+
+class JsonLines:
+    """
+    Turns lines into columns, and remembers the types it saw, so that a column keeps its type where it can.
+
+    Args:
+        types: of columns known before.
+        exact: columns whose numbers keep every digit they are written with: as decimals, or as text.
+        only: the columns that are asked for; None: all.
+    """
+
+    def __init__(
+        self,
+        types: Mapping[str, pa.DataType] = MappingProxyType({}),
+        exact: Collection[str] = (),
+        only: Collection[str] | None = None,
+    ) -> None:
+        self.types = {
+            name: _EXACT if name in exact and pa.types.is_floating(kind) else kind
+            for name, kind in types.items()
+            if only is None or name in only
+        }
+        self._exact = exact
+        self._only = only
+        self._is_plain = not any(map(pa.types.is_nested, self.types.values()))
+        self._database: Any = None
+
+    def read(self, lines: pa.StringArray) -> Objects:
+        """
+        Read lines, none of them blank.
+
+        Args:
+            lines: UTF-8.
+        """
+        if self._is_plain:
+            table = self._by_arrow(lines)
+            if table is not None:
+                return Objects(table, np.arange(len(lines), dtype=np.int64), [])
+        return self._by_duckdb(lines)
+
+    # Arrow: one type for each column, and no nesting ------------------------------------------------------------------
+
+    def _by_arrow(self, lines: pa.StringArray) -> pa.RecordBatch | None:
+        """None: these lines want the other way."""
+        from pyarrow import json as arrow_json
+
+        data = _bytes_of(lines)
+        known = pa.schema([(name, kind) for name, kind in self.types.items() if not pa.types.is_null(kind)])
+        # What nobody asks for is not even looked at, unless its type is not known yet.
+        other = "infer" if self._only is None or not set(self._only) <= set(known.names) else "ignore"
+        try:
+            table = arrow_json.read_json(
+                pa.BufferReader(data),
+                arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1),
+                arrow_json.ParseOptions(explicit_schema=known, unexpected_field_behavior=other),
+            )
+        except pa.ArrowInvalid:
+            return None
+        if table.num_rows != len(lines):
+            return None
+        if self._only is not None and other == "infer":
+            table = table.select([name for name in table.schema.names if name in self._only])
+        new = [entry for entry in table.schema if entry.name not in known.names]
+        # A text that looks like a time stays as it is written.
+        if any(pa.types.is_timestamp(entry.type) for entry in new):
+            for entry in new:
+                if pa.types.is_timestamp(entry.type):
+                    self.types[entry.name] = pa.string()
+            return self._by_arrow(lines)
+        if any(pa.types.is_nested(entry.type) for entry in new):
+            self._is_plain = False
+            return None
+        batch = table.combine_chunks().to_batches()[0]
+        for entry, column in zip(batch.schema, batch.columns, strict=True):
+            if pa.types.is_floating(entry.type) and (entry.name in self._exact or _may_be_rounded(column)):
+                return None
+        for entry in new:
+            self.types[entry.name] = entry.type
+        return batch
+
+    # DuckDB: anything -------------------------------------------------------------------------------------------------
+
+    def _by_duckdb(self, lines: pa.StringArray) -> Objects:
+        odd = self._no_objects(lines)
+        rows = np.arange(len(lines), dtype=np.int64)
+        if odd:
+            good = np.ones(len(lines), dtype=np.bool_)
+            good[[row for row, _ in odd]] = False
+            rows, lines = rows[good], lines.filter(pa.array(good))
+        if not len(lines):
+            return Objects(pa.RecordBatch.from_pylist([], pa.schema([])), rows, odd)
+        asked = self._ask("select json_group_structure(line::json) from lines", lines)
+        structure = json.loads(asked.column(0)[0].as_py())
+        names = [name for name in structure if self._only is None or name in self._only]
+        columns: dict[str, pa.Array] = {}
+        for name, text in zip(names, self._texts(names, lines), strict=True):
+            kind = structure[name]
+            wanted = _TYPES.get(kind, pa.string()) if isinstance(kind, str) else pa.string()
+            columns[name] = self._typed(name, text, wanted)
+        if not columns:
+            return Objects(_without_columns(len(lines)), rows, odd)
+        return Objects(pa.RecordBatch.from_pydict(columns), rows, odd)
+
+    def _no_objects(self, lines: pa.StringArray) -> list[tuple[int, str]]:
+        """Lines that are no JSON, no object, or say something twice."""
+        asked = self._ask(
+            "select valid, valid and json_type(line) = 'OBJECT' as object, "
+            "case when valid then len(json_keys(line)) > len(list_distinct(json_keys(line))) else false end as twice "
+            "from (select line, json_valid(line) as valid from lines)",
+            lines,
+        )
+        odd = []
+        is_good = pc.and_(asked["object"], pc.invert(asked["twice"])).to_numpy()
+        for row in np.flatnonzero(~is_good).tolist():
+            if not asked["valid"][row].as_py():
+                odd.append((row, "is no JSON"))
+            elif not asked["object"][row].as_py():
+                odd.append((row, "is no JSON object"))
+            else:
+                odd.append((row, "has a key twice"))
+        return odd
+
+    def _texts(self, names: list[str], lines: pa.StringArray) -> Iterator[pa.Array]:
+        if not names:
+            return
+        pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
+        quoted = ", ".join("'" + pointer.replace("'", "''") + "'" for pointer in pointers)
+        found = self._ask(f"select json_extract_string(line, [{quoted}]) from lines", lines).column(0).combine_chunks()
+        values = found.flatten()
+        places = np.arange(len(lines), dtype=np.int64) * len(names)
+        for index in range(len(names)):
+            yield values.take(pa.array(places + index))
+
+    def _typed(self, name: str, text: pa.Array, wanted: pa.DataType) -> pa.Array:
+        if wanted == pa.null():
+            return text.cast(self.types.get(name, pa.null()))
+        known = self.types.get(name, wanted)
+        if pa.types.is_string(known) or (pa.types.is_floating(wanted) and name in self._exact):
+            wanted = pa.string()
+        elif known == pa.float64() and wanted == pa.int64():
+            wanted = pa.float64()
+        made = text
+        if pa.types.is_floating(wanted):
+            # Whole numbers of more digits than a double holds stay what they are.
+            is_rounded = pc.any(pc.match_substring_regex(text, "^-?[0-9]{16,}$")).as_py()
+            made = text if is_rounded else text.cast(wanted)
+        elif wanted != pa.string():
+            for kind in (wanted, pa.uint64()) if wanted == pa.int64() else (wanted,):
+                try:
+                    made = text.cast(kind)
+                    break
+                except pa.ArrowInvalid:
+                    continue
+        if name not in self._exact:
+            self.types[name] = made.type
+        return made
+
+    def _ask(self, query: str, lines: pa.StringArray) -> pa.Table:
+        if self._database is None:
+            import duckdb
+
+            self._database = duckdb.connect(":memory:")
+            self._database.execute("set threads = 1")
+        self._database.register("lines", pa.table({"line": lines}))
+        try:
+            return self._database.sql(query).to_arrow_table()
+        finally:
+            self._database.unregister("lines")
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+
+def _without_columns(count: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict({"": pa.nulls(count)}).select([])
+
+
+def _bytes_of(lines: pa.StringArray) -> pa.Buffer:
+    """Their bytes, one after the other, line ends included."""
+    _, offsets, data = lines.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int32)[lines.offset : lines.offset + len(lines) + 1]
+    return data.slice(int(ends[0]), int(ends[-1] - ends[0]))
+
+
+def _may_be_rounded(column: pa.Array) -> bool:
+    """Whether whole numbers among these may have had more digits than a double holds."""
+    span = pc.min_max(column)
+    least, greatest = span["min"].as_py(), span["max"].as_py()
+    return least is not None and (abs(least) >= _DOUBLE_MAX or abs(greatest) >= _DOUBLE_MAX)

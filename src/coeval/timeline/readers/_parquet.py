@@ -1,0 +1,146 @@
+"""
+Parquet: groups of rows read by themselves, and of each only the columns that somebody will look at.
+
+A group that is damaged costs itself only. Without its end a Parquet file has no columns at all, and is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from coeval.alignment import Messages
+from coeval.clocks import Anchor
+from coeval.errors import WrongTable
+from coeval.timeline.readers._input import Head, is_plain, is_url, open_input
+from coeval.timeline.readers._merged import DERIVED, MergedEvents, merged_columns
+from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
+from coeval.timeline.readers._stamp_columns import SAMPLE_ROWS, Sample, StampColumns, stamp_columns
+from coeval.timeline.readers._table_events import Rows, TableEvents
+
+_MAGIC = b"PAR1"
+ROWS_IN_BATCH = 1 << 17
+
+
+class ParquetReader:
+    """Tables in Parquet files."""
+
+    name = "parquet"
+
+    def match(self, head: Head) -> float:
+        return 1.0 if head.data.startswith(_MAGIC) else 0.0
+
+    def parts(self, source: str, path: str, settings: SourceSettings, size: int) -> Sequence[Part]:
+        with _open(path, source) as file:
+            _stamps(file, source, settings)
+            metadata = file.metadata
+            sizes = [metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)]
+        return [Part(source, path, self.name, settings, start, stop) for start, stop in grouped(sizes, size)]
+
+    def batches(self, part: Part, tally: Tally, wanted: Collection[str] | None = None) -> Iterator[EventBatch]:
+        with _open(part.path, part.source) as file:
+            stamps, is_merged = _stamps(file, part.source, part.settings)
+            stop = file.metadata.num_row_groups if part.stop is None else part.stop
+            columns = columns_needed(file.schema_arrow.names, stamps, wanted, is_merged)
+        events = (MergedEvents if is_merged else TableEvents)(stamps, part, tally, wanted)
+        with _open(part.path, part.source, [stamps.clock] if stamps.clock else []) as file:
+            for group in range(part.start, stop):
+                first = tally.lines
+                count = file.metadata.row_group(group).num_rows
+                try:
+                    for batch in file.iter_batches(
+                        ROWS_IN_BATCH, row_groups=[group], columns=columns, use_threads=False
+                    ):
+                        lines = np.arange(tally.lines, tally.lines + batch.num_rows)
+                        tally.lines += batch.num_rows
+                        yield from events.of(Rows(batch, lines))
+                except (pa.ArrowInvalid, OSError) as error:
+                    if isinstance(error, OSError) and error.errno is not None:
+                        raise
+                    lost = first + count - tally.lines
+                    tally.problems.append(
+                        f"{part.source} is damaged: {lost} rows of its row group {group} could not be read: {error}"
+                    )
+                    tally.lines = first + count
+
+    def evidence(self, part: Part) -> tuple[Messages, Sequence[Anchor]]:
+        return Messages.of(()), ()
+
+
+def grouped(sizes: Sequence[int], size: int) -> Iterator[tuple[int, int]]:
+    """
+    Runs of neighbours of about so many bytes together; at least one run.
+
+    Returns:
+        Start and stop of each, as indices into `sizes`.
+    """
+    start = total = 0
+    for index, more in enumerate(sizes):
+        if total and total + more > size:
+            yield start, index
+            start, total = index, 0
+        total += more
+    yield start, len(sizes)
+
+
+def columns_needed(
+    names: Sequence[str], stamps: StampColumns, wanted: Collection[str] | None, is_merged: bool
+) -> list[str]:
+    """The columns to read: those of the stamps, and of the payload those that are wanted."""
+    kept = {stamps.time, stamps.end, stamps.clock, *(("source", "assumed") if is_merged else ())}
+    dropped = set(DERIVED) - kept if is_merged else set()
+    return [name for name in names if name in kept or (name not in dropped and (wanted is None or name in wanted))]
+
+
+def _stamps(file: Any, source: str, settings: SourceSettings) -> tuple[StampColumns, bool]:
+    schema = file.schema_arrow
+    check_names(schema.names, source)
+    merged = merged_columns(schema, source, settings)
+    if merged is not None:
+        return merged, True
+    flat = [entry.name for entry in schema if not pa.types.is_nested(entry.type)]
+    sample = pa.RecordBatch.from_pylist([], schema)
+    try:
+        # One page of each column is decoded for this.
+        sample = next(iter(file.iter_batches(SAMPLE_ROWS, columns=flat, use_threads=False)), sample)
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise WrongTable(f"{source} is damaged at its beginning: {error}") from error
+    return stamp_columns(Sample(source, sample), settings), False
+
+
+def check_names(names: Sequence[str], source: str) -> None:
+    """
+    Refuse a table in which a name means two columns.
+
+    Raises:
+        WrongTable: a name is there twice.
+    """
+    repeated = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
+    if repeated:
+        raise WrongTable(f"{source} has several columns named {repeated[0]}: give each a name of its own.")
+
+
+def _open(path: str, source: str, as_codes: Sequence[str] = ()) -> Any:
+    import pyarrow.parquet as pq
+
+    where: Any = path
+    if not is_plain(path):
+        with closing(open_input(path)) as file:
+            where = pa.BufferReader(file.read())
+    elif is_url(path):
+        where = open_input(path)
+    try:
+        return pq.ParquetFile(where, read_dictionary=list(as_codes))
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise WrongTable(
+            f"{source} is no whole Parquet file: {error} Without its last bytes its columns are not known: copy or "
+            "write it again."
+        ) from error

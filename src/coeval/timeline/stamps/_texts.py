@@ -1,0 +1,122 @@
+"""Texts that are stamps, read many at a time: shapes are learned from the texts themselves, the rest is read alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.stamps._forms import read_stamp
+from coeval.timeline.stamps._layout import PADDING, Bytes, Layout, layout_of, read_alike
+from coeval.timeline.stamps._written import Written, nothing_written
+
+_SHAPES_MAX = 12
+_TRIALS_MAX = 16
+# Fewer texts than this are read one by one at once.
+_FEW = 8
+
+
+class Shapes:
+    """
+    Reads stamps of given forms, and remembers what shapes they have.
+
+    Args:
+        forms: of `_forms.py`; the first that fits a text is taken.
+    """
+
+    def __init__(self, forms: tuple[str, ...]) -> None:
+        self.forms = forms
+        self._known: list[Layout] = []
+
+    def learn(self, text: bytes, begin: int, end: int) -> bool:
+        """Remember the shape of a text that begins with a stamp; whether it is a new one."""
+        layout = layout_of(text, begin, end, self.forms)
+        if layout is None or layout in self._known:
+            return False
+        self._known.insert(0, layout)
+        del self._known[_SHAPES_MAX:]
+        return True
+
+    def forget(self, useless: Layout) -> None:
+        """It did not help."""
+        self._known.remove(useless)
+
+    def read_known(
+        self, data: Bytes, begins: Int64Array, ends: Int64Array, written: Written, rows: Int64Array
+    ) -> Int64Array:
+        """
+        Read, of some rows, those that have a known shape.
+
+        Args:
+            data: what the texts stand in, with `PADDING` bytes after them.
+            begins, ends: of each row's text, int64.
+            written: is filled.
+            rows: which ones, int64.
+
+        Returns:
+            The rows that are left.
+        """
+        for layout in list(self._known):
+            if not len(rows):
+                break
+            fits, values = read_alike(layout, data, begins[rows], ends[rows])
+            written.put(rows[fits], values)
+            if len(values.state) * 20 < len(rows):
+                self.forget(layout)
+            rows = rows[~fits]
+        return rows
+
+    def read_texts(self, column: pa.Array) -> Written:
+        """
+        Read a column of texts each of which is a stamp and nothing else.
+
+        Args:
+            column: any type of text or binary.
+
+        Returns:
+            One row for each; NO_STAMP where it is none, or nothing is there.
+        """
+        column = pc.cast(column, pa.large_binary())
+        written = nothing_written(len(column))
+        if not len(column):
+            return written
+        offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column) + 1]
+        data = np.zeros(int(offsets[-1] - offsets[0]) + PADDING, np.uint8)
+        if column.buffers()[2] is not None:
+            data[:-PADDING] = np.frombuffer(column.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+        begins, ends = offsets[:-1] - offsets[0], offsets[1:] - offsets[0]
+        rows = np.flatnonzero(ends > begins)
+        for _ in range(_TRIALS_MAX):
+            rows = self._read_whole(data, begins, ends, written, rows)
+            if len(rows) <= _FEW or not self._learn_from(data, begins, ends, rows):
+                break
+        for row in rows.tolist():
+            text = data[begins[row] : ends[row]].tobytes().decode("latin-1")
+            written.put(np.array([row]), _row(read_stamp(text, self.forms)))
+        return written
+
+    def _read_whole(
+        self, data: Bytes, begins: Int64Array, ends: Int64Array, written: Written, rows: Int64Array
+    ) -> Int64Array:
+        for layout in list(self._known):
+            is_long = ends[rows] - begins[rows] == layout.length
+            fits, values = read_alike(layout, data, begins[rows[is_long]], ends[rows[is_long]])
+            written.put(rows[is_long][fits], values)
+            is_long[np.flatnonzero(is_long)[~fits]] = False
+            rows = rows[~is_long]
+        return rows
+
+    def _learn_from(self, data: Bytes, begins: Int64Array, ends: Int64Array, rows: Int64Array) -> bool:
+        for row in rows[:: max(1, len(rows) // 4)][:4].tolist():
+            text = data[begins[row] : ends[row]].tobytes()
+            if self.learn(text, 0, len(text)):
+                return True
+        return False
+
+
+def _row(reading: tuple[int, ...]) -> Written:
+    one = nothing_written(1)
+    for column, value in zip(one, reading, strict=True):
+        column[0] = value
+    return one

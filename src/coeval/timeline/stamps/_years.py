@@ -1,0 +1,73 @@
+"""Years for stamps that have none: they only go on, from the year of the first or back from the year of the last."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from coeval.timeline.readers._values import BoolArray, Int64Array
+from coeval.timeline.stamps._written import YEARLESS_YEAR
+
+LATE_DAYS_MAX = 7
+"""How much earlier than the line before it a line may be without meaning the next year: logs arrive in disorder."""
+
+_DAY_S = 86_400
+_DAYS = 366
+_BASE_DAY = (date(YEARLESS_YEAR, 1, 1) - date(1970, 1, 1)).days
+
+
+def year_steps(seconds: Int64Array, before_s: int | None) -> npt.NDArray[np.int64]:
+    """
+    How many New Years lie before each stamp of a log, in its order.
+
+    A stamp that is more than a week earlier in the year than the one before it is of the next year; one that is almost
+    a year later is a late one of the year before.
+
+    Args:
+        seconds: of stamps without a year, as `Written` has them, int64, shape (n,).
+        before_s: of the stamp before the first; None: there is none.
+
+    Returns:
+        int64, shape (n,): from that stamp's year, or from the first's.
+    """
+    days = seconds // _DAY_S
+    first = days[:1] if before_s is None else np.array([before_s // _DAY_S], np.int64)
+    steps = np.diff(days, prepend=first)
+    crossed = (steps < -LATE_DAYS_MAX).astype(np.int64) - (steps > _DAYS - 1 - LATE_DAYS_MAX)
+    return np.cumsum(crossed)
+
+
+def in_years(seconds: Int64Array, years: npt.NDArray[np.int64]) -> tuple[Int64Array, BoolArray]:
+    """
+    Stamps without a year, in given years.
+
+    Returns:
+        Their seconds since 1970, and which of them there are: only leap years have a 29 February.
+    """
+    days = seconds // _DAY_S - _BASE_DAY
+    is_leap = ((years % 4 == 0) & (years % 100 != 0)) | (years % 400 == 0)
+    exists = (days != 59) | is_leap
+    before = years - 1
+    begins = before * 365 + before // 4 - before // 100 + before // 400 - 719_162
+    # Day 59 is 29 February of the leap year that they are counted in.
+    return (begins + days - ((days > 59) & ~is_leap)) * _DAY_S + seconds % _DAY_S, exists
+
+
+def first_year(last_s: int, steps: int, not_after_s: int) -> int:
+    """
+    The year of the first stamp of a file.
+
+    Args:
+        last_s: the last stamp, as `Written` has it.
+        steps: New Years between the first and the last.
+        not_after_s: when the file was last written, seconds since 1970; the last stamp is at most a day after it,
+            being of a zone that may be ahead.
+    """
+    year = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=not_after_s)).year + 1
+    while True:
+        seconds, exists = in_years(np.array([last_s], np.int64), np.array([year], np.int64))
+        if exists[0] and seconds[0] <= not_after_s + _DAY_S:
+            return year - steps
+        year -= 1

@@ -1,0 +1,130 @@
+"""
+A timeline as a table of a SQLite database: all of it or nothing, in timeline order, so that `rowid` is the order.
+
+Times of the `time` column are text, `2026-11-05T12:34:56.123456789Z`, which sorts as it should; bounds are integers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_TYPES = (
+    (pa.types.is_boolean, "INTEGER"),
+    (pa.types.is_uint64, "TEXT"),
+    (pa.types.is_integer, "INTEGER"),
+    (pa.types.is_floating, "REAL"),
+    (pa.types.is_binary, "BLOB"),
+    (pa.types.is_large_binary, "BLOB"),
+)
+
+
+def write_sqlite(
+    rows: pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch],
+    path: str | os.PathLike[str],
+    table: str,
+    *,
+    replace: bool = False,
+) -> int:
+    """
+    Write rows into a new table of a database, which is made if there is none.
+
+    Either all rows are there afterwards or the database is as it was, also where the process is killed.
+
+    Args:
+        rows: in the order that the table is to have.
+        table: its name.
+        replace: a table of this name goes, with the rows it has.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        FileExistsError: there is such a table, and nobody said `replace`.
+        ValueError: two columns have names that SQLite takes for the same.
+        sqlite3.Error: the database cannot be written.
+    """
+    batches = iter(rows.to_batches() if isinstance(rows, pa.Table) else rows)
+    first = next(batches, None)
+    if first is None:
+        if not isinstance(rows, (pa.Table, pa.RecordBatchReader)):
+            raise ValueError("there is no batch, so that the columns are not known: give at least an empty one")
+        first = pa.RecordBatch.from_pylist([], rows.schema)
+    statement = _create(table, first.schema)
+    count = 0
+    is_new = not Path(path).exists()
+    with closing(sqlite3.connect(os.fspath(path), isolation_level=None)) as database:
+        database.execute("begin immediate")
+        try:
+            there = database.execute(
+                "select type from sqlite_schema where name = ? collate nocase", (table,)
+            ).fetchone()
+            if there is not None and not (replace and there[0] == "table"):
+                raise FileExistsError(
+                    f"{os.fspath(path)} has a {there[0]} {table} already: give another name"
+                    + (", or say that it is to be replaced." if there[0] == "table" else ".")
+                )
+            if there is not None:
+                database.execute(f"drop table {_quoted(table)}")
+            database.execute(statement)
+            for batch in itertools.chain([first], batches):
+                count += _inserted(database, table, batch)
+            database.execute("commit")
+        except BaseException:
+            if database.in_transaction:  # a full disk has ended it already
+                database.execute("rollback")
+            if is_new:
+                Path(path).unlink()
+            raise
+    return count
+
+
+def _create(table: str, schema: pa.Schema) -> str:
+    seen: dict[str, str] = {}
+    for name in schema.names:
+        other = seen.setdefault(name.lower(), name)
+        if other is not name:
+            raise ValueError(f"columns {other} and {name} have one name for SQLite, which sees no case: rename one")
+    columns = ", ".join(f"{_quoted(entry.name)} {_type_of(entry.type)}" for entry in schema)
+    return f"create table {_quoted(table)} ({columns})"
+
+
+def _type_of(kind: pa.DataType) -> str:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return next((name for is_so, name in _TYPES if is_so(kind)), "TEXT")
+
+
+def _inserted(database: sqlite3.Connection, table: str, batch: pa.RecordBatch) -> int:
+    places = ", ".join("?" * batch.num_columns)
+    columns = [_values(column) for column in batch.columns]
+    database.executemany(f"insert into {_quoted(table)} values ({places})", zip(*columns, strict=True))
+    return int(batch.num_rows)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """What SQLite can hold: everything that is no number and no bytes as text."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        # Seconds with as many digits as the unit has.
+        return pc.strftime(column, "%Y-%m-%dT%H:%M:%S" + ("Z" if kind.tz else "")).to_pylist()  # type: ignore[no-any-return]
+    values: list[Any] = column.to_pylist()
+    if _type_of(kind) != "TEXT" or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return values
+    if pa.types.is_nested(kind):
+        return [None if value is None else json.dumps(value, default=str) for value in values]
+    return [None if value is None else str(value) for value in values]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
