@@ -32,7 +32,9 @@ class AsideFile:
             self._file = open(f"{self.path}.partial", "w", encoding="utf-8")  # noqa: SIM115  # closed on exit
         self._file.write(aside_line(row.source, row.number, row.reason, row.values))
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._file is not None:
             self._file.close()
             if kind is None:

@@ -63,7 +63,12 @@ class ChunkWriter:
         number = self._number_of(made.schema, payload.schema)
         self._writers[made.schema].write_batch(made)
         self._chunks.append(
-            {"file": number, "at": self._counts[number], "resolution_ns": batch.resolution_ns, "is_assumed": batch.is_assumed}
+            {
+                "file": number,
+                "at": self._counts[number],
+                "resolution_ns": batch.resolution_ns,
+                "is_assumed": batch.is_assumed,
+            }
         )
         self._counts[number] += 1
 
@@ -76,7 +81,9 @@ class ChunkWriter:
                 self.schemas.append(payload)
         return list(self._writers).index(schema)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is not None:
             for file in self._files:
                 file.close()

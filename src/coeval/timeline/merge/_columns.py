@@ -86,7 +86,8 @@ def conformed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 def _stored(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+        inner = _stored(kind.value_type)
+        return pa.dictionary(pa.int32(), inner) if pa.types.is_string(inner) else inner
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
@@ -105,6 +106,8 @@ def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
             return pa.unify_schemas(schemas, promote_options="permissive").field("it").type
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             pass
+    if pa.types.is_dictionary(one) or pa.types.is_dictionary(other):
+        return _common(*(kind.value_type if pa.types.is_dictionary(kind) else kind for kind in (one, other)))
     return pa.string()
 
 
@@ -115,6 +118,8 @@ def _is_number(kind: pa.DataType) -> bool:
 def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if column.type == kind:
         return column
+    if pa.types.is_dictionary(kind) and not pa.types.is_dictionary(column.type):
+        return pa.DictionaryArray.from_arrays(pa.nulls(len(column), pa.int32()), pa.array([], kind.value_type))
     try:
         return pc.cast(column, kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

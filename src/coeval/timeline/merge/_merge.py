@@ -266,7 +266,9 @@ class _Merge:
         if not self._uses:
             named = ", ".join(source.name for source in self._sources)
             asides = sum(sum(piece.reasons.values()) for _, piece, _ in self._pieces)
-            raise WrongTable(f"there is no event in {named}: {asides:,} records could not be read, and no other is there.")
+            raise WrongTable(
+                f"there is no event in {named}: {asides:,} records could not be read, and no other is there."
+            )
 
     def _parts(self) -> Iterator[tuple[int, Part]]:
         for number, source in enumerate(self._sources):
@@ -343,7 +345,10 @@ class _Merge:
         half = self._settings.memory // _STRETCHES_SHARE
         chosen = pieces_to_sort(pieces, half)
         if chosen:
-            orders = [SortOrder(pieces[number], settings, str(self._spill.path), f"sorted-{min(clocks)}-{number:06}") for number in chosen]
+            orders = [
+                SortOrder(pieces[number], settings, str(self._spill.path), f"sorted-{min(clocks)}-{number:06}")
+                for number in chosen
+            ]
             for number, made in zip(chosen, self._called("sort", sort_piece, orders), strict=True):
                 pieces[number] = made
         rows = self._stretch_rows(half)

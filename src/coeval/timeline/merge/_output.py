@@ -57,7 +57,9 @@ class Target:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self.file
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 self.file.flush()
@@ -139,15 +141,20 @@ class ParquetTableWriter(TableWriter):
     def _opened(self, group: pa.Table) -> Any:
         import pyarrow.parquet as pq
 
-        integers = [entry.name for entry in self._schema if pa.types.is_integer(entry.type) and entry.type.bit_width >= 32]
-        times = [entry.name for entry in self._schema if pa.types.is_timestamp(entry.type)]
+        deltas = {
+            entry.name
+            for entry in self._schema
+            if pa.types.is_timestamp(entry.type) or (pa.types.is_integer(entry.type) and entry.type.bit_width >= 32)
+        }
         return pq.ParquetWriter(
             self._file,
             self._schema,
-            compression="zstd",
-            compression_level=1,
+            # Differences do not get smaller by it.
+            compression={entry.name: "none" if entry.name in deltas else "zstd" for entry in self._schema},
+            compression_level={entry.name: 1 for entry in self._schema if entry.name not in deltas},
+            store_schema=False,
             use_dictionary=_repeating(group),
-            column_encoding=dict.fromkeys([*integers, *times], "DELTA_BINARY_PACKED"),
+            column_encoding=dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
             write_statistics=True,
         )
 
@@ -180,7 +187,9 @@ class JsonTableWriter(TableWriter):
         self.rows += table.num_rows
         shown = table.drop_columns(["time"])
         self._database.register("shown", shown)
-        lines = self._database.execute("select to_json(shown)::varchar || chr(10) from shown").fetch_arrow_reader(1 << 16)
+        lines = self._database.execute("select to_json(shown)::varchar || chr(10) from shown").fetch_arrow_reader(
+            1 << 16
+        )
         for batch in lines:
             _write_texts(self._file, batch.column(0))
         self._database.unregister("shown")
@@ -198,7 +207,9 @@ class CsvTableWriter(TableWriter):
 
         flat = [entry for entry in schema if entry.name != "time"]
         fields = [
-            entry.with_type(pa.string()) if pa.types.is_nested(entry.type) or pa.types.is_dictionary(entry.type) else entry
+            entry.with_type(pa.string())
+            if pa.types.is_nested(entry.type) or pa.types.is_dictionary(entry.type)
+            else entry
             for entry in flat
         ]
         self._schema = pa.schema(fields)

@@ -45,7 +45,8 @@ def merged_table(parts: Sequence[Rows], columns: MergedColumns, *, is_placed: bo
     if not is_sorted:
         made = {name: values[order] for name, values in made.items()}
         source = source[order]
-    payload = pa.Table.from_batches([conformed(part.payload, columns.payload) for part in parts]).combine_chunks()
+    payload = pa.Table.from_batches([conformed(part.payload, columns.payload) for part in parts])
+    payload = payload.unify_dictionaries().combine_chunks()
     if not is_sorted and payload.num_columns:
         payload = pc.take(payload, pa.array(order), boundscheck=False)
     key = made["key"] if is_placed else np.full(len(order), UNKNOWN_ESTIMATE)

@@ -97,7 +97,12 @@ class Placement:
 
 
 def placed(
-    batch: EventBatch, codes: Sequence[int], placement: Placement, clocks: frozenset[int], source: int, lines_before: int
+    batch: EventBatch,
+    codes: Sequence[int],
+    placement: Placement,
+    clocks: frozenset[int],
+    source: int,
+    lines_before: int,
 ) -> Rows | None:
     """
     Place the events of a chunk that are of some clocks.

@@ -84,7 +84,11 @@ def sort_piece(order: SortOrder) -> PlacedPiece:
         batches.append(batch)
         key = rows.columns["key"]
         if len(key) < len(batch):
-            own = np.array(codes)[batch.clocks.indices.to_numpy(zero_copy_only=False)] if batch.clocks is not None else None
+            own = (
+                np.array(codes)[batch.clocks.indices.to_numpy(zero_copy_only=False)]
+                if batch.clocks is not None
+                else None
+            )
             assert own is not None
             batches[-1] = _taken(batch, np.flatnonzero(np.isin(own, list(settings.clocks))))
         keys.append(key)
@@ -105,7 +109,11 @@ def sort_piece(order: SortOrder) -> PlacedPiece:
             writer.write(batch)
     first, last, counts = (
         np.array(column, dtype=np.int64)
-        for column in ([chunk[0] for chunk in chunks], [chunk[1] for chunk in chunks], [len(chunk[2]) for chunk in chunks])
+        for column in (
+            [chunk[0] for chunk in chunks],
+            [chunk[1] for chunk in chunks],
+            [len(chunk[2]) for chunk in chunks],
+        )
     )
     piece: Piece = replace(placed_piece.piece, file=path, chunk_rows=counts, schemas=tuple(writer.schemas))
     return replace(placed_piece, piece=piece, first_keys=first, last_keys=last)

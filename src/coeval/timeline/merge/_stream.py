@@ -63,7 +63,9 @@ class PlacedPiece:
         return most
 
 
-def place_chunks(piece: Piece, code_of: dict[str, int], placement: Placement, clocks: Collection[int]) -> tuple[Int64Array, Int64Array]:
+def place_chunks(
+    piece: Piece, code_of: dict[str, int], placement: Placement, clocks: Collection[int]
+) -> tuple[Int64Array, Int64Array]:
     """The first and the last key of each chunk, of the rows of these clocks; for clocks that were never set back."""
     count = len(piece.chunk_rows)
     first = np.full(count, _GREATEST, dtype=np.int64)
@@ -166,9 +168,7 @@ class Stream:
         self._next += 1
         codes = codes_of(batch, self._piece.code_of)
         settings = self._settings
-        rows = placed(
-            batch, codes, settings.placement, settings.clocks, self._piece.source, self._piece.lines_before
-        )
+        rows = placed(batch, codes, settings.placement, settings.clocks, self._piece.source, self._piece.lines_before)
         return rows if rows is None or self._start is None else rows.split(self._start)[1]
 
 

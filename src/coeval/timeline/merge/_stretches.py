@@ -223,7 +223,11 @@ def _with_names(table: pa.Table, columns: MergedColumns) -> pa.Table:
         codes = table.column(name).combine_chunks()
         codes = codes.chunk(0) if isinstance(codes, pa.ChunkedArray) else codes
         table = table.set_column(at, name, pa.DictionaryArray.from_arrays(codes, pa.array(names, pa.string())))
-    return table.cast(columns.schema) if table.schema != columns.schema else table.replace_schema_metadata(columns.schema.metadata)
+    return (
+        table.cast(columns.schema)
+        if table.schema != columns.schema
+        else table.replace_schema_metadata(columns.schema.metadata)
+    )
 
 
 def in_process(executor: Executor) -> bool:

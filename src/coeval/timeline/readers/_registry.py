@@ -23,6 +23,7 @@ ENTRY_POINTS = "coeval.readers"
 _OURS: dict[str, str] = {
     # Text logs.
     # Tables, traces and runs.
+    "parquet": "_parquet:ParquetReader",
 }
 _PACKAGE = "coeval.timeline.readers."
 
