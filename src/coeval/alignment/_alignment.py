@@ -338,6 +338,11 @@ class Alignment:
         """
         return self._report
 
+    @property
+    def set_back(self) -> tuple[ClockId, ...]:
+        """Clocks that were set back in between: their readings alone do not tell which came first."""
+        return tuple(clock for clock in self._messages.clocks if self._was_set_back(clock))
+
     def _first_strand(self, clock: ClockId) -> int:
         code = self._messages.clocks.index(clock)
         return next(position for position, strand in enumerate(self._sorting.strands) if strand.clock == code)
