@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
@@ -38,7 +38,7 @@ class AsideFile:
         if self._file is not None:
             self._file.close()
             if kind is None:
-                os.replace(f"{self.path}.partial", self.path)
+                Path(f"{self.path}.partial").replace(self.path)
 
 
 def aside_line(source: str, line: int, reason: str, values: Mapping[str, Any]) -> str:

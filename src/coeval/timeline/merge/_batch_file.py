@@ -8,7 +8,6 @@ from chunk to chunk, as with JSON lines; chunks of one kind then lie together in
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -74,7 +73,7 @@ class ChunkWriter:
 
     def _number_of(self, schema: pa.Schema, payload: pa.Schema) -> int:
         if schema not in self._writers:
-            self._files.append(open(f"{self._path}.{len(self._files)}.partial", "wb"))
+            self._files.append(open(f"{self._path}.{len(self._files)}.partial", "wb"))  # noqa: SIM115  # closed on exit
             self._writers[schema] = pa.ipc.new_file(self._files[-1], schema, options=_OPTIONS)
             self._counts.append(0)
             if payload not in self.schemas:
@@ -91,7 +90,7 @@ class ChunkWriter:
         for number, (writer, file) in enumerate(zip(self._writers.values(), self._files, strict=True)):
             writer.close()
             file.close()
-            os.replace(f"{self._path}.{number}.partial", f"{self._path}.{number}")
+            Path(f"{self._path}.{number}.partial").replace(f"{self._path}.{number}")
         told = {"chunks": self._chunks, "clocks": list(self._clocks)}
         partial = Path(f"{self._path}.partial")
         partial.write_text(json.dumps(told))

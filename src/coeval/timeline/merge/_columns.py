@@ -100,7 +100,7 @@ def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
         return one
     if pa.types.is_null(one):
         return other
-    if _is_number(one) and _is_number(other) or pa.types.is_timestamp(one) and pa.types.is_timestamp(other):
+    if (_is_number(one) and _is_number(other)) or (pa.types.is_timestamp(one) and pa.types.is_timestamp(other)):
         try:
             schemas = [pa.schema([("it", kind)]) for kind in (one, other)]
             return pa.unify_schemas(schemas, promote_options="permissive").field("it").type

@@ -2,7 +2,7 @@
 From sources to one ordered timeline, beyond memory, on any executor.
 
     sources -> parts -> scan, each by itself -> pieces          (_piece.py)
-    evidence of all parts -> one map for each clock             (_relation.py)
+    evidence of all parts -> one map for each clock             (sources/, _maps.py)
     maps and samples -> stretches of about equal size           (_stretches.py)
     stretch: rows of all pieces, placed, in their order         (_stream.py, _rows.py, _range.py)
     tables of the stretches, in turn -> the output              (_output.py)
@@ -19,7 +19,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -27,23 +27,28 @@ import numpy as np
 import pyarrow as pa
 
 from coeval.alignment import RATE_BOUND_PPM_DEFAULT, Messages
-from coeval.clocks import Anchor
+from coeval.clocks import Anchor, ClockId
 from coeval.errors import WrongTable
 from coeval.timeline._layout import TableClaims
 from coeval.timeline.merge._aside import aside_line, aside_lines
 from coeval.timeline.merge._columns import MergedColumns, united
+from coeval.timeline.merge._maps import PlacedClock, placed_clocks
 from coeval.timeline.merge._output import Format, TableWriter, Target, columns_wanted, format_of, writer_for
 from coeval.timeline.merge._piece import Piece, ScanOrder, scan
-from coeval.timeline.merge._relation import ClockUse, Relation, refusal, relate
-from coeval.timeline.merge._rows import Placement
+from coeval.timeline.merge._rows import Placement, Settled
 from coeval.timeline.merge._sorted_piece import SortOrder, pieces_to_sort, sort_piece
 from coeval.timeline.merge._spill import SpillFolder, telling_full_disks
 from coeval.timeline.merge._stream import PlacedPiece, StreamSettings, place_chunks
 from coeval.timeline.merge._stretches import Pass, cuts_of, in_process, tables_by_calls, tables_in_threads
-from coeval.timeline.readers._input import head_of, size_of
+from coeval.timeline.readers._input import head_of
 from coeval.timeline.readers._reader import Part, SourceSettings
 from coeval.timeline.readers._registry import detected, reader_named
 from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.sources._claims import ClockSpan, OffsetClaim
+from coeval.timeline.sources._folds import settle_folds
+from coeval.timeline.sources._messages import messages_of
+from coeval.timeline.sources._relate import Relation, relate
+from coeval.timeline.sources._rules import EvidenceRules
 
 Unplaced: TypeAlias = Literal["", "last", "aside"]
 Step: TypeAlias = Literal["scan", "sort", "merge"]
@@ -95,6 +100,7 @@ class MergeSettings:
     Attributes:
         reference: the clock that times count on where nothing ties them to UTC; None: the busiest.
         rate_bound_ppm: how far each clock's rate may be off.
+        rates_ppm: the same of some clocks, by name, also with wildcards.
         trust_ns: each clock shows UTC within so much; None: nobody said that.
         unplaced: what becomes of events of clocks that nothing relates: "": nothing is merged; "last": they come last,
             clock by clock; "aside": they are set aside.
@@ -104,7 +110,8 @@ class MergeSettings:
     """
 
     reference: str | None = None
-    rate_bound_ppm: float | Mapping[str, float] = RATE_BOUND_PPM_DEFAULT
+    rate_bound_ppm: float = RATE_BOUND_PPM_DEFAULT
+    rates_ppm: Mapping[str, float] = field(default_factory=dict)
     trust_ns: int | None = None
     unplaced: Unplaced = ""
     spill: Path | None = None
@@ -163,10 +170,19 @@ class MergeReport:
 
 @dataclass
 class MergeEvidence:
-    """What the user brings along beside the sources."""
+    """
+    What is evidence, and what the user brings along beside the sources.
+
+    Attributes:
+        messages, anchors: of tables.
+        claims: offsets that somebody knows.
+        rules: what rows of the sources are looked at for.
+    """
 
     messages: Messages = field(default_factory=lambda: Messages.of(()))
     anchors: Sequence[Anchor] = ()
+    claims: Sequence[OffsetClaim] = ()
+    rules: EvidenceRules = field(default_factory=EvidenceRules)
 
 
 def merge_sources(
@@ -211,8 +227,7 @@ def merge_sources(
             maker = make_writer or (lambda stream, schema: writer_for(kind, stream, schema))
             counted = _Counted(file, target is not None)
             work.write(passes, maker(counted, work.columns.schema))  # type: ignore[arg-type]
-            report = work.finished(target)
-        return report
+            return work.finished(target)
 
 
 class _Merge:
@@ -246,19 +261,19 @@ class _Merge:
         """Read every part once."""
         orders: list[tuple[int, ScanOrder]] = []
         for source, part in self._parts():
-            orders.append((source, ScanOrder(part, len(orders), str(self._spill.path), self._wanted)))
+            orders.append((source, self._order(source, part, len(orders))))
         found = self._called("scan", scan, [order for _, order in orders])
         lines = [0] * len(self._sources)
         for (source, _), piece in zip(orders, found, strict=True):
             self._pieces.append((source, piece, lines[source]))
             lines[source] += piece.lines
-        uses: dict[str, ClockUse] = {}
+        uses: dict[str, ClockSpan] = {}
         for source, piece, _ in self._pieces:
             for name, stretch in piece.clocks.items():
                 clock = name or self._sources[source].clock
-                use = ClockUse(int(stretch.counts.sum()), int(stretch.first_ns.min()), stretch.latest_ns)
+                use = ClockSpan(int(stretch.counts.sum()), int(stretch.first_ns.min()), stretch.latest_ns)
                 if (other := uses.get(clock)) is not None:
-                    use = ClockUse(
+                    use = ClockSpan(
                         use.events + other.events, min(use.first_ns, other.first_ns), max(use.last_ns, other.last_ns)
                     )
                 uses[clock] = use
@@ -269,6 +284,10 @@ class _Merge:
             raise WrongTable(
                 f"there is no event in {named}: {asides:,} records could not be read, and no other is there."
             )
+
+    def _order(self, source: int, part: Part, number: int) -> ScanOrder:
+        clock = self._sources[source].clock
+        return ScanOrder(part, number, str(self._spill.path), clock, self._evidence.rules, self._wanted)
 
     def _parts(self) -> Iterator[tuple[int, Part]]:
         for number, source in enumerate(self._sources):
@@ -300,21 +319,36 @@ class _Merge:
 
     def relate(self) -> None:
         """Find where each clock lies."""
-        self._relation = relation = relate(
-            self._uses,
-            self._evidence.messages,
-            self._evidence.anchors,
-            reference=self._settings.reference,
-            rate_bound_ppm=self._settings.rate_bound_ppm,
-            trust_ns=self._settings.trust_ns,
+        pieces = [piece for _, piece, _ in self._pieces]
+        given = [self._evidence.messages, *(piece.messages for piece in pieces)]
+        found = messages_of(
+            [piece.evidence for piece in pieces],
+            self._evidence.rules,
+            [messages for messages in given if len(messages)],
+            memory_limit=f"{self._settings.memory}B",
+            folder=str(self._spill.path),
         )
-        if relation.unplaced and not self._settings.unplaced:
-            raise refusal(relation, self._uses)
+        self._relation = relation = relate(
+            found,
+            {ClockId(clock): use for clock, use in self._uses.items()},
+            anchors=[*self._evidence.anchors, *(anchor for piece in pieces for anchor in piece.anchors)],
+            claims=self._evidence.claims,
+            trust_ns=self._settings.trust_ns,
+            reference=self._settings.reference,
+            rates_ppm=self._settings.rates_ppm,
+            rate_bound_ppm=self._settings.rate_bound_ppm,
+            unplaced=self._settings.unplaced or None,
+        )
+        self._maps: dict[str, PlacedClock] = placed_clocks(relation)
+        settled = settle_folds(relation.alignment, found.folded)
+        self._settled: dict[int, Settled] = {}
+        for part in np.unique(settled.part).tolist():
+            rows = np.flatnonzero(settled.part == part)
+            self._settled[part] = Settled(settled.line[rows], settled.is_later[rows])
         clocks = tuple(self._uses)
         self._code_of = {clock: code for code, clock in enumerate(clocks)}
-        self._placement = Placement([relation.maps.get(clock) for clock in clocks])
+        self._placement = Placement([self._maps.get(clock) for clock in clocks])
         self._claims = TableClaims(relation.reference, relation.reference_label)
-        pieces = [piece for _, piece, _ in self._pieces]
         self.columns = MergedColumns(
             clocks,
             tuple(source.name for source in self._sources),
@@ -326,19 +360,19 @@ class _Merge:
 
     def passes(self) -> list[Pass]:
         """The ways through the pieces; pieces that are too far from their order are sorted first."""
-        placed = frozenset(self._code_of[clock] for clock in self._relation.maps)
-        unplaced = [frozenset([self._code_of[clock]]) for clock in self._relation.unplaced]
+        placed = frozenset(self._code_of[clock] for clock in self._maps)
+        unplaced = [frozenset([self._code_of[clock]]) for clock in self._relation.unplaced if clock in self._code_of]
         return [self._pass(clocks, is_placed=clocks is placed) for clocks in [placed, *unplaced] if clocks]
 
     def _pass(self, clocks: frozenset[int], *, is_placed: bool) -> Pass:
         settings = StreamSettings(self._placement, clocks, self._wanted)
         pieces, samples = [], []
-        for source, piece, lines_before in self._pieces:
+        for number, (source, piece, lines_before) in enumerate(self._pieces):
             codes = {name: self._code_of[name or self._sources[source].clock] for name in piece.clocks}
             if not clocks & set(codes.values()):
                 continue
             first, last = place_chunks(piece, codes, self._placement, clocks)
-            pieces.append(PlacedPiece(piece, codes, source, lines_before, first, last))
+            pieces.append(PlacedPiece(piece, codes, source, lines_before, first, last, self._settled.get(number)))
             for name, stretch in piece.clocks.items():
                 if codes[name] in clocks:
                     samples.append(self._placement.keys(codes[name], stretch.samples_ns))
@@ -456,7 +490,7 @@ class _Merge:
             if source != number:
                 continue
             for name, stretch in piece.clocks.items():
-                found = self._relation.maps.get(name or self._sources[source].clock)
+                found = self._maps.get(name or self._sources[source].clock)
                 if found is None:
                     return None
                 means_ns = stretch.latest_ns - int(stretch.last_ns.max())
@@ -526,6 +560,3 @@ def _temporary() -> str:
     import tempfile
 
     return tempfile.gettempdir()
-
-
-__all__ = ["merge_sources", "MergeSettings", "MergeEvidence", "MergeReport", "SourceReport", "replace"]

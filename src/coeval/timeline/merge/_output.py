@@ -52,7 +52,7 @@ class Target:
         self.partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
 
     def __enter__(self) -> IO[bytes]:
-        self.file = open(self.partial, "wb")  # noqa: SIM115  # closed on exit
+        self.file = open(self.partial, "wb")  # closed on exit
         with contextlib.suppress(OSError):
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self.file
@@ -64,7 +64,7 @@ class Target:
             if kind is None:
                 self.file.flush()
                 os.fsync(self.file.fileno())
-                os.replace(self.partial, self.path)
+                self.partial.replace(self.path)
                 _sync_folder(self.path.parent)
         finally:
             with contextlib.suppress(OSError):
@@ -104,8 +104,8 @@ class TableWriter:
 
 class ParquetTableWriter(TableWriter):
     """
-    Groups of `GROUP_ROWS` rows. Times are written as differences, and only texts that repeat by dictionary: that takes a
-    third of the time that the library's own choice takes, and gives smaller files.
+    Groups of `GROUP_ROWS` rows. Times are written as differences, and only texts that repeat by dictionary: that takes
+    a third of the time that the library's own choice takes, and gives smaller files.
     """
 
     def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
@@ -187,9 +187,7 @@ class JsonTableWriter(TableWriter):
         self.rows += table.num_rows
         shown = table.drop_columns(["time"])
         self._database.register("shown", shown)
-        lines = self._database.execute("select to_json(shown)::varchar || chr(10) from shown").fetch_arrow_reader(
-            1 << 16
-        )
+        lines = self._database.execute("select to_json(shown)::varchar || chr(10) from shown").to_arrow_reader(1 << 16)
         for batch in lines:
             _write_texts(self._file, batch.column(0))
         self._database.unregister("shown")

@@ -9,19 +9,24 @@ known how early and how late its stamps are, so whoever wants a stretch of time 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from coeval.alignment import Messages
+from coeval.clocks import Anchor
 from coeval.timeline.merge._aside import AsideFile
 from coeval.timeline.merge._batch_file import ChunkFile, ChunkWriter
 from coeval.timeline.readers._reader import EventBatch, Part, Reader, Tally
 from coeval.timeline.readers._registry import reader_named
 from coeval.timeline.readers._set_aside import SetAside
 from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.sources._rows import EvidenceRows, EvidenceWriter, extract
+from coeval.timeline.sources._rules import EvidenceRules
 
 SAMPLE_EVERY = 1024
 """One stamp of so many tells how events spread over time."""
@@ -68,6 +73,8 @@ class Piece:
         aside_file: those set aside, as lines of JSON; "": none.
         problems: what kept the part from being read to its end.
         bytes_in_row: about how much memory a row takes.
+        evidence: rows that may be evidence.
+        messages, anchors: what the format itself says about clocks.
     """
 
     part: Part
@@ -83,6 +90,9 @@ class Piece:
     aside_file: str
     problems: tuple[str, ...]
     bytes_in_row: float
+    evidence: EvidenceRows
+    messages: Messages
+    anchors: tuple[Anchor, ...]
 
     @property
     def events(self) -> int:
@@ -98,12 +108,16 @@ class ScanOrder:
     Attributes:
         number: of the part; names its files.
         folder: where rows and those set aside are spilled.
+        clock: of rows of which the format names none.
+        rules: what rows may be evidence.
         wanted: columns of the payload that somebody will look at; None: all.
     """
 
     part: Part
     number: int
     folder: str
+    clock: str
+    rules: EvidenceRules
     wanted: frozenset[str] | None = None
 
 
@@ -115,19 +129,31 @@ def scan(order: ScanOrder) -> Piece:
         WrongTable, OSError: as its reader.
     """
     reader = reader_named(order.part.reader)
-    stem = os.path.join(order.folder, f"part-{order.number:06}")
-    with AsideFile(f"{stem}.aside.jsonl") as aside:
+    stem = f"{order.folder}/part-{order.number:06}"
+    # A call that is repeated while the first one still runs, as engines may do it, writes files of its own.
+    own = f"{stem}-{os.getpid()}-{threading.get_ident()}"
+    with AsideFile(f"{own}.aside.jsonl") as aside, EvidenceWriter(own) as evidence:
         tally = Tally(SetAside(aside.add))
-        noted = _Notes()
+        notes = _Notes()
+
+        def noted(batches: Iterator[EventBatch]) -> Iterator[EventBatch]:
+            for batch in batches:
+                found = extract(batch, order.rules, clock=order.clock, source=order.part.source, part=order.number)
+                evidence.add(found)
+                yield batch
+
         if getattr(reader, "rereads", False):
             file = ""
-            for batch in reader.batches(order.part, tally, ()):
-                noted.add(batch)
+            for batch in noted(reader.batches(order.part, tally, order.rules.columns)):
+                notes.add(batch)
             payloads = _first_payload(reader, order.part, order.wanted)
         else:
-            file = f"{stem}.arrow"
-            payloads = _spilled(reader, order, tally, noted, file)
-    return noted.piece(order.part, file, payloads, tally, aside.path)
+            file = f"{own}.arrow"
+            needed = None if order.wanted is None else order.wanted | order.rules.columns
+            payloads = _spilled(noted(reader.batches(order.part, tally, needed)), order.wanted, notes, file)
+        rows = evidence.close()
+    messages, anchors = reader.evidence(order.part)
+    return notes.piece(order.part, file, payloads, tally, aside.path, Evidence(rows, messages, tuple(anchors)))
 
 
 def chunks_of(piece: Piece, wanted: Collection[str] | None, start: int = 0) -> Iterator[EventBatch]:
@@ -149,6 +175,14 @@ def chunks_of(piece: Piece, wanted: Collection[str] | None, start: int = 0) -> I
             yield batch
 
 
+class Evidence(NamedTuple):
+    """What a part says about clocks; see `Piece`."""
+
+    rows: EvidenceRows
+    messages: Messages
+    anchors: tuple[Anchor, ...]
+
+
 class _Payloads(NamedTuple):
     schemas: tuple[pa.Schema, ...]
     bytes_in_row: float
@@ -161,30 +195,32 @@ def _first_payload(reader: Reader, part: Part, wanted: Collection[str] | None) -
     return _Payloads((), 0.0)
 
 
-def _spilled(reader: Reader, order: ScanOrder, tally: Tally, noted: _Notes, path: str) -> _Payloads:
+def _spilled(batches: Iterator[EventBatch], wanted: Collection[str] | None, notes: _Notes, path: str) -> _Payloads:
     rows = size = 0
     with ChunkWriter(path) as writer:
-        for batch in reader.batches(order.part, tally, order.wanted):
+        for batch in batches:
+            if wanted is not None:
+                names = [name for name in batch.payload.schema.names if name in wanted]
+                batch = replace(batch, payload=batch.payload.select(names))
             rows += len(batch)
             size += batch.payload.nbytes
             for start in range(0, len(batch), CHUNK_ROWS):
                 chunk = batch if len(batch) <= CHUNK_ROWS else sliced(batch, start, start + CHUNK_ROWS)
-                noted.add(chunk)
+                notes.add(chunk)
                 writer.write(chunk)
     return _Payloads(tuple(writer.schemas), size / max(1, rows))
 
 
 def sliced(batch: EventBatch, start: int, stop: int) -> EventBatch:
     """Some neighbouring events of a batch."""
-    return EventBatch(
-        batch.lines[start:stop],
-        batch.raw_ns[start:stop],
-        batch.resolution_ns,
-        batch.payload.slice(start, stop - start),
-        None if batch.clocks is None else batch.clocks.slice(start, stop - start),
-        None if batch.end_raw_ns is None else batch.end_raw_ns[start:stop],
-        None if batch.fold_ns is None else batch.fold_ns[start:stop],
-        batch.is_assumed,
+    return replace(
+        batch,
+        lines=batch.lines[start:stop],
+        raw_ns=batch.raw_ns[start:stop],
+        payload=batch.payload.slice(start, stop - start),
+        clocks=None if batch.clocks is None else batch.clocks.slice(start, stop - start),
+        end_raw_ns=None if batch.end_raw_ns is None else batch.end_raw_ns[start:stop],
+        fold_ns=None if batch.fold_ns is None else batch.fold_ns[start:stop],
     )
 
 
@@ -214,12 +250,16 @@ class _Notes:
             self._stretches.setdefault(clock, []).append(stretch)
             self._latest[clock] = max(self._latest.get(clock, last), last + means_ns)
 
-    def piece(self, part: Part, file: str, payloads: _Payloads, tally: Tally, aside_file: str) -> Piece:
+    def piece(
+        self, part: Part, file: str, payloads: _Payloads, tally: Tally, aside_file: str, evidence: Evidence
+    ) -> Piece:
         clocks = {}
         for clock, stretches in self._stretches.items():
             chunks, first, last, counts, samples = zip(*stretches, strict=True)
-            columns = (np.array(column, dtype=np.int64) for column in (chunks, first, last, counts))
-            clocks[clock] = ClockStretch(*columns, np.concatenate(samples), self._latest[clock])
+            columns = [np.array(column, dtype=np.int64) for column in (chunks, first, last, counts)]
+            clocks[clock] = ClockStretch(
+                columns[0], columns[1], columns[2], columns[3], np.concatenate(samples), self._latest[clock]
+            )
         return Piece(
             part,
             file,
@@ -234,6 +274,9 @@ class _Notes:
             aside_file if len(tally.aside) else "",
             tuple(tally.problems),
             payloads.bytes_in_row,
+            evidence.rows,
+            evidence.messages,
+            evidence.anchors,
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from coeval.alignment import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST, ClockMap
+from coeval.alignment import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST
+from coeval.timeline.merge._maps import PlacedClock
 from coeval.timeline.readers._reader import NO_READING, EventBatch
 from coeval.timeline.readers._values import BoolArray, Int64Array
 
@@ -30,10 +31,10 @@ class Rows:
     Placed events of one source.
 
     Attributes:
-        columns: int64 by name: `key` (what the order goes by: the estimate, or the raw reading where the clock cannot be
-            placed), `level` (of equal keys, what happened first), `earliest`, `latest`, `raw`, `line` (from 1), `clock`
-            (codes), and where some event has an end `END_COLUMNS`; sentinels where nothing is known. `level` is left
-            out where it is 0 for all.
+        columns: int64 by name: `key` (what the order goes by: the estimate, or the raw reading where the clock cannot
+            be placed), `level` (of equal keys, what happened first), `earliest`, `latest`, `raw`, `line` (from 1),
+            `clock` (codes), and where some event has an end `END_COLUMNS`; sentinels where nothing is known. `level` is
+            left out where it is 0 for all.
         source: code.
         payload: the rest.
         is_assumed: nobody said the zone.
@@ -88,12 +89,35 @@ class Placement:
         maps: of each clock by code; None: nothing relates it to the reference.
     """
 
-    maps: Sequence[ClockMap | None]
+    maps: Sequence[PlacedClock | None]
 
     def keys(self, clock: int, raw: Int64Array) -> Int64Array:
         """What the order goes by: estimates, or raw readings where a clock cannot be placed."""
         found = self.maps[clock]
         return raw if found is None else found.instants(raw).estimate_ns
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Settled:
+    """
+    Rows of a part whose stamp has two readings, and evidence says which it means.
+
+    Attributes:
+        lines: of the part, from 0, ascending.
+        is_later: the later one.
+    """
+
+    lines: Int64Array
+    is_later: BoolArray
+
+    def applied(self, batch: EventBatch) -> EventBatch:
+        """The same events, these with the one reading that they mean."""
+        assert batch.fold_ns is not None
+        at = np.minimum(np.searchsorted(self.lines, batch.lines), len(self.lines) - 1)
+        is_settled = self.lines[at] == batch.lines
+        later = np.where(is_settled & self.is_later[at], batch.fold_ns, 0)
+        fold = np.where(is_settled, 0, batch.fold_ns)
+        return replace(batch, raw_ns=batch.raw_ns + later, fold_ns=fold)
 
 
 def placed(
@@ -103,6 +127,7 @@ def placed(
     clocks: frozenset[int],
     source: int,
     lines_before: int,
+    settled: Settled | None = None,
 ) -> Rows | None:
     """
     Place the events of a chunk that are of some clocks.
@@ -111,10 +136,13 @@ def placed(
         codes: the clock's code, for each name in the batch's dictionary; one code where the batch names no clocks.
         clocks: codes of those that are wanted; either all can be placed or none.
         lines_before: of the source, before this part.
+        settled: rows of the part of which evidence says which of two readings they mean.
 
     Returns:
         None: the chunk has no event of these clocks.
     """
+    if settled is not None and batch.fold_ns is not None:
+        batch = settled.applied(batch)
     if batch.clocks is None:
         if codes[0] not in clocks or not len(batch):
             return None

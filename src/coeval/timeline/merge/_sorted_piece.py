@@ -7,7 +7,6 @@ chunk in memory, take their chunks' size a thousand times. Both are seen from th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -78,7 +77,7 @@ def sort_piece(order: SortOrder) -> PlacedPiece:
     keys: list[Int64Array] = []
     for batch in chunks_of(placed_piece.piece, settings.wanted):
         codes = codes_of(batch, placed_piece.code_of)
-        rows = placed(batch, codes, settings.placement, settings.clocks, placed_piece.source, 0)
+        rows = placed(batch, codes, settings.placement, settings.clocks, placed_piece.source, 0, placed_piece.settled)
         if rows is None:
             continue
         batches.append(batch)
@@ -92,7 +91,7 @@ def sort_piece(order: SortOrder) -> PlacedPiece:
             assert own is not None
             batches[-1] = _taken(batch, np.flatnonzero(np.isin(own, list(settings.clocks))))
         keys.append(key)
-    path = os.path.join(order.folder, order.name)
+    path = f"{order.folder}/{order.name}"
     chunks: list[tuple[int, int, EventBatch]] = []
     for kind in _kinds(batches):
         chosen = [number for number, batch in enumerate(batches) if _kind(batch) == kind]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coeval.timeline.merge._piece import Piece, chunks_of
-from coeval.timeline.merge._rows import Placement, Rows, placed
+from coeval.timeline.merge._rows import Placement, Rows, Settled, placed
 from coeval.timeline.readers._reader import EventBatch
 from coeval.timeline.readers._values import Int64Array
 
@@ -34,6 +34,7 @@ class PlacedPiece:
         lines_before: of the source, before this part.
         first_keys, last_keys: of each chunk, no row has a key outside of them; crossed where the chunk has none of the
             clocks in question.
+        settled: rows whose stamp has two readings, and evidence says which it means.
     """
 
     piece: Piece
@@ -42,6 +43,7 @@ class PlacedPiece:
     lines_before: int
     first_keys: Int64Array
     last_keys: Int64Array
+    settled: Settled | None = None
 
     @property
     def first_key(self) -> int:
@@ -168,7 +170,15 @@ class Stream:
         self._next += 1
         codes = codes_of(batch, self._piece.code_of)
         settings = self._settings
-        rows = placed(batch, codes, settings.placement, settings.clocks, self._piece.source, self._piece.lines_before)
+        rows = placed(
+            batch,
+            codes,
+            settings.placement,
+            settings.clocks,
+            self._piece.source,
+            self._piece.lines_before,
+            self._piece.settled,
+        )
         return rows if rows is None or self._start is None else rows.split(self._start)[1]
 
 

@@ -18,8 +18,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -35,8 +34,6 @@ from coeval.timeline.readers._values import Int64Array
 _BLOCKS_AHEAD_MAX = 8
 _BLOCKS_MAX = 32
 _STRETCHES_IN_BLOCK_MIN = 4
-
-_LEAST = int(np.iinfo(np.int64).min)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -154,7 +151,7 @@ def write_block(order: BlockOrder) -> str:
         for number, until in enumerate(order.ends):
             table = _stretch(streams, number, until, work.columns, work.is_placed)
             writer.write_table(_with_codes(table))
-    os.replace(partial, order.path)
+    Path(partial).replace(order.path)
     return order.path
 
 
@@ -167,7 +164,7 @@ def tables_by_calls(work: Pass, executor: Executor, folder: str, name: str) -> I
             _met(work, begin, ends[at : at + count][-1]),
             begin,
             tuple(ends[at : at + count]),
-            os.path.join(folder, f"{name}-{at:06}.arrow"),
+            f"{folder}/{name}-{at:06}.arrow",
         )
         for at, begin in [(at, ends[at - 1] if at else None) for at in range(0, len(ends), count)]
     )
@@ -198,7 +195,7 @@ def _block_tables(path: str, columns: MergedColumns) -> Iterator[pa.Table]:
     with pa.memory_map(path) as mapped, pa.ipc.open_stream(mapped) as reader:
         for batch in reader:
             yield _with_names(pa.Table.from_batches([batch]), columns)
-    os.unlink(path)
+    Path(path).unlink()
 
 
 # A stream of batches may not change a dictionary; clocks and sources travel as codes.
@@ -233,9 +230,3 @@ def _with_names(table: pa.Table, columns: MergedColumns) -> pa.Table:
 def in_process(executor: Executor) -> bool:
     """Whether its workers share this process's memory."""
     return isinstance(executor, ThreadPoolExecutor)
-
-
-def stretches_met(cuts: Sequence[int]) -> list[tuple[int, int | None]]:
-    """Begin and end of each stretch."""
-    edges: list[Any] = [_LEAST, *cuts, None]
-    return list(pairwise(edges))
