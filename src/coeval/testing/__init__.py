@@ -1,6 +1,6 @@
 """
-For tests: hosts whose clocks are wrong, networks whose links are bad, the engine contract, gates that hold calls back,
-and a check that nothing was left behind.
+For tests: hosts whose clocks are wrong, networks whose links are bad, the contracts of engines and of readers, gates
+that hold calls back, and a check that nothing was left behind.
 
 The contract needs pytest: `pip install 'coeval[testing]'`. A subclass of `EngineContract` runs it whole on an engine:
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from coeval.testing._gap import Gap, GapKind
     from coeval.testing._link import Link, Traffic
     from coeval.testing._network import Network
+    from coeval.testing._reader_contract import ReaderContract, ReadEvents, read_events
     from coeval.testing._skew import Skew, SkewedClock, Truth
     from coeval.testing._skew_library import CannotSkew
     from coeval.testing._skewed_host import SkewedHost, skewed_host
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = [
     "EngineContract",
     "CHAPTERS",
+    "ReaderContract",
+    "ReadEvents",
+    "read_events",
     "Gap",
     "GapKind",
     "Gate",
@@ -51,6 +55,9 @@ __all__ = [
 _HOMES = {
     "EngineContract": "_contract",
     "CHAPTERS": "_contract",
+    "ReaderContract": "_reader_contract",
+    "ReadEvents": "_reader_contract",
+    "read_events": "_reader_contract",
     "Gap": "_gap",
     "GapKind": "_gap",
     "Skew": "_skew",
@@ -65,8 +72,19 @@ _HOMES = {
     "Link": "_link",
     "Traffic": "_link",
 }
-_NEED_PYTEST = ("_contract", "_gap")
-_ASSERTING = ("_subject", "_futures", "_map", "_travel", "_faults", "_limits", "_records", "_seeing", "_contract")
+_NEED_PYTEST = ("_contract", "_gap", "_reader_contract")
+_ASSERTING = (
+    "_subject",
+    "_futures",
+    "_map",
+    "_travel",
+    "_faults",
+    "_limits",
+    "_records",
+    "_seeing",
+    "_contract",
+    "_reader_contract",
+)
 
 
 def __getattr__(name: str) -> Any:

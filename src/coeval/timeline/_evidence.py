@@ -68,6 +68,7 @@ class Evidence:
         driver: index of the first driver in `recording.processes`; NOBODY: none is known.
         snapshots: of each clock, in the order of its readings.
         steps: of each clock that has some, its wall clock's steps and its host's suspends.
+        messages: between clocks, those that the alignment rests on.
         problems: one sentence for each thing that limits what can be said.
     """
 
@@ -79,6 +80,7 @@ class Evidence:
     driver: int
     snapshots: Mapping[ClockId, Sequence[Snapshot]]
     steps: Mapping[ClockId, Sequence[WallStep]]
+    messages: Messages
     problems: tuple[str, ...]
 
 
@@ -118,7 +120,9 @@ def evidence_of(recording: Recording, attempts: Attempts) -> Evidence:
             f"origin of its raw clock, not from 1970."
         )
     problems += [finding.text for finding in alignment.findings]
-    return Evidence(alignment, agreement, identities, names, clock_of, driver, snapshots, steps, tuple(problems))
+    return Evidence(
+        alignment, agreement, identities, names, clock_of, driver, snapshots, steps, between_clocks, tuple(problems)
+    )
 
 
 def process_names(processes: Sequence[ProcessRow]) -> tuple[str, ...]:

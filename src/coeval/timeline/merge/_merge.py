@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -33,7 +34,7 @@ from coeval.timeline._layout import TableClaims
 from coeval.timeline.merge._aside import aside_line, aside_lines
 from coeval.timeline.merge._columns import MergedColumns, united
 from coeval.timeline.merge._maps import PlacedClock, placed_clocks
-from coeval.timeline.merge._output import Format, TableWriter, Target, columns_wanted, format_of, writer_for
+from coeval.timeline.merge._output import Format, TableWriter, Target, format_of, writer_for
 from coeval.timeline.merge._piece import Piece, ScanOrder, scan
 from coeval.timeline.merge._rows import Placement, Settled
 from coeval.timeline.merge._sorted_piece import SortOrder, pieces_to_sort, sort_piece
@@ -195,6 +196,7 @@ def merge_sources(
     executor: Executor | None = None,
     on_progress: Progress = lambda step, done, total: None,
     make_writer: Callable[[IO[bytes], pa.Schema], TableWriter] | None = None,
+    zone: tzinfo = UTC,
 ) -> MergeReport:
     """
     Merge.
@@ -204,6 +206,7 @@ def merge_sources(
         kind: the format; None: as the file's name says.
         executor: None: threads of this process, one for each core.
         make_writer: what writes, instead of the writer of the format.
+        zone: of times in text for people.
 
     Raises:
         ClocksNotRelated: nothing relates some clocks, and `unplaced` does not say what becomes of them.
@@ -224,7 +227,7 @@ def merge_sources(
         writing = Target(target) if target is not None else contextlib.nullcontext(out)
         with writing as file:
             assert not isinstance(file, Path)
-            maker = make_writer or (lambda stream, schema: writer_for(kind, stream, schema))
+            maker = make_writer or (lambda stream, schema: writer_for(kind, stream, schema, zone))
             counted = _Counted(file, target is not None)
             work.write(passes, maker(counted, work.columns.schema))  # type: ignore[arg-type]
             return work.finished(target)
@@ -249,8 +252,9 @@ class _Merge:
         self._executor = executor
         self._spill = spill
         self._on_progress = on_progress
-        wanted = columns_wanted(kind)
-        self._wanted = None if wanted is None else frozenset(wanted)
+        # Of logs that stay logs nothing else is shown. Other formats have no text, and are shown whole.
+        is_text = kind == "log" and all(reader_of(source) in TEXT_READERS for source in sources)
+        self._wanted = frozenset(["text"]) if is_text else None
         self._pieces: list[tuple[int, Piece, int]] = []
         self._turned = 0
         self._aside_of: list[int] = [0] * len(sources)
@@ -296,7 +300,7 @@ class _Merge:
                 path = str(self._spill.path / "stdin")
                 with open(path, "wb") as file:
                     shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-            name = source.settings.reader or detected(head_of(path)).name
+            name = reader_of(source) if path == source.path else detected(head_of(path)).name
             for part in reader_named(name).parts(source.name, path, source.settings, PART_BYTES):
                 yield number, part
 
@@ -348,7 +352,9 @@ class _Merge:
         clocks = tuple(self._uses)
         self._code_of = {clock: code for code, clock in enumerate(clocks)}
         self._placement = Placement([self._maps.get(clock) for clock in clocks])
-        self._claims = TableClaims(relation.reference, relation.reference_label)
+        self._claims = TableClaims(
+            relation.reference, relation.reference_label, set_back=tuple(ClockId(clock) for clock in self._set_back())
+        )
         self.columns = MergedColumns(
             clocks,
             tuple(source.name for source in self._sources),
@@ -357,6 +363,9 @@ class _Merge:
             any(piece.has_assumed for piece in pieces),
             self._claims,
         )
+
+    def _set_back(self) -> list[str]:
+        return [clock for clock, found in self._maps.items() if not found.map.is_monotone]
 
     def passes(self) -> list[Pass]:
         """The ways through the pieces; pieces that are too far from their order are sorted first."""
@@ -540,6 +549,13 @@ class _Counted:
 
     def seekable(self) -> bool:
         return False
+
+
+def reader_of(source: MergeSource) -> str:
+    """The name of a source's format, as somebody said it or as it begins; "": standard input, not looked at yet."""
+    if source.settings.reader or source.path == STDIN:
+        return source.settings.reader
+    return detected(head_of(source.path)).name
 
 
 def cores() -> int:

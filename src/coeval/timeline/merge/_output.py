@@ -1,26 +1,34 @@
 """
 Where a merged timeline goes: a file that is there under its name once it is whole, or a stream.
 
-The name tells the format: .parquet, .jsonl, .csv; anything else is text: the column `text` of each event as it was
-written, a line each, or what else there is of it.
+    parquet, jsonl, csv    the table
+    text                   a line for people for each event, with its corrected time
+    log                    the lines as they were written, in their order in time
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
-from collections.abc import Sequence
+from datetime import UTC, tzinfo
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias, get_args
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coeval.timeline._layout import OWN_COLUMNS
+from coeval.timeline._timeline import Timeline
 from coeval.timeline.merge._spill import remove_partials
+from coeval.timeline.writers._text import text_lines
 
-Format: TypeAlias = Literal["parquet", "jsonl", "csv", "text"]
+Format: TypeAlias = Literal["parquet", "jsonl", "csv", "text", "log"]
+
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 # Rows in a group of a Parquet file, whatever stretches they came in: equal files however the work was cut.
 GROUP_ROWS = 1 << 18
@@ -30,12 +38,28 @@ _REPEATED = 4
 _LOOK_ROWS = 20_000
 
 
-def format_of(path: str) -> Format:
-    """What a name asks for."""
-    for name, endings in (("parquet", (".parquet", ".pq")), ("jsonl", (".jsonl", ".ndjson")), ("csv", (".csv",))):
-        if path.endswith(endings):
-            return name  # type: ignore[return-value]
-    return "text"
+_ENDINGS: dict[str, Format] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".txt": "text",
+    ".log": "log",
+}
+
+
+def format_of(name: str) -> Format:
+    """
+    What a file's name asks for.
+
+    Raises:
+        ValueError: nothing that is known.
+    """
+    for ending, kind in _ENDINGS.items():
+        if name.endswith(ending):
+            return kind
+    raise ValueError(f"{name} does not say what to write; expected a name that ends in {', '.join(_ENDINGS)}, or --to")
 
 
 class Target:
@@ -224,13 +248,39 @@ class CsvTableWriter(TableWriter):
         self._writer.close()
 
 
-class TextTableWriter(TableWriter):
-    """The text of each event, a line each."""
+class LogTableWriter(TableWriter):
+    """The text of each event as it was written, a line each; of an event without one, the rest of it as JSON."""
 
     def write(self, table: pa.Table) -> None:
         self.rows += table.num_rows
-        for chunk in table.column("text").chunks:
-            _write_texts(self._file, pc.binary_join_element_wise(chunk, "", "\n"))
+        for batch in table.to_batches():
+            texts = batch.column("text") if "text" in table.schema.names else pa.nulls(len(batch), pa.string())
+            if texts.null_count:
+                texts = pc.coalesce(texts, _as_json(batch))
+            _write_texts(self._file, pc.binary_join_element_wise(texts, "", "\n"))
+
+
+def _as_json(batch: pa.RecordBatch) -> pa.Array:
+    names = [name for name in batch.schema.names if name not in OWN_COLUMNS]
+    return pa.array([json.dumps(row, default=str, ensure_ascii=False) for row in batch.select(names).to_pylist()])
+
+
+class PeopleTableWriter(TableWriter):
+    """
+    A line for people for each event.
+
+    Args:
+        zone: of the times shown.
+    """
+
+    def __init__(self, file: IO[bytes], zone: tzinfo) -> None:
+        super().__init__(file)
+        self._zone = zone
+
+    def write(self, table: pa.Table) -> None:
+        self.rows += table.num_rows
+        lines = (line for event in Timeline(table).rows() for line in text_lines(event, self._zone))
+        self._file.write("".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
 
 
 def _write_texts(file: IO[bytes], texts: pa.Array) -> None:
@@ -239,23 +289,38 @@ def _write_texts(file: IO[bytes], texts: pa.Array) -> None:
     if not len(texts) or data is None:
         return
     width = "int64" if pa.types.is_large_string(texts.type) else "int32"
-    import numpy as np
-
     ends = np.frombuffer(offsets, dtype=width)[[texts.offset, texts.offset + len(texts)]]
     file.write(memoryview(data)[int(ends[0]) : int(ends[1])])
 
 
-def writer_for(kind: Format, file: IO[bytes], schema: pa.Schema) -> TableWriter:
+def writer_for(kind: Format, file: IO[bytes], schema: pa.Schema, zone: tzinfo = UTC) -> TableWriter:
     """What writes a format."""
-    if kind == "parquet":
-        return ParquetTableWriter(file, schema)
-    if kind == "jsonl":
-        return JsonTableWriter(file)
-    if kind == "csv":
-        return CsvTableWriter(file, schema)
-    return TextTableWriter(file)
+    match kind:
+        case "parquet":
+            return ParquetTableWriter(file, schema)
+        case "jsonl":
+            return JsonTableWriter(file)
+        case "csv":
+            return CsvTableWriter(file, schema)
+        case "text":
+            return PeopleTableWriter(file, zone)
+        case "log":
+            return LogTableWriter(file)
 
 
-def columns_wanted(kind: Format) -> Sequence[str] | None:
-    """Which columns of the payload a format shows; None: all."""
-    return ["text"] if kind == "text" else None
+class TableKeeper(TableWriter):
+    """Keeps everything in memory."""
+
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
+        super().__init__(file)
+        self._schema = schema
+        self._tables: list[pa.Table] = []
+
+    def write(self, table: pa.Table) -> None:
+        self.rows += table.num_rows
+        self._tables.append(table)
+
+    @property
+    def table(self) -> pa.Table:
+        """All rows."""
+        return pa.concat_tables(self._tables) if self._tables else self._schema.empty_table()

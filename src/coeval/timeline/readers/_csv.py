@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
@@ -23,8 +24,9 @@ import pyarrow as pa
 from coeval.alignment import Messages
 from coeval.clocks import Anchor
 from coeval.errors import WrongTable
-from coeval.timeline.readers._blocks import BLOCK_BYTES, Block, blocks, byte_parts, shown
+from coeval.timeline.readers._blocks import Block, blocks, byte_parts, shown
 from coeval.timeline.readers._input import Head, head_of, is_plain, is_url, open_input, size_of
+from coeval.timeline.readers._lines import BLOCK_BYTES
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._set_aside import SetAsideRow
 from coeval.timeline.readers._source import split_header
@@ -34,7 +36,7 @@ from coeval.timeline.readers._values import Int64Array
 
 _HEAD_BYTES = 1 << 20
 _SAMPLE_BYTES = 1 << 18
-_LINES_LOOKED_AT = 10
+_RECORDS_LOOKED_AT = 20
 # A quoted value is looked for so far; a quote that is still open then was none.
 _QUOTED_LINES_MAX = 1000
 
@@ -52,17 +54,21 @@ class CsvReader:
             text = head.data.removeprefix(b"\xef\xbb\xbf").decode()
         except UnicodeDecodeError:
             return 0.0
-        lines = text.splitlines()[: _LINES_LOOKED_AT + 1]
+        lines = text.splitlines()[:1]
         if not lines or "\0" in text:
             return 0.0
         separator, names = split_header(lines[0])
         if len(names) < 2 or not all(_COLUMN_NAME.fullmatch(name) for name in names):
             return 0.0
-        whole = lines[1:] if head.is_whole or len(lines) <= _LINES_LOOKED_AT else lines[1:-1]
-        fields = [len(next(csv.reader([line], delimiter=separator), [])) for line in whole if line.strip()]
+        whole = text if head.is_whole else text[: text.rfind("\n") + 1]
+        records = itertools.islice(csv.reader(io.StringIO(whole, newline=""), delimiter=separator), _RECORDS_LOOKED_AT)
+        try:
+            fields = [len(record) for record in records if record][1:]
+        except csv.Error:
+            return 0.0
         if fields and sum(count == len(names) for count in fields) * 2 <= len(fields):
             return 0.0
-        return 0.8 if may_have_stamps(names) else 0.3
+        return (0.95 if fields else 0.6) if may_have_stamps(names) else 0.3
 
     def parts(self, source: str, path: str, settings: SourceSettings, size: int) -> Sequence[Part]:
         _looked_at(source, path, settings)

@@ -26,6 +26,8 @@ DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
 """What reading a damaged compressed file raises; an OSError with an `errno` is the system's word and no damage."""
 
 HEAD_BYTES = 1 << 16
+_STEP_BYTES = 1 << 16
+_ALL = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,17 @@ def size_of(path: str) -> int:
     return Path(path).stat().st_size
 
 
+def modified_s(path: str) -> int | None:
+    """When a file was last written, seconds since 1970; None: its store does not say."""
+    if not is_url(path):
+        return int(Path(path).stat().st_mtime)
+    filesystem, within = _filesystem(path)
+    try:
+        return int(filesystem.modified(within).timestamp())
+    except (NotImplementedError, KeyError, AttributeError):
+        return None
+
+
 def is_url(path: str) -> bool:
     """Whether a path is one for fsspec, such as `s3://bucket/log`."""
     return "://" in path
@@ -110,18 +123,42 @@ def _layered(stream: Any, raw: IO[bytes]) -> IO[bytes]:
 
 
 class _Layers(io.RawIOBase):
-    """A stream on a file: the decompressors leave open the file they are given, so both are closed here."""
+    """
+    A decompressed stream on a file. Decompressors leave open the file they are given, so both are closed here; and of a
+    damaged file everything before the damage is given out before the error is.
+    """
 
     def __init__(self, stream: Any, raw: IO[bytes]) -> None:
         self._stream = stream
         self._raw = raw
+        # `read` of many bytes loses those before an error; `read1` gives what one step brings.
+        self._step = getattr(stream, "read1", stream.read)
+        self._error: BaseException | None = None
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        data: bytes = self._stream.read() if size is None or size < 0 else self._stream.read(size)
-        return data
+        pieces: list[bytes] = []
+        left = size if size is not None and size >= 0 else _ALL
+        while left > 0:
+            piece = self._piece(min(left, _STEP_BYTES), is_first=not pieces)
+            if not piece:
+                break
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
+
+    def _piece(self, size: int, *, is_first: bool) -> bytes:
+        if self._error is None:
+            try:
+                piece: bytes = self._step(size)
+                return piece
+            except DAMAGED as error:
+                self._error = error
+        if is_first:
+            raise self._error
+        return b""
 
     def readinto(self, buffer: Any) -> int:
         data = self.read(len(buffer))

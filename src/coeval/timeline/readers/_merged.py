@@ -16,15 +16,13 @@ from coeval.errors import WrongTable
 from coeval.timeline._layout import END_INSTANT, INSTANT, LAYOUT
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._stamp_columns import StampColumns
-from coeval.timeline.readers._table_events import Rows, TableEvents, batches_by_resolution, filtered
-from coeval.timeline.readers._values import BoolArray, Int64Array, flags, names
+from coeval.timeline.readers._table_events import Rows, TableEvents, batches_by_resolution, filtered, grains_by_code_ns
+from coeval.timeline.readers._values import BoolArray, flags, names
 
 _LAYOUT_KEY = b"coeval.layout"
 
 DERIVED = ("time", *INSTANT, *END_INSTANT, "assumed")
 """Columns that a later merge makes anew."""
-
-_GRAINS_NS = tuple(10**digits for digits in range(9, 0, -1))
 
 
 def merged_columns(schema: pa.Schema, source: str, settings: SourceSettings) -> StampColumns | None:
@@ -77,23 +75,6 @@ class MergedEvents:
                     yield from batches_by_resolution(
                         replace(some, is_assumed=value), resolution[mask], np.ones(len(some), dtype=np.bool_)
                     )
-
-
-def grains_by_code_ns(codes: Int64Array, stamps_ns: Int64Array) -> Int64Array:
-    """
-    For each row, the greatest power of ten up to 1 s that all stamps of its code are multiples of.
-
-    Args:
-        codes: small numbers, not negative.
-    """
-    grain = np.ones(int(codes.max()) + 1 if len(codes) else 1, dtype=np.int64)
-    for power in _GRAINS_NS:
-        odd = np.bincount(codes[stamps_ns % power != 0], minlength=len(grain))
-        found = (odd == 0) & (grain == 1)
-        grain[found] = power
-        if (grain > 1).all():
-            break
-    return grain[codes]
 
 
 def _said(column: pa.Array) -> BoolArray:

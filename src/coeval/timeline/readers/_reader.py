@@ -75,6 +75,7 @@ class Part:
         reader: the format's name.
         start, stop: what of it: bytes (a line belongs to the part that its first byte is in), or groups of rows;
             None: to the end.
+        notes: what the reader took for granted, one sentence each; only the first part has them.
     """
 
     source: str
@@ -83,6 +84,7 @@ class Part:
     settings: SourceSettings
     start: int = 0
     stop: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -124,12 +126,16 @@ class Tally:
         read: records that were there: events and those set aside.
         aside: what could not be read, by line from 1 at the part's start.
         problems: what kept the part from being read to its end, one sentence each.
+        continued: lines that go on with the record before them, and are in its text.
+        notes: what was taken for granted, such as a year, one sentence each.
     """
 
     aside: SetAside
     lines: int = 0
     read: int = 0
     problems: list[str] = field(default_factory=list)
+    continued: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 class Reader(Protocol):

@@ -22,13 +22,42 @@ ENTRY_POINTS = "coeval.readers"
 # Name -> module and class. Where two are equally sure of a file, the first is taken.
 _OURS: dict[str, str] = {
     # Text logs.
+    "rfc5424": "_text_rfc5424:Rfc5424Reader",
+    "syslog": "_text_syslog:SyslogReader",
+    "clf": "_text_clf:ClfReader",
+    "nginx-error": "_text_nginx_error:NginxErrorReader",
+    "python-logging": "_text_python:PythonLoggingReader",
+    "log4j": "_text_log4j:Log4jReader",
+    "go": "_text_go:GoReader",
+    "iso": "_text_iso:IsoReader",
+    "pattern": "_text_pattern:PatternReader",
     # Tables, traces and runs.
     "parquet": "_parquet:ParquetReader",
+    "arrow": "_arrow:ArrowReader",
+    "sqlite": "_sqlite:SqliteReader",
+    "journald": "_jsonl:JournaldReader",
+    "otlp": "_otlp:OtlpReader",
+    "chrome": "_chrome:ChromeReader",
+    "shiviz": "_shiviz:ShivizReader",
+    "jsonl": "_jsonl:JsonLinesReader",
+    "csv": "_csv:CsvReader",
+    "run": "_run:RunReader",
 }
 _PACKAGE = "coeval.timeline.readers."
 
 # What people say for a format, beside its name.
-_ALSO: dict[str, str] = {}
+_ALSO = {
+    "apache": "clf",
+    "nginx": "clf",
+    "access": "clf",
+    "combined": "clf",
+    "common": "clf",
+    "rfc3164": "syslog",
+    "logback": "log4j",
+    "python": "python-logging",
+    "golang": "go",
+    "text": "iso",
+}
 
 _SHOWN_MAX = 80
 

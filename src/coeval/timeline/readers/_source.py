@@ -6,22 +6,20 @@ What a file is, its first bytes say: names lie. Whatever it is, it comes as Arro
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
 import io
-import lzma
 import os
 import sys
-import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Any, TypeAlias, cast
+from typing import IO, Any, TypeAlias
 
 import pyarrow as pa
 
 from coeval.errors import WrongTable
+from coeval.timeline.readers._input import DAMAGED, open_input
 from coeval.timeline.readers._numbering import Numbering
 from coeval.timeline.readers._set_aside import SetAside, SetAsideRow
 
@@ -38,11 +36,10 @@ _HEADER_BYTES_MAX = 1 << 20
 _ROWS_IN_BATCH = 1 << 18
 _SEPARATORS = ",;\t|"
 
-_GZIP, _BZ2, _XZ, _ZSTD, _PARQUET = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"PAR1"
-_DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
+_PARQUET = b"PAR1"
 
 
-class Source:
+class Source(ABC):
     """
     A table whose rows come in batches.
 
@@ -64,9 +61,9 @@ class Source:
         if repeated:
             raise WrongTable(f"{name} has several columns named {repeated[0]}: give each a name of its own.")
 
+    @abstractmethod
     def batches(self, wanted: Sequence[str], aside: SetAside) -> Iterator[pa.RecordBatch]:
         """The rows, with these columns; rows that are no rows go aside."""
-        raise NotImplementedError
 
 
 def open_source(table: Tabular, name: str) -> Source:
@@ -177,7 +174,7 @@ class _WholeLines(io.RawIOBase):
         while not self._is_at_end and length < size:
             try:
                 piece = self._file.read(min(size - length, _PIECE_BYTES))
-            except _DAMAGED as error:
+            except DAMAGED as error:
                 self._say_damaged(error)
                 self._is_at_end = is_damaged = True
                 break
@@ -209,7 +206,7 @@ def _open_file(path: Path) -> Source:
         raise WrongTable(f"{path} is empty; expected a CSV file that begins with a line of column names, or Parquet.")
 
     def open_bytes() -> IO[bytes]:
-        return _decompressed(path, start)
+        return open_input(str(path))
 
     try:
         with closing(open_bytes()) as file:
@@ -217,7 +214,7 @@ def _open_file(path: Path) -> Source:
         if not is_parquet:
             return _CsvSource(name, open_bytes)
         return _open_parquet(name, path if start.startswith(_PARQUET) else pa.py_buffer(_all_of(open_bytes)))
-    except _DAMAGED as error:
+    except DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise WrongTable(f"{path} is damaged: {error}") from error
@@ -232,20 +229,6 @@ def _open_parquet(name: str, where: Path | pa.Buffer) -> Source:
 
     with pq.ParquetFile(where if isinstance(where, Path) else pa.BufferReader(where)) as file:
         return _ArrowSource(name, file.schema_arrow, read)
-
-
-def _decompressed(path: Path, start: bytes) -> IO[bytes]:
-    stream: IO[bytes]
-    if start.startswith(_GZIP):
-        return cast("IO[bytes]", gzip.open(path, "rb"))
-    if start.startswith(_BZ2):
-        return bz2.open(path, "rb")
-    if start.startswith(_XZ):
-        return lzma.open(path, "rb")
-    if start.startswith(_ZSTD):
-        stream = pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "zstd")
-        return stream
-    return open(path, "rb")
 
 
 def _all_of(open_bytes: Callable[[], IO[bytes]]) -> bytes:

@@ -328,10 +328,11 @@ def _found_time(sample: Sample) -> str:
     likely = [name for name in likely_times(schema.names) if _may_be_time(schema.field(name).type)]
     if likely:
         # Such a name may also be that of a duration, or of a day beside its time.
-        return next((name for name in likely if _holds_times(sample.columns.column(name))), likely[0])
+        chosen: str = next((name for name in likely if _holds_times(sample.columns.column(name))), likely[0])
+        return chosen
     typed = [entry.name for entry in schema if pa.types.is_timestamp(entry.type)]
     if len(typed) == 1:
-        return typed[0]
+        return str(typed[0])
     several = f"several columns of times ({', '.join(typed)}) and none" if typed else "no column"
     raise WrongTable(
         f"{sample.source} has {several} that is named as times are (time, timestamp, ts, start, …); its columns are "
@@ -396,7 +397,9 @@ def _numbers(column: pa.Array) -> Int64Array:
     if _is_text(column.type):
         column = pc.utf8_trim_whitespace(texts(column))
     numbers = pc.cast(column, pa.float64(), safe=False).drop_null().to_numpy(zero_copy_only=False)[:SAMPLE_ROWS]
-    return np.floor(numbers[np.isfinite(numbers) & (numbers != 0) & (np.abs(numbers) < 2.0**63)]).astype(np.int64)
+    known = numbers[np.isfinite(numbers) & (numbers != 0) & (np.abs(numbers) < 2.0**63)]
+    counts: Int64Array = np.floor(known).astype(np.int64)
+    return counts
 
 
 def _no_times(name: str, kind: pa.DataType, source: str) -> str:
@@ -451,15 +454,15 @@ def _ending_unit(name: str) -> Unit | Literal[""]:
 # Readings -------------------------------------------------------------------------------------------------------------
 
 
-def _of_integers(column: pa.Array, unit: Unit | Literal[""]) -> Readings:
+def _of_integers(column: pa.Array, unit: Unit) -> Readings:
     values, faults = integers(column)
-    factor = UNITS[unit or "s"]
+    factor = UNITS[unit]
     faults = [fault for fault in faults if fault.reason != "is missing"]
     scaled, faults = _scaled(values, factor, faults)
     return Readings(scaled, max(factor, decimal_grain_ns(_good(scaled, faults, column))), faults)
 
 
-def _of_decimals(column: pa.Array, unit: Unit | Literal[""]) -> Readings:
+def _of_decimals(column: pa.Array, unit: Unit) -> Readings:
     """Digits as they were written, cut to nanoseconds."""
     digits = _DIGITS[unit]
     cut = pc.cast(column, options=pc.CastOptions(pa.decimal128(38, digits), allow_decimal_truncate=True))
@@ -483,7 +486,7 @@ def decimal_powers_ns(stamps_ns: Int64Array) -> int:
     return grain
 
 
-def _widened(made: Readings, good: Int64Array, grain: int, unit: Unit | Literal[""]) -> Readings:
+def _widened(made: Readings, good: Int64Array, grain: int, unit: Unit) -> Readings:
     """
     What digits say of their grain. So many as name one double were printed from one, which had its own rounding: the
     truth may be on both sides of what stands there.
@@ -499,12 +502,12 @@ def _widened(made: Readings, good: Int64Array, grain: int, unit: Unit | Literal[
     return made
 
 
-def _double_step_ns(greatest_ns: int, unit: str) -> int:
+def _double_step_ns(greatest_ns: int, unit: Unit) -> int:
     factor = UNITS[unit]
     return int(np.ceil(np.spacing(greatest_ns / factor) * factor))
 
 
-def _of_doubles(column: pa.Array, unit: Unit | Literal[""]) -> Readings:
+def _of_doubles(column: pa.Array, unit: Unit) -> Readings:
     """
     Doubles that are as near as can be to so many decimals were those decimals; others are good to their last bit.
     """
@@ -535,7 +538,7 @@ def _of_doubles(column: pa.Array, unit: Unit | Literal[""]) -> Readings:
     return Readings(raw - slack, 2 * slack + 1, faults)
 
 
-def _of_number_text(column: pa.Array, unit: Unit | Literal[""]) -> Readings:
+def _of_number_text(column: pa.Array, unit: Unit) -> Readings:
     trimmed = pc.utf8_trim_whitespace(texts(column))
     known = pc.fill_null(pc.match_substring_regex(trimmed, r"^[+-]?[0-9]{1,19}(\.[0-9]{1,18})?$"), False)
     kept = pc.if_else(known, trimmed, None)

@@ -19,6 +19,8 @@ from coeval.timeline.readers._values import BoolArray, Fault, Int64Array, descri
 
 Values = Mapping[str, str | None]
 
+_GRAINS_NS = tuple(10**digits for digits in range(9, 0, -1))
+
 
 class Rows(NamedTuple):
     """
@@ -112,6 +114,23 @@ def batches_by_resolution(batch: EventBatch, resolution_ns: int | Int64Array, go
         return
     for value in np.unique(resolution[good]).tolist():
         yield replace(filtered(batch, good & (resolution == value)), resolution_ns=value)
+
+
+def grains_by_code_ns(codes: Int64Array, stamps_ns: Int64Array) -> Int64Array:
+    """
+    For each row, the greatest power of ten up to 1 s that all stamps of its code are multiples of.
+
+    Args:
+        codes: small numbers, not negative.
+    """
+    grain = np.ones(int(codes.max()) + 1 if len(codes) else 1, dtype=np.int64)
+    for power in _GRAINS_NS:
+        odd = np.bincount(codes[stamps_ns % power != 0], minlength=len(grain))
+        found = (odd == 0) & (grain == 1)
+        grain[found] = power
+        if (grain > 1).all():
+            break
+    return grain[codes]
 
 
 def filtered(batch: EventBatch, good: BoolArray) -> EventBatch:

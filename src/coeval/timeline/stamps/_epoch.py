@@ -2,8 +2,7 @@
 Counts since 1970 without a word on their unit: told by the band of years that they fall in.
 
 A count of one unit between 2001-09-09 (10^9 s) and 2100 is none of another unit in the same years. What falls in no
-band, or in different ones, is refused: a wrong unit is wrong by decades. What is less than 10^9 of every unit looks like
-the time since a machine was started.
+band, or in different ones, is refused: a wrong unit is wrong by decades.
 """
 
 from __future__ import annotations

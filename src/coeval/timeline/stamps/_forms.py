@@ -3,7 +3,8 @@ The forms that stamps are written in, and what one text of a form means: exact, 
 
 | form | as in |
 |---|---|
-| iso | `2026-11-05T12:34:56.123456+01:00`, `2026-11-05 12:34:56,123`, `2026/11/05 12:34:56`, `20261105T123456Z` |
+| iso | `2026-11-05T12:34:56.123456+01:00`, `2026-11-05 12:34:56,123`, `20261105T123456Z` |
+| slash | `2026/11/05 12:34:56.123456` |
 | clf | `05/Nov/2026:12:34:56 +0100` |
 | syslog | `Nov  5 12:34:56`, `Nov  5 2026 12:34:56` |
 | day | `05 Nov 2026 12:34:56,123` |
@@ -36,9 +37,10 @@ _ZONE = r"(?:\x20?(?:Z|UTC|GMT)\b|\x20?[+-][0-9]{2}:?[0-9]{2}\b|[+-][0-9]{2}\b|\
 
 PATTERNS: dict[str, str] = {
     "iso": (
-        rf"[0-9]{{4}}(?:-[0-9]{{2}}-[0-9]{{2}}|/[0-9]{{2}}/[0-9]{{2}})[T\x20_]{_CLOCK}{_FRACTION}{_ZONE}"
+        rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T\x20_]{_CLOCK}{_FRACTION}{_ZONE}"
         rf"|[0-9]{{8}}T[0-9]{{6}}{_FRACTION}{_ZONE}"
     ),
+    "slash": rf"[0-9]{{4}}/[0-9]{{2}}/[0-9]{{2}}[T\x20]{_CLOCK}{_FRACTION}{_ZONE}",
     "clf": rf"[0-9]{{2}}/{_MONTH}/[0-9]{{4}}:{_CLOCK}{_FRACTION}{_ZONE}",
     "syslog": rf"{_MONTH}\x20[\x200-9][0-9](?:\x20[0-9]{{4}})?\x20{_CLOCK}{_FRACTION}\b",
     "day": rf"[0-9]{{2}}\x20{_MONTH}\x20[0-9]{{4}}\x20{_CLOCK}{_FRACTION}{_ZONE}",
@@ -49,8 +51,12 @@ PATTERNS: dict[str, str] = {
 
 _FIELDS = {
     "iso": re.compile(
-        r"(?P<year>[0-9]{4})(?P<a>[-/]?)(?P<month>[0-9]{2})(?P=a)(?P<day>[0-9]{2})[T _]"
+        r"(?P<year>[0-9]{4})-?(?P<month>[0-9]{2})-?(?P<day>[0-9]{2})[T _]"
         r"(?P<hour>[0-9]{2}):?(?P<minute>[0-9]{2}):?(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?(?P<zone>.*)"
+    ),
+    "slash": re.compile(
+        r"(?P<year>[0-9]{4})/(?P<month>[0-9]{2})/(?P<day>[0-9]{2})[T ]"
+        r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?(?P<zone>.*)"
     ),
     "clf": re.compile(
         r"(?P<day>[0-9]{2})/(?P<name>[A-Za-z]{3})/(?P<year>[0-9]{4}):"
@@ -82,7 +88,7 @@ _UNIT_NS_BY_DIGITS = {10: 10**9, 13: 10**6, 16: 10**3, 19: 1}
 
 
 class Reading(NamedTuple):
-    """One stamp; the columns of `Written`."""
+    """One stamp; the columns of `Written`, but for where it stands."""
 
     state: int
     seconds: int = 0

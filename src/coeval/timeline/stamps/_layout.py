@@ -55,6 +55,7 @@ class Layout:
     The shape of a text that begins with a stamp, or with a few bytes that are always the same and then a stamp.
 
     Attributes:
+        begin: of the stamp.
         length: from the text's begin to the stamp's end.
         literals: the bytes that are always the same, by place.
         spans: where the digits of each part stand.
@@ -63,6 +64,7 @@ class Layout:
         is_day_padded: a day of one digit has a space before it.
     """
 
+    begin: int
     length: int
     literals: tuple[tuple[int, int], ...]
     spans: dict[str, Span] = field(hash=False)
@@ -97,7 +99,7 @@ def layout_of(text: bytes, begin: int, end: int, forms: tuple[str, ...]) -> Layo
     spans = {
         name: Span(begin + found.start(name), begin + found.end(name))
         for name, value in found.groupdict().items()
-        if value and name not in ("zone", "a")
+        if value and name != "zone"
     }
     zone_begin = begin + found.start("zone")
     written = found["zone"].strip()
@@ -112,7 +114,7 @@ def layout_of(text: bytes, begin: int, end: int, forms: tuple[str, ...]) -> Layo
         return None
     free = {place for span in spans.values() for place in range(*span)}
     literals = tuple((place, text[place]) for place in range(end) if place not in free)
-    return Layout(end, literals, spans, zone, is_day_padded=form in ("syslog", "asctime"))
+    return Layout(begin, end, literals, spans, zone, is_day_padded=form in ("syslog", "asctime"))
 
 
 def _epoch_layout(text: bytes, begin: int, end: int) -> Layout | None:
@@ -124,7 +126,7 @@ def _epoch_layout(text: bytes, begin: int, end: int) -> Layout | None:
         spans["fraction"] = Span(end - len(fraction), end)
     free = {place for span in spans.values() for place in range(*span)}
     literals = tuple((place, text[place]) for place in range(end) if place not in free)
-    return Layout(end, literals, spans, "utc", len(whole))
+    return Layout(begin, end, literals, spans, "utc", len(whole))
 
 
 def read_alike(layout: Layout, data: Bytes, begins: Int64Array, ends: Int64Array) -> tuple[BoolArray, Written]:
@@ -244,6 +246,8 @@ def _calendar_values(layout: Layout, columns: Bytes, month: npt.NDArray[np.int32
         offset_s,
         np.zeros(count, np.bool_),
         np.full(count, "year" not in spans, np.bool_),
+        np.full(count, layout.begin, np.int32),
+        np.full(count, layout.length, np.int32),
     )
 
 
@@ -268,6 +272,8 @@ def _epoch_values(layout: Layout, columns: Bytes) -> tuple[BoolArray, Written]:
         np.zeros(count, np.int32),
         np.zeros(count, np.bool_),
         np.zeros(count, np.bool_),
+        np.full(count, layout.begin, np.int32),
+        np.full(count, layout.length, np.int32),
     )
 
 

@@ -24,6 +24,7 @@ _FIRST_S, _LAST_S = -(2**63) // _NS + 10 * 86_400, (2**63 - 1) // _NS - 10 * 86_
 NO_SUCH_TIME = "its stamp is no time that there is"
 SKIPPED = "its local time was skipped when the clock was put forward"
 BEYOND = "its time is beyond int64 nanoseconds, which reach from 1677 to 2262"
+NO_ZONE = "its stamp has no zone, while others before it have, and nobody said one (`tz =`, --assume-utc)"
 NO_SUCH_DAY = "29 February is no day of the year that the lines before it lead to"
 
 
@@ -53,12 +54,14 @@ class StampSense:
     Args:
         settings: `zone`, `assume_utc`, `year`, `resolution_ns` and `smear` count here.
         source: its name, for messages.
+        refuses: whether a stamp without a zone that nobody said is an error, or a fault of its row.
 
     Raises:
         WrongTable: there is no such zone.
     """
 
-    def __init__(self, settings: SourceSettings, source: str) -> None:
+    def __init__(self, settings: SourceSettings, source: str, *, refuses: bool = True) -> None:
+        self._refuses = refuses
         self._settings = settings
         self._source = source
         self._zone = Zone(settings.zone) if settings.zone else None
@@ -87,6 +90,9 @@ class StampSense:
         fold_s = np.zeros(count, np.int64)
         is_assumed = np.zeros(count, np.bool_)
         is_local = (written.offset_s == NO_OFFSET) & is_good
+        if is_local.any() and not self._refuses and self._zone is None and not self._settings.assume_utc:
+            bad[NO_ZONE] = is_local
+            is_local = np.zeros(count, np.bool_)
         if is_local.any():
             local = self._of_local_times(seconds, is_local, is_good, is_assumed, shown)
             bad[SKIPPED] = np.zeros(count, np.bool_)
@@ -95,7 +101,7 @@ class StampSense:
             utc_s = seconds - np.where(is_local, 0, written.offset_s)
             utc_s[is_local] = local.utc_s
         else:
-            utc_s = seconds - written.offset_s
+            utc_s = seconds - np.where(written.offset_s == NO_OFFSET, 0, written.offset_s)
         raw_ns = utc_s * _NS + written.nanos
         resolution_ns = self._resolution(written)
         if self._settings.smear == "24h-noon":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from coeval.timeline.readers._values import Int64Array
-from coeval.timeline.stamps._forms import read_stamp
+from coeval.timeline.stamps._forms import Reading, read_stamp
 from coeval.timeline.stamps._layout import PADDING, Bytes, Layout, layout_of, read_alike
 from coeval.timeline.stamps._written import Written, nothing_written
 
@@ -93,7 +96,7 @@ class Shapes:
                 break
         for row in rows.tolist():
             text = data[begins[row] : ends[row]].tobytes().decode("latin-1")
-            written.put(np.array([row]), _row(read_stamp(text, self.forms)))
+            written.put(np.array([row]), _row(read_stamp(text, self.forms), len(text)))
         return written
 
     def _read_whole(
@@ -115,8 +118,7 @@ class Shapes:
         return False
 
 
-def _row(reading: tuple[int, ...]) -> Written:
-    one = nothing_written(1)
-    for column, value in zip(one, reading, strict=True):
-        column[0] = value
-    return one
+def _row(reading: Reading, length: int) -> Written:
+    kinds: tuple[npt.NDArray[Any], ...] = nothing_written(1)
+    values = zip(kinds, (*reading, 0, length), strict=True)
+    return Written._make(np.array([value], kind.dtype) for kind, value in values)

@@ -7,7 +7,7 @@ Two ways lead here, and must agree: `_forms.py` reads one text with a regular ex
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ class Written(NamedTuple):
         offset_s: the zone written: local time minus UTC; NO_OFFSET: none.
         is_leap: it says second 60, so `seconds` is the beginning of the next minute.
         is_yearless: it names no year.
+        begin, end: where in its text it stands, in bytes.
     """
 
     state: npt.NDArray[np.uint8]
@@ -46,6 +47,8 @@ class Written(NamedTuple):
     offset_s: npt.NDArray[np.int32]
     is_leap: BoolArray
     is_yearless: BoolArray
+    begin: npt.NDArray[np.int32]
+    end: npt.NDArray[np.int32]
 
     def taken(self, rows: npt.NDArray[np.int64] | BoolArray) -> Written:
         """Some of the rows."""
@@ -53,8 +56,9 @@ class Written(NamedTuple):
 
     def put(self, rows: npt.NDArray[np.int64] | BoolArray, other: Written) -> None:
         """Fill rows from another."""
-        for own, values in zip(self, other, strict=True):
-            own[rows] = values
+        own: tuple[npt.NDArray[Any], ...] = self
+        for column, values in zip(own, other, strict=True):
+            column[rows] = values
 
 
 def nothing_written(count: int) -> Written:
@@ -67,4 +71,6 @@ def nothing_written(count: int) -> Written:
         np.full(count, NO_OFFSET, np.int32),
         np.zeros(count, np.bool_),
         np.zeros(count, np.bool_),
+        np.zeros(count, np.int32),
+        np.zeros(count, np.int32),
     )

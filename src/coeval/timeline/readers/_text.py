@@ -1,0 +1,494 @@
+"""
+What all readers of text logs share: from lines to events.
+
+    block of lines -> which lines begin with a stamp -> records (a line, and those that go on with it) -> batches
+
+A format is a `TextFormat`: where the stamp stands, in which forms, and how a record falls into fields. A new one is a
+file with one of these in a class of three lines. Most lines never meet a regular expression: their stamp is read
+by its shape, and their text stays in the block that was read. Fields cost one, and only where somebody wants them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coeval.alignment import Messages
+from coeval.clocks import Anchor
+from coeval.errors import WrongTable
+from coeval.timeline.readers._input import Head, is_plain, open_input, size_of
+from coeval.timeline.readers._lines import LineBlock, LineBlocks
+from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
+from coeval.timeline.readers._set_aside import SetAsideRow
+from coeval.timeline.readers._text_years import line_of, years_of_parts
+from coeval.timeline.readers._values import BoolArray, Int64Array
+from coeval.timeline.stamps import PATTERNS, Shapes, StampSense, no_zone
+from coeval.timeline.stamps._forms import read_stamp
+from coeval.timeline.stamps._written import GOOD, IMPOSSIBLE, NO_OFFSET, NO_STAMP, Written, nothing_written
+
+TEXT = "text"
+"""The column of the record as it stands in the file, without its last line end."""
+
+RECORD_BYTES_MAX = 1 << 26
+"""A record takes in no more lines than fit; further ones are set aside."""
+
+NO_STAMP_HERE = "there is no stamp in it"
+NOT_BEGUN = "there is no stamp in it, nor before it"
+TOO_LONG = f"it goes on with a record that has {RECORD_BYTES_MAX:,} bytes already"
+
+_SEARCH_BYTES = 512
+_STAMP_SHOWN = 60
+_EXAMPLES = 4
+_PREFIX_MAX = 16
+_DISAPPOINTMENTS_MAX = 8
+_HEAD_LINES = 60
+_ZONE_LINES = 200
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """
+    How the lines of a format are written. Regular expressions are read by RE2 and by Python's `re`.
+
+    Attributes:
+        forms: that the stamp may have, of `stamps`.
+        before: what stands before a stamp, from the line's begin. The shorter one is taken where two would do.
+        fields_before, fields: what stands before the stamp, and what after it, in named groups, each from its begin;
+            of several the first that fits counts.
+        whole: an expression for the whole line with a group `time`, instead of those.
+        has_continuations: a line without a stamp goes on with the record before it.
+        clock_field: names the clock of each record, unless somebody says otherwise.
+        integers: fields that are whole numbers of at most 18 digits.
+        nothing: what stands for a field that is not there.
+        may_begin_with_space: else a line that does has no stamp.
+        names_zone: a stamp without its zone is none of this format.
+        loose: further expressions for what stands after the stamp, which do not tell the format.
+    """
+
+    forms: tuple[str, ...]
+    before: str = ""
+    fields_before: str = ""
+    fields: tuple[str, ...] = ()
+    whole: str = ""
+    has_continuations: bool = True
+    clock_field: str = ""
+    integers: tuple[str, ...] = ()
+    nothing: str = ""
+    may_begin_with_space: bool = False
+    names_zone: bool = False
+    loose: tuple[str, ...] = ()
+
+    @cached_property
+    def search(self) -> str:
+        """Finds the stamp of a line in its group `time`, and what is before it in `before`."""
+        if self.whole:
+            return without_groups(self.whole, but="time")
+        return f"^(?P<before>{self.before})(?P<time>{'|'.join(PATTERNS[form] for form in self.forms)})"
+
+    @cached_property
+    def python(self) -> re.Pattern[bytes]:
+        """The same for one line."""
+        return re.compile(self.search.encode())
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the fields, without the stamp."""
+        patterns = (self.fields_before, *self.fields, *self.loose, self.whole)
+        found = {name: None for pattern in patterns for name in _GROUP.findall(pattern)}
+        return tuple(name for name in found if name != "time")
+
+    def fits(self, line: bytes) -> bool:
+        """Whether a line has a stamp and the fields."""
+        found = self.python.search(line)
+        if found is None or self.whole:
+            return found is not None
+        before, after = line[: found.start("time")], line[found.end("time") :].rstrip(b"\r\n")
+        return re.search(self.fields_before.encode(), before) is not None and (
+            not self.fields or any(re.search(pattern.encode(), after) for pattern in self.fields)
+        )
+
+
+_GROUP = re.compile(r"\(\?P<(\w+)>")
+
+
+def without_groups(pattern: str, but: str) -> str:
+    """A pattern that keeps only the groups named so, a regular expression; what is not kept costs RE2 nothing."""
+    return re.sub(rf"\(\?P<(?!{but}>)\w+>", "(?:", pattern)
+
+
+class TextReader:
+    """
+    Reads one format of text logs; a subclass names it.
+
+    Attributes:
+        format: how its lines are written.
+        sureness: how sure it is of a file all of whose lines fit.
+    """
+
+    name: str
+    format: ClassVar[TextFormat]
+    sureness: float = 0.8
+
+    def format_of(self, settings: SourceSettings) -> TextFormat:
+        """The format, where settings say more of it."""
+        return self.format
+
+    def match(self, head: Head) -> float:
+        """The share of lines that fit the fields, or where there are none, the stamp; of those that begin a record."""
+        lines = head.data.split(b"\n")
+        lines = [line for line in (lines if head.is_whole else lines[:-1])[:_HEAD_LINES] if line.strip()]
+        if not lines or b"\0" in head.data[:64]:
+            return 0.0
+        form = self.format
+        heads = [line for line in lines if line[:1] > b" "] if form.has_continuations else lines
+        fits = [form.fits(line) for line in heads]
+        share = sum(fits) / max(len(fits), 1)
+        # Stack traces have lines that look like anything, so a few that fit are enough where the first one does.
+        if form.has_continuations and any(fits[:1]):
+            share = 0.5 + share / 2
+        return self.sureness * share
+
+    def parts(self, source: str, path: str, settings: SourceSettings, size: int) -> Sequence[Part]:
+        """Cut at any byte; a compressed file is one part."""
+        form = self.format_of(settings)
+        self._check_zone(form, source, path, settings)
+        total = size_of(path)
+        count = max(1, round(total / max(size, 1))) if is_plain(path) else 1
+        starts = [total * number // count for number in range(count)]
+        parts = [
+            Part(source, path, self.name, settings, start, stop)
+            for start, stop in zip(starts, [*starts[1:], None], strict=True)
+        ]
+        years = years_of_parts(form.python, form.forms, parts)
+        if years is None:
+            return parts
+        return [
+            replace(part, settings=replace(settings, year=year), notes=years.notes if part is parts[0] else ())
+            for part, year in zip(parts, years.years, strict=True)
+        ]
+
+    def _check_zone(self, form: TextFormat, source: str, path: str, settings: SourceSettings) -> None:
+        """Refuse a file that begins with stamps without a zone that nobody said; later, single lines are set aside."""
+        StampSense(settings, source)
+        if settings.zone or settings.assume_utc or form.names_zone:
+            return
+        with closing(open_input(path)) as file:
+            for _ in range(_ZONE_LINES):
+                found = form.python.search(line_of(file))
+                if found is None:
+                    continue
+                text = found["time"].decode("latin-1")
+                stamp = read_stamp(text, form.forms)
+                if stamp.state == GOOD and stamp.offset_s == NO_OFFSET:
+                    raise no_zone(source, text)
+
+    def batches(self, part: Part, tally: Tally, wanted: Collection[str] | None = None) -> Iterator[EventBatch]:
+        """Read one part; the payload has `text` and the format's fields."""
+        tally.notes.extend(part.notes)
+        with closing(open_input(part.path)) as file:
+            yield from _PartOfText(part, self.format_of(part.settings), tally, wanted).read(file)
+
+    def evidence(self, part: Part) -> tuple[Messages, Sequence[Anchor]]:
+        """Lines of text say nothing about other clocks by themselves."""
+        return Messages.of([]), ()
+
+
+class _PartOfText:
+    """One part while it is read."""
+
+    def __init__(self, part: Part, form: TextFormat, tally: Tally, wanted: Collection[str] | None) -> None:
+        self._part = part
+        self._form = form
+        self._tally = tally
+        settings = part.settings
+        self._clock_field = "" if settings.clock else settings.clock_field or form.clock_field
+        if self._clock_field and self._clock_field not in form.names:
+            raise WrongTable(
+                f"{part.source} has no field named {self._clock_field!r} to name the clock by; "
+                f"its format, {part.reader}, has {', '.join(form.names) or 'none'}."
+            )
+        self._wanted = [name for name in (TEXT, *form.names) if wanted is None or name in wanted]
+        self._shapes = Shapes(form.forms)
+        self._shapes_of_texts = Shapes(form.forms)
+        self._disappointments = 0
+        self._sense = StampSense(settings, part.source, refuses=False)
+        # Lines before this part belong to a record that began there, if the format has such.
+        self._is_inside = part.start > 0 and form.has_continuations
+        self._has_begun = False
+
+    def read(self, file: Any) -> Iterator[EventBatch]:
+        blocks = LineBlocks(file, self._part.start, self._part.stop)
+        keep = b""
+        while (block := blocks.next(keep)) is not None:
+            keep = b""
+            written = self._stamps_of(block)
+            records = np.flatnonzero(written.state)
+            begin = self._first_line(block, records)
+            if begin is None:
+                if block.is_last or block.own < len(block.begins):
+                    break
+                continue
+            end = self._end_line(block, records)
+            is_end = block.is_last or end < len(block.begins)
+            records = records[(records >= begin) & (records < end)]
+            if self._form.has_continuations and not is_end and len(records):
+                # The last record may go on in the next block, so it comes again.
+                last = int(records[-1])
+                held = block.data[block.begins[last] : block.size]
+                if len(held) < RECORD_BYTES_MAX:
+                    keep, end, records = held.tobytes(), last, records[:-1]
+            lines = _Lines(block, written, records, begin, end)
+            self._take_unstamped(lines)
+            if len(records):
+                yield from self._batches_of(lines)
+                self._has_begun = True
+            self._tally.lines += end - begin
+            if is_end:
+                break
+        self._tally.problems.extend(blocks.problems)
+
+    def _first_line(self, block: LineBlock, records: Int64Array) -> int | None:
+        """The first line that is ours; None: none is, yet."""
+        if not self._is_inside:
+            return 0
+        ours = records[records < block.own]
+        if not len(ours):
+            return None
+        self._is_inside = False
+        return int(ours[0])
+
+    def _end_line(self, block: LineBlock, records: Int64Array) -> int:
+        """The first line that is not ours: where the next part's first record begins, if records have several lines."""
+        if not self._form.has_continuations:
+            return block.own
+        beyond = records[records >= block.own]
+        return int(beyond[0]) if len(beyond) else len(block.begins)
+
+    def _stamps_of(self, block: LineBlock) -> Written:
+        count = len(block.begins)
+        written = nothing_written(count)
+        rows = self._shapes.read_known(block.data, block.begins, block.ends, written, np.arange(count))
+        if not len(rows):
+            return written
+        first = block.data[block.begins[rows]]
+        is_blank = block.ends[rows] - block.begins[rows] <= (first == 13)
+        rows = rows[~is_blank & ((first > 32) | self._form.may_begin_with_space)]
+        if len(rows):
+            self._search(block, written, rows)
+        return written
+
+    def _search(self, block: LineBlock, written: Written, rows: Int64Array) -> None:
+        """Find and read the stamps of lines whose shape is not known."""
+        offsets = np.append(block.begins, block.size)
+        lines = _slices(block, offsets)
+        lines = lines if len(rows) == len(lines) else lines.take(pa.array(rows))
+        if not self._form.whole:
+            lines = pc.binary_slice(lines, 0, _SEARCH_BYTES)
+        found = pc.extract_regex(lines, self._form.search)
+        is_found = _mask(pc.is_valid(found))
+        rows, found = rows[is_found], found.filter(pa.array(is_found))
+        if not len(rows):
+            return
+        read = self._shapes_of_texts.read_texts(pc.struct_field(found, "time"))
+        # The pattern found it, so that no form fits means that it is no time.
+        read.state[read.state == NO_STAMP] = IMPOSSIBLE
+        if not self._form.whole:
+            before = pc.binary_length(pc.struct_field(found, "before")).to_numpy(zero_copy_only=False)
+            read = read._replace(begin=before, end=before + read.end)
+        written.put(rows, read)
+        if len(rows) * 20 > len(block.begins) and self._disappointments < _DISAPPOINTMENTS_MAX:
+            self._learn(block, rows)
+
+    def _learn(self, block: LineBlock, rows: Int64Array) -> None:
+        for row in rows[:: max(1, len(rows) // _EXAMPLES)][:_EXAMPLES].tolist():
+            line = block.data[block.begins[row] : min(block.ends[row], block.begins[row] + _SEARCH_BYTES)].tobytes()
+            found = self._form.python.search(line)
+            if found is not None and found.start("time") <= _PREFIX_MAX:
+                self._disappointments += self._shapes.learn(line, *found.span("time"))
+
+    def _take_unstamped(self, lines: _Lines) -> None:
+        """Account for the lines that begin no record: they go on with one, are blank, or are set aside."""
+        if lines.end - lines.begin == len(lines.records):
+            return
+        block = lines.block
+        is_other = np.ones(lines.end, np.bool_)
+        is_other[lines.records] = False
+        others = np.flatnonzero(is_other[lines.begin :]) + lines.begin
+        begins, ends = block.begins[others], block.ends[others]
+        others = others[ends - begins > (block.data[begins] == 13)]
+        reason = NO_STAMP_HERE
+        if self._form.has_continuations:
+            first = int(lines.records[0]) if len(lines.records) else lines.end
+            self._tally.continued += int((others > first).sum())
+            others = others[others < first]
+            reason = TOO_LONG if self._has_begun else NOT_BEGUN
+        self._tally.read += len(others)
+        for row in others.tolist():
+            self._aside(row - lines.begin, reason, lines.bytes_of(row))
+
+    def _batches_of(self, lines: _Lines) -> Iterator[EventBatch]:
+        records = lines.records
+        self._tally.read += len(records)
+        stamps = self._sense.read(
+            lines.written.taken(records), lambda row: _shown(lines.bytes_of(int(records[row])))[:_STAMP_SHOWN].strip()
+        )
+        texts = lines.texts(self._form.has_continuations)
+        is_good = np.ones(len(records), np.bool_)
+        for fault in stamps.faults:
+            is_good[fault.rows] = False
+            for row in fault.rows.tolist():
+                self._aside(int(records[row]) - lines.begin, fault.reason, texts[row].as_py())
+        for resolution_ns, is_assumed, rows in _alike(stamps.resolution_ns, stamps.is_assumed, is_good):
+            chosen = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
+            clocks, payload = self._payload(chosen, lines.written.taken(records[rows]))
+            fold_ns = stamps.fold_ns[rows]
+            yield EventBatch(
+                records[rows] + (self._tally.lines - lines.begin),
+                stamps.raw_ns[rows],
+                resolution_ns,
+                payload,
+                clocks,
+                fold_ns=fold_ns if fold_ns.any() else None,
+                is_assumed=is_assumed,
+            )
+
+    def _payload(self, records: pa.Array, written: Written) -> tuple[pa.DictionaryArray | None, pa.RecordBatch]:
+        fields = [name for name in self._wanted if name != TEXT]
+        columns = {}
+        if fields or self._clock_field:
+            columns = self._fields(records, written, "" if fields else self._clock_field)
+        clocks = None
+        if self._clock_field:
+            clocks = pc.fill_null(columns[self._clock_field], self._part.source).dictionary_encode()
+        if TEXT in self._wanted:
+            columns[TEXT] = as_text(records)
+        payload = pa.RecordBatch.from_arrays([columns[name] for name in self._wanted], list(self._wanted))
+        return clocks, payload
+
+    def _fields(self, records: pa.Array, written: Written, only: str) -> dict[str, pa.Array]:
+        """The fields of each record, or one of them, null where it has none."""
+        form, kept = self._form, only or r"(?!time>)\w+"
+        if form.whole:
+            found = _extracted(as_text(records), (without_groups(form.whole, kept),))
+        else:
+            before, after = _around(records, written)
+            found = _extracted(
+                as_text(after), tuple(without_groups(pattern, kept) for pattern in (*form.fields, *form.loose))
+            )
+            if _GROUP.search(form.fields_before):
+                found |= _extracted(as_text(before), (without_groups(form.fields_before, kept),))
+        nothing = pa.array(["", form.nothing], pa.string())
+        columns = {}
+        for name in (only,) if only else form.names:
+            column = found.get(name, pa.nulls(len(records), pa.string()))
+            column = pc.if_else(pc.is_in(column, nothing), None, column)
+            columns[name] = column.cast(pa.int64()) if name in form.integers else column
+        return columns
+
+    def _aside(self, line: int, reason: str, text: bytes) -> None:
+        number = self._tally.lines + line + 1
+        self._tally.aside.add(SetAsideRow(self._part.source, "line", number, reason, {TEXT: _shown(text)}))
+
+
+class _Lines(NamedTuple):
+    """Lines of a block that are taken now: from `begin` to `end`; `records` are those that begin with a stamp."""
+
+    block: LineBlock
+    written: Written
+    records: Int64Array
+    begin: int
+    end: int
+
+    def bytes_of(self, row: int) -> bytes:
+        """One line."""
+        return self.block.data[self.block.begins[row] : self.block.ends[row]].tobytes()
+
+    def texts(self, has_continuations: bool) -> pa.Array:
+        """Each record as it stands there, without the line end behind it; binary."""
+        block = self.block
+        end = block.begins[self.end] if self.end < len(block.begins) else block.size
+        if has_continuations:
+            return _slices(block, np.append(block.begins[self.records], end))
+        lines = _slices(block, np.append(block.begins[: self.end], end))
+        return lines if len(lines) == len(self.records) else lines.take(pa.array(self.records))
+
+
+def as_text(column: pa.Array) -> pa.Array:
+    """Bytes as text; what is no UTF-8 is shown by replacement characters."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([_shown(value) for value in column.to_pylist()], pa.string())
+
+
+def _around(records: pa.Array, written: Written) -> tuple[pa.Array, pa.Array]:
+    """What stands before each record's stamp, and what after it."""
+    offsets = np.frombuffer(records.buffers()[1], np.int32)[records.offset : records.offset + len(records) + 1]
+    cuts = np.empty(3 * len(records) + 1, np.int32)
+    cuts[0::3] = offsets
+    cuts[1::3] = offsets[:-1] + written.begin
+    cuts[2::3] = np.minimum(offsets[:-1] + written.end, offsets[1:])
+    pieces = pa.Array.from_buffers(pa.binary(), len(cuts) - 1, [None, pa.py_buffer(cuts), records.buffers()[2]])
+    places = np.arange(0, len(cuts) - 1, 3)
+    return pieces.take(pa.array(places)), pieces.take(pa.array(places + 2))
+
+
+def _extracted(texts: pa.Array, patterns: tuple[str, ...]) -> dict[str, pa.Array]:
+    """Named groups of the first pattern that fits each text."""
+    columns: dict[str, pa.Array] = {}
+    rows = np.arange(len(texts))
+    for pattern in patterns:
+        if not len(rows):
+            break
+        if not _GROUP.search(pattern):
+            continue
+        found = pc.extract_regex(texts if len(rows) == len(texts) else texts.take(pa.array(rows)), pattern)
+        fits = _mask(pc.is_valid(found))
+        is_every = len(rows) == len(texts) and fits.all()
+        mask = np.zeros(len(texts), np.bool_)
+        mask[rows[fits]] = True
+        for kind in found.type:
+            values = pc.struct_field(found, kind.name)
+            if not is_every:
+                before = columns.get(kind.name, pa.nulls(len(texts), pa.string()))
+                values = pc.replace_with_mask(before, pa.array(mask), values.filter(pa.array(fits)))
+            columns[kind.name] = values
+        rows = rows[~fits]
+    return columns
+
+
+def _slices(block: LineBlock, offsets: Int64Array) -> pa.Array:
+    """Adjacent stretches of a block, without the line ends behind them."""
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(block.data)]
+    # As text, though it may be none, because only text can be trimmed; that looks at single bytes.
+    lines = pa.Array.from_buffers(pa.string(), len(offsets) - 1, buffers)
+    return pc.ascii_rtrim(lines, characters="\r\n").cast(pa.binary())
+
+
+def _alike(
+    resolution_ns: Int64Array, is_assumed: BoolArray, is_good: BoolArray
+) -> Iterator[tuple[int, bool, Int64Array]]:
+    """Rows by what they have in common."""
+    rows = np.flatnonzero(is_good)
+    while len(rows):
+        first = rows[0]
+        is_same = (resolution_ns[rows] == resolution_ns[first]) & (is_assumed[rows] == is_assumed[first])
+        yield int(resolution_ns[first]), bool(is_assumed[first]), rows[is_same]
+        rows = rows[~is_same]
+
+
+def _shown(value: bytes | None) -> str:
+    return "" if value is None else value.decode(errors="replace")
+
+
+def _mask(condition: pa.Array) -> BoolArray:
+    mask: BoolArray = condition.to_numpy(zero_copy_only=False)
+    return mask
