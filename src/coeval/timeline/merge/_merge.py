@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -32,6 +33,7 @@ from coeval.clocks import Anchor, ClockId
 from coeval.errors import WrongTable
 from coeval.timeline._layout import TableClaims
 from coeval.timeline.merge._aside import aside_line, aside_lines
+from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of
 from coeval.timeline.merge._columns import MergedColumns, united
 from coeval.timeline.merge._maps import PlacedClock, placed_clocks
 from coeval.timeline.merge._output import Format, TableWriter, Target, format_of, writer_for
@@ -44,9 +46,11 @@ from coeval.timeline.merge._stretches import Pass, cuts_of, in_process, tables_b
 from coeval.timeline.readers._input import head_of
 from coeval.timeline.readers._reader import Part, SourceSettings
 from coeval.timeline.readers._registry import detected, reader_named
+from coeval.timeline.readers._text import TextReader
 from coeval.timeline.readers._values import Int64Array
 from coeval.timeline.sources._claims import ClockSpan, OffsetClaim
 from coeval.timeline.sources._folds import settle_folds
+from coeval.timeline.sources._links import links_of
 from coeval.timeline.sources._messages import messages_of
 from coeval.timeline.sources._relate import Relation, relate
 from coeval.timeline.sources._rules import EvidenceRules
@@ -70,6 +74,10 @@ _STRETCH_ROWS_MIN, _STRETCH_ROWS_MAX = 1 << 12, 1 << 20
 _COPIES = 3
 # Rows that wait in streams, and what readers take, may have the other half.
 _STRETCHES_SHARE = 2
+
+
+def nobody_listens(step: Step, done: int, total: int) -> None:
+    """No progress is shown."""
 
 
 class MergeSource(Protocol):
@@ -194,7 +202,7 @@ def merge_sources(
     *,
     kind: Format | None = None,
     executor: Executor | None = None,
-    on_progress: Progress = lambda step, done, total: None,
+    on_progress: Progress = nobody_listens,
     make_writer: Callable[[IO[bytes], pa.Schema], TableWriter] | None = None,
     zone: tzinfo = UTC,
 ) -> MergeReport:
@@ -253,7 +261,7 @@ class _Merge:
         self._spill = spill
         self._on_progress = on_progress
         # Of logs that stay logs nothing else is shown. Other formats have no text, and are shown whole.
-        is_text = kind == "log" and all(reader_of(source) in TEXT_READERS for source in sources)
+        is_text = kind == "log" and all(is_text_log(source) for source in sources)
         self._wanted = frozenset(["text"]) if is_text else None
         self._pieces: list[tuple[int, Piece, int]] = []
         self._turned = 0
@@ -351,7 +359,7 @@ class _Merge:
             self._settled[part] = Settled(settled.line[rows], settled.is_later[rows])
         clocks = tuple(self._uses)
         self._code_of = {clock: code for code, clock in enumerate(clocks)}
-        self._placement = Placement([self._maps.get(clock) for clock in clocks])
+        self._placement = Placement([self._maps.get(clock) for clock in clocks], self._orders(clocks))
         self._claims = TableClaims(
             relation.reference, relation.reference_label, set_back=tuple(ClockId(clock) for clock in self._set_back())
         )
@@ -363,6 +371,37 @@ class _Merge:
             any(piece.has_assumed for piece in pieces),
             self._claims,
         )
+
+    def _orders(self, clocks: Sequence[str]) -> dict[int, ClockOrder]:
+        """What messages change in the order of rows."""
+        pieces = [piece for _, piece, _ in self._pieces]
+        rows = [piece.evidence for piece in pieces]
+        # A stamp cut to seconds leaves a second in which rows may be lifted, and those may lift others in turn.
+        within_ns = max(
+            (stretch.latest_ns - int(stretch.last_ns.max()) for piece in pieces for stretch in piece.clocks.values()),
+            default=0,
+        )
+        while any(each.points is not None or each.spans is not None for each in rows):
+            links = links_of(
+                rows,
+                self._evidence.rules,
+                clocks,
+                partial(near_each_other, maps=self._maps, within_ns=within_ns),
+                memory_limit=f"{self._settings.memory}B",
+                folder=str(self._spill.path),
+            )
+            nodes = nodes_of(
+                links,
+                [source for source, _, _ in self._pieces],
+                [lines_before for _, _, lines_before in self._pieces],
+                self._maps,
+            )
+            orders = clock_orders(nodes, keys_of(nodes))
+            moved_ns = max((order.lifted_ns + order.lowered_ns for order in orders.values()), default=0)
+            if moved_ns <= within_ns:
+                return orders
+            within_ns = moved_ns
+        return {}
 
     def _set_back(self) -> list[str]:
         return [clock for clock, found in self._maps.items() if not found.map.is_monotone]
@@ -556,6 +595,12 @@ def reader_of(source: MergeSource) -> str:
     if source.settings.reader or source.path == STDIN:
         return source.settings.reader
     return detected(head_of(source.path)).name
+
+
+def is_text_log(source: MergeSource) -> bool:
+    """Whether each event of a source has its text."""
+    name = reader_of(source)
+    return bool(name) and isinstance(reader_named(name), TextReader)
 
 
 def cores() -> int:

@@ -211,7 +211,9 @@ class JsonTableWriter(TableWriter):
         self.rows += table.num_rows
         shown = table.drop_columns(["time"])
         self._database.register("shown", shown)
-        lines = self._database.execute("select to_json(shown)::varchar || chr(10) from shown").to_arrow_reader(1 << 16)
+        relation: Any = self._database.sql("select to_json(shown)::varchar || chr(10) from shown")
+        # The name changed; the older one warns in later versions.
+        lines = (getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader)(1 << 16)
         for batch in lines:
             _write_texts(self._file, batch.column(0))
         self._database.unregister("shown")

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from coeval.alignment import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST
+from coeval.timeline.merge._before import ClockOrder
 from coeval.timeline.merge._maps import PlacedClock
 from coeval.timeline.readers._reader import NO_READING, EventBatch
 from coeval.timeline.readers._values import BoolArray, Int64Array
@@ -87,9 +88,11 @@ class Placement:
 
     Attributes:
         maps: of each clock by code; None: nothing relates it to the reference.
+        orders: what messages change in the order of a clock's rows, by code.
     """
 
     maps: Sequence[PlacedClock | None]
+    orders: Mapping[int, ClockOrder]
 
     def keys(self, clock: int, raw: Int64Array) -> Int64Array:
         """What the order goes by: estimates, or raw readings where a clock cannot be placed."""
@@ -171,8 +174,28 @@ def placed(
             columns = {name: values[wanted] for name, values in columns.items()}
             payload, line = payload.filter(pa.array(wanted)), line[wanted]
     columns["line"] = line + (lines_before + 1)
+    _put_in_order(columns, source, placement.orders)
     key = columns["key"]
     return Rows(columns, source, payload, batch.is_assumed, bool(np.all(key[1:] >= key[:-1])))
+
+
+def _put_in_order(columns: dict[str, Int64Array], source: int, orders: Mapping[int, ClockOrder]) -> None:
+    """Keys that contradict no message, where estimates do."""
+    if not orders:
+        return
+    clock = columns["clock"]
+    for code in np.unique(clock).tolist():
+        order = orders.get(code)
+        if order is None:
+            continue
+        rows = np.flatnonzero(clock == code)
+        at = slice(None) if len(rows) == len(clock) else rows
+        key, level = order.applied(columns["key"][at], columns["raw"][at], source, columns["line"][at])
+        whole = columns["key"].copy()
+        whole[at] = key
+        columns["key"] = whole
+        if level is not None:
+            columns.setdefault("level", np.zeros(len(clock), dtype=np.int64))[at] = level
 
 
 def _columns(

@@ -76,8 +76,10 @@ def place_chunks(
         code = code_of[name]
         if code not in clocks:
             continue
-        np.minimum.at(first, stretch.chunks, placement.keys(code, stretch.first_ns))
-        np.maximum.at(last, stretch.chunks, placement.keys(code, stretch.last_ns))
+        order = placement.orders.get(code)
+        lowered_ns, lifted_ns = (order.lowered_ns, order.lifted_ns) if order is not None else (0, 0)
+        np.minimum.at(first, stretch.chunks, placement.keys(code, stretch.first_ns) - lowered_ns)
+        np.maximum.at(last, stretch.chunks, placement.keys(code, stretch.last_ns) + lifted_ns)
     return first, last
 
 

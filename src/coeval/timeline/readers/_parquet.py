@@ -98,12 +98,12 @@ def columns_needed(
     return [name for name in names if name in kept or (name not in dropped and (wanted is None or name in wanted))]
 
 
-# Texts that take no more than this in the file, in bytes, are few ones again and again: a plain one takes four at least.
+# Texts that take no more bytes than this in the file are few ones again and again: a plain one takes four at least.
 _REPEATED_BYTES_MAX = 2.5
 
 
 def _repeats(file: Any, name: str) -> bool:
-    """Whether a column of texts is best read as a dictionary: as codes it is read, sorted and written several times faster."""
+    """Whether a column is of texts that are best read as codes, which are read, sorted and written times faster."""
     metadata = file.metadata
     entry = file.schema_arrow.field(name)
     if not metadata.num_row_groups or not (pa.types.is_string(entry.type) or pa.types.is_large_string(entry.type)):
