@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,22 +18,60 @@ SVG = "{http://www.w3.org/2000/svg}"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+FILE = re.compile(r"^`([a-z.]+)`:\n\n```[a-z]+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """The files that a page shows, for its programs and commands."""
+    for name, text in FILE.findall(page.read_text()):
+        (folder / name).write_text(text)
+
+
 def programs() -> list[Path]:
     return [page for page in PAGES if BLOCK.search(page.read_text())]
 
 
 @pytest.mark.parametrize("page", programs(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_programs_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    write_files(page, tmp_path)
     script = tmp_path / "page.py"
     script.write_text("\n".join(BLOCK.findall(page.read_text())))
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
 
 
+def test_the_commands_of_the_page_on_which_happened_first_run_and_print_what_it_shows(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "how-to" / "which-happened-first.md"
+    write_files(page, tmp_path)
+    (tmp_path / "coeval.toml").rename(tmp_path / "kept.toml")
+    first, kept = re.findall(r"^\$ coeval (.*)$", page.read_text(), re.MULTILINE)
+    said = []
+    for command in (first, f"{kept} --project kept.toml"):
+        line = [sys.executable, "-m", "coeval", *shlex.split(command)]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        said.append(done)
+    shown = re.search(r"^```text\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    assert shown[1] in said[0].stdout
+    assert "2 clocks, all related" in said[1].stderr
+
+
+def test_the_project_file_of_the_reference_is_read(tmp_path: Path) -> None:
+    from coeval.timeline.sources import read_project
+
+    text = (ROOT / "docs" / "reference" / "evidence-in-sources.md").read_text()
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "coeval.toml").write_text(block)
+    project = read_project(tmp_path / "coeval.toml")
+    assert [name for name, _ in project.sources] == ["web*.log"]
+    assert [claim.clock for claim in project.claims] == ["web", "app"]
+    assert project.pairs[0].order == ("web", "app", "db")
+
+
 def test_the_commands_of_the_page_on_your_own_logs_run_on_its_tables(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "how-to" / "relate-clocks-from-your-own-logs.md").read_text()
-    for name, table in re.findall(r"^`([a-z.]+)`:\n\n```csv\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        (tmp_path / name).write_text(table)
+    write_files(ROOT / "docs" / "how-to" / "relate-clocks-from-your-own-logs.md", tmp_path)
     commands = re.findall(r"^\$ coeval (.*)$", text, re.MULTILINE)
     said = []
     for command in commands:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from coeval.standard import Pool, ProcessPoolExecutor
     from coeval.timeline import RunTimeline, Timeline, open_run, open_timeline
     from coeval.timeline._related_clocks import RelatedClocks, relate_clocks
+    from coeval.timeline.merge import merge
 
 __all__ = [
     "Executor",
@@ -52,6 +53,7 @@ __all__ = [
     "open_timeline",
     "Timeline",
     "RunTimeline",
+    "merge",
     "relate_clocks",
     "RelatedClocks",
     "Instant",
@@ -103,6 +105,7 @@ _HOMES = {
     "recording": ("attempt", "mark", "span"),
     "standard": ("Pool", "ProcessPoolExecutor"),
     "timeline": ("RunTimeline", "Timeline", "open_run", "open_timeline"),
+    "timeline.merge": ("merge",),
     "timeline._related_clocks": ("RelatedClocks", "relate_clocks"),
 }
 

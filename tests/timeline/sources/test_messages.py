@@ -120,6 +120,10 @@ def test_ids_may_stand_in_text_and_in_columns_of_different_names() -> None:
     assert told(found_in(logs, parse_pair(r"message~req=(\d+)", order="web,app")).hard.messages()) == {
         ("web", 1, "app", 9)
     }
+    logs = {"web": batch([1], {"message": ["req=77 a|b"]}), "app": batch([9], {"rid": ["77"]})}
+    assert told(found_in(logs, parse_pair(r"rid|message~req=(\d+) (?:a|b)", order="web,app")).hard.messages()) == {
+        ("web", 1, "app", 9)
+    }
     logs = {"web": batch([1], {"rid": [7]}), "app": batch([9], {"request_id": ["7"]})}
     assert told(found_in(logs, parse_pair("request_id|rid", order="web,app")).hard.messages()) == {("web", 1, "app", 9)}
 
@@ -314,11 +318,17 @@ def test_a_component_of_a_vector_clock_is_an_event_that_was_before(how: str) -> 
     assert told(found_in(logs).hard.messages()) == {("a", 20, "b", 115), ("b", 125, "a", 30)}
 
 
+def test_executions_in_one_log_count_for_themselves() -> None:
+    columns = {"vector_clock": ['{"a": 1}', '{"b": 1, "a": 1}'] * 2, "execution": ["x", "x", "y", "y"]}
+    log = batch([10, 115, 30, 135], {**columns, "host": ["a", "b"] * 2}, clocks=["x: a", "x: b", "y: a", "y: b"])
+    assert told(found_in({"log": log}).hard.messages()) == {("x: a", 10, "x: b", 115), ("y: a", 30, "y: b", 135)}
+
+
 def test_a_flow_goes_from_the_slice_it_starts_in_to_where_it_ends() -> None:
     columns = {
-        "ph": ["X", "X", "X", "s", "s", "f", "t"],
+        "kind": ["span", "span", "span", "flow start", "flow start", "flow end", "flow step"],
         "id": [None, None, None, "7", "8", "7", "8"],
-        "cat": [None, None, None, "net", "net", "net", "net"],
+        "category": [None, None, None, "net", "net", "net", "net"],
         "pid": ["1", "1", "1", "1", "1", "2", "2"],
         "tid": ["1", "1", "1", "1", "9", "1", "1"],
     }

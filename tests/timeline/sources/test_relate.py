@@ -42,7 +42,7 @@ def test_clocks_that_nothing_relates_are_an_error_with_a_table_and_next_steps() 
         relate(found, spans, reference="web.log")
     text = str(caught.value)
     assert max(map(len, text.splitlines())) <= 80
-    assert "3 groups of clocks have nothing to do with each other" in text
+    assert "3 groups of clocks are related by nothing" in text
     long = f"{'x' * 29}…"
     assert text.splitlines()[3:9] == [
         f"group     events  {'clock':30}  placed by",
@@ -74,6 +74,17 @@ def test_one_clock_needs_no_evidence_and_the_busiest_is_the_reference() -> None:
     assert relation.reference_label == "time of clock app.jsonl"
     with pytest.raises(ValueError, match="'wbe' is no clock; there are"):
         relate(FoundEvidence(), {WEB: span(3)}, reference="wbe")
+
+
+def test_clocks_that_count_events_show_no_time_and_are_not_placed() -> None:
+    one, other = ClockId("a/logical"), ClockId("b/logical")
+    counts = np.arange(1, 100, dtype=np.int64)
+    found = evidence(Messages.between(one, other, counts, counts // 3), *both_ways(WEB, APP))
+    spans = {WEB: span(9), APP: span(8), one: ClockSpan(3, 1, 99), other: ClockSpan(3, 1, 99)}
+    relation = relate(found, spans, unplaced="last", trust_ns=10**9)
+    assert relation.unplaced == (one, other)
+    assert [part.why for part in relation.components[1:]] == ["counts events, shows no time"] * 2
+    assert not len(relation.alignment.rejected)
 
 
 def test_anchors_relate_clocks_that_no_message_does() -> None:

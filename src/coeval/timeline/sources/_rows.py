@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -28,8 +29,13 @@ from coeval.timeline.readers._reader import NO_READING, EventBatch
 from coeval.timeline.readers._values import BoolArray, Int64Array
 from coeval.timeline.sources._rules import (
     FLOW_COLUMNS,
+    FLOW_END,
+    FLOW_START,
+    FLOW_STEP,
     SPAN_COLUMNS,
+    TRACK_COLUMNS,
     VECTOR_CLOCK,
+    VECTOR_EXECUTION,
     VECTOR_HOST,
     Condition,
     EvidenceRules,
@@ -179,7 +185,7 @@ def extract(batch: EventBatch, rules: EvidenceRules, *, clock: str, source: str 
     columns = set(batch.payload.schema.names)
     if rules.vector_clocks and VECTOR_CLOCK in columns:
         points += _vectors(stamped, rules.vector_link)
-    if rules.flows and columns.issuperset(FLOW_COLUMNS[:2]):
+    if rules.flows and columns.issuperset(FLOW_COLUMNS):
         points += _flows(stamped, rules.flow_link)
     spans = _spans(stamped) if rules.spans and columns.issuperset(SPAN_COLUMNS[:3]) else None
     return EvidenceRows(pa.concat_tables(points) if points else None, spans)
@@ -231,7 +237,7 @@ def _pairs(stamped: _Stamped, pair: PairRule, first_link: int) -> list[pa.Table]
     if column is None:
         return []
     values = _text(batch.payload.column(column))
-    if pair.pattern:
+    if pair.pattern and column == pair.names[-1]:
         values = pc.struct_field(pc.extract_regex(values, pair.pattern), "value")
     there = _true(pc.and_kleene(pc.is_valid(values), pc.not_equal(values, "")))
     if not bool(there.any()):
@@ -275,7 +281,7 @@ def _pairs(stamped: _Stamped, pair: PairRule, first_link: int) -> list[pa.Table]
 def _written_late(batch: EventBatch, late_ns: int) -> EventBatch:
     if not late_ns:
         return batch
-    return EventBatch(batch.lines, batch.raw_ns - late_ns, batch.resolution_ns + late_ns, *batch[3:])
+    return replace(batch, raw_ns=batch.raw_ns - late_ns, resolution_ns=batch.resolution_ns + late_ns)
 
 
 def _positions(clocks: pa.DictionaryArray, order: tuple[str, ...]) -> npt.NDArray[np.int32]:
@@ -369,6 +375,10 @@ def _vectors(stamped: _Stamped, link: int) -> list[pa.Table]:
     own = own_of_row.take(pa.array(row))
     is_own = _true(pc.equal(host, own))
     keys = pc.binary_join_element_wise(host, pa.array(count).cast(pa.string()), _UNIT)
+    if VECTOR_EXECUTION in batch.payload.schema.names:  # each counts anew
+        execution = pc.fill_null(_text(batch.payload.column(VECTOR_EXECUTION)), "").take(pa.array(row))
+        keys = pc.binary_join_element_wise(execution, keys, _UNIT)
+        own = pc.binary_join_element_wise(execution, own, _UNIT)
     found = []
     sends = np.flatnonzero(is_own)
     if len(sends):
@@ -424,15 +434,14 @@ def _valid(column: pa.Array) -> npt.NDArray[np.int64] | None:
 
 
 def _flows(stamped: _Stamped, link: int) -> list[pa.Table]:
-    """A flow of a Chrome trace starts (`s`) before it steps (`t`) and ends (`f`), each under one category and id."""
+    """A flow of a Chrome trace starts before it steps and ends, each under one category and id."""
     batch, payload = stamped.batch, stamped.batch.payload
-    phase, keys = _text(payload.column("ph")), _text(payload.column("id"))
-    if "cat" in payload.schema.names:
-        keys = pc.binary_join_element_wise(pc.fill_null(_text(payload.column("cat")), ""), keys, _UNIT)
+    kind, keys, category = (_text(payload.column(name)) for name in FLOW_COLUMNS)
+    keys = pc.binary_join_element_wise(pc.fill_null(category, ""), keys, _UNIT)
     there = _true(pc.is_valid(keys))
     found = []
-    for role, phases in ((SENDS, ["s"]), (RECEIVES, ["t", "f"])):
-        of = np.flatnonzero(_true(pc.is_in(phase, pa.array(phases))) & there)
+    for role, kinds in ((SENDS, [FLOW_START]), (RECEIVES, [FLOW_STEP, FLOW_END])):
+        of = np.flatnonzero(_true(pc.is_in(kind, pa.array(kinds))) & there)
         if len(of):
             readings = batch.raw_ns[of] if role == RECEIVES else _slice_begins(stamped, of)
             found.append(_points(stamped, link, keys.take(pa.array(of)), role, of, readings))
@@ -448,7 +457,7 @@ def _slice_begins(stamped: _Stamped, of: Int64Array) -> Int64Array:
     """
     batch, payload = stamped.batch, stamped.batch.payload
     begins = batch.raw_ns[of].copy()
-    tracks = [name for name in ("pid", "tid") if name in payload.schema.names]
+    tracks = [name for name in TRACK_COLUMNS if name in payload.schema.names]
     if batch.end_raw_ns is None or not tracks:
         return begins
     track = np.zeros(len(batch), dtype=np.int64)

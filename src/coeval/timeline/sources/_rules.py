@@ -26,7 +26,10 @@ from coeval.timeline.sources._said import is_named, nearest_or_all, parse_durati
 SPAN_COLUMNS = ("trace_id", "span_id", "parent_span_id", "span_kind")
 VECTOR_CLOCK = "vector_clock"
 VECTOR_HOST = "host"
-FLOW_COLUMNS = ("ph", "id", "cat")
+VECTOR_EXECUTION = "execution"
+FLOW_COLUMNS = ("kind", "id", "category")
+TRACK_COLUMNS = ("pid", "tid")
+FLOW_START, FLOW_STEP, FLOW_END = "flow start", "flow step", "flow end"
 
 _PAIR_KEYS = ("order", "sent", "received", "answered", "late")
 _END = "end"
@@ -72,8 +75,9 @@ class PairRule:
     Rows with the same value in a column are one request.
 
     Attributes:
-        columns: the column; several, parted by `|`, where sources name it differently; or `COLUMN~PATTERN`: what the
-            group of a regular expression finds in it.
+        columns: the column; several, parted by `|`, where sources name it differently: the first that a source has
+            is taken. Behind the last may stand `~PATTERN`: the value is what the group of a regular expression finds
+            in it.
         order: the clocks that a request passes, in this order, by name, also with wildcards. Each clock's first row of
             a request is written when it has come there and before it goes on.
         sent, received: or else which rows send and which receive.
@@ -91,13 +95,12 @@ class PairRule:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that may hold the value."""
-        column, is_pattern, _ = self.columns.partition("~")
-        return (column.strip(),) if is_pattern else tuple(name.strip() for name in self.columns.split("|"))
+        """The columns that may hold the value, the first of them first."""
+        return tuple(name.strip() for name in self.columns.partition("~")[0].split("|"))
 
     @property
     def pattern(self) -> str:
-        """The regular expression that finds the value, with one group named `value`; "": the whole column is it."""
+        """What finds the value in the last of the columns, with one group named `value`; "": the whole of it is it."""
         pattern = self.columns.partition("~")[2].strip()
         if not pattern:
             return ""
@@ -139,7 +142,7 @@ class EvidenceRules:
         pairs: what somebody said belongs together.
         spans: whether `trace_id, span_id, parent_span_id, span_kind` are evidence where a source has them.
         vector_clocks: likewise `vector_clock`.
-        flows: likewise the flows of a Chrome trace, `ph, id, cat`.
+        flows: likewise the flows of a Chrome trace, `kind, id, category`.
     """
 
     pairs: tuple[PairRule, ...] = ()
@@ -182,9 +185,9 @@ class EvidenceRules:
         if self.spans:
             found |= {*SPAN_COLUMNS}
         if self.vector_clocks:
-            found |= {VECTOR_CLOCK, VECTOR_HOST}
+            found |= {VECTOR_CLOCK, VECTOR_HOST, VECTOR_EXECUTION}
         if self.flows:
-            found |= {*FLOW_COLUMNS}
+            found |= {*FLOW_COLUMNS, *TRACK_COLUMNS}
         return frozenset(found - {"clock", "source"})
 
 
