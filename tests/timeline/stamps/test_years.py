@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coeval.timeline.stamps._years import first_year, in_years, year_steps
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def yearless(time: datetime) -> int:
+    return (time.replace(year=1972) - EPOCH) // timedelta(seconds=1)
+
+
+def second(time: datetime) -> int:
+    return (time - EPOCH) // timedelta(seconds=1)
+
+
+GAPS = st.lists(st.integers(-5 * 86_400, 300 * 86_400), max_size=40)
+
+
+@given(st.datetimes(datetime(1999, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)), GAPS)  # noqa: DTZ001
+def test_years_go_on_over_new_year_also_where_lines_are_late(begin: datetime, gaps_s: list[int]) -> None:
+    times, latest = [begin], begin
+    for gap in gaps_s:
+        latest = max(latest, latest + timedelta(seconds=gap))
+        times.append(latest if gap > 0 else latest + timedelta(seconds=gap) / 2)
+    times = [time.replace(microsecond=0) for time in times]
+    seconds = np.array([yearless(time) for time in times])
+    years = times[0].year + year_steps(seconds, None)
+    assert years.tolist() == [time.year for time in times]
+    told, exists = in_years(seconds, years)
+    assert exists.all()
+    assert told.tolist() == [second(time) for time in times]
+
+
+def test_29_february_is_no_day_of_other_years() -> None:
+    leap_day = yearless(datetime(1972, 2, 29, 12, tzinfo=UTC))
+    assert in_years(np.array([leap_day]), np.array([2026]))[1].tolist() == [False]
+    seconds, exists = in_years(np.array([leap_day]), np.array([2028]))
+    assert exists.tolist() == [True]
+    assert seconds.tolist() == [second(datetime(2028, 2, 29, 12, tzinfo=UTC))]
+
+
+def test_steps_go_on_from_the_stamp_before() -> None:
+    january, december = yearless(datetime(2000, 1, 1, tzinfo=UTC)), yearless(datetime(2000, 12, 31, tzinfo=UTC))
+    assert year_steps(np.array([january]), december).tolist() == [1]
+    assert year_steps(np.array([december]), january).tolist() == [-1]
+
+
+def test_last_line_is_not_after_the_file_was_written() -> None:
+    last = yearless(datetime(2000, 12, 31, 23, tzinfo=UTC))
+    assert first_year(last, 0, second(datetime(2026, 1, 2, tzinfo=UTC))) == 2025
+    assert first_year(last, 3, second(datetime(2026, 1, 2, tzinfo=UTC))) == 2022
+    # A zone may be ahead of the file's clock by up to a day.
+    assert first_year(last, 0, second(datetime(2025, 12, 31, 12, tzinfo=UTC))) == 2025
+    leap_day = yearless(datetime(1972, 2, 29, tzinfo=UTC))
+    assert first_year(leap_day, 0, second(datetime(2027, 6, 1, tzinfo=UTC))) == 2024
