@@ -18,7 +18,7 @@ from coeval.clocks import Anchor
 from coeval.errors import WrongTable
 from coeval.timeline.readers._input import Head, is_plain, is_url, open_input
 from coeval.timeline.readers._merged import MergedEvents, merged_columns
-from coeval.timeline.readers._parquet import check_names, columns_needed
+from coeval.timeline.readers._parquet import DAMAGED, check_names, columns_needed, refuse_empty
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._stamp_columns import SAMPLE_ROWS, Sample, StampColumns, stamp_columns
 from coeval.timeline.readers._table_events import Rows, TableEvents
@@ -74,6 +74,7 @@ class _Batches:
     def __init__(self, path: str, source: str) -> None:
         from pyarrow import ipc
 
+        refuse_empty(path, source)
         self._source = source
         if is_plain(path) and not is_url(path):
             self._input: Any = pa.memory_map(path, "r")
@@ -88,14 +89,14 @@ class _Batches:
                 try:
                     self._reader: Any = ipc.open_file(self._input)
                     self.count = self._reader.num_record_batches
-                except (pa.ArrowInvalid, OSError):
+                except DAMAGED:
                     self.is_cut = True
                     self._input.seek(len(_FILE))
                     self._reader = ipc.open_stream(self._input)
             else:
                 self._input.seek(0)
                 self._reader = ipc.open_stream(self._input)
-        except (pa.ArrowInvalid, OSError) as error:
+        except DAMAGED as error:
             raise WrongTable(f"{source} is no Arrow file or stream, or is damaged at its beginning: {error}") from error
         self.schema: pa.Schema = self._reader.schema
         check_names(self.schema.names, source)
@@ -106,7 +107,7 @@ class _Batches:
                 try:
                     batch = self._reader.get_batch(index)
                     batch.validate(full=True)
-                except (pa.ArrowInvalid, OSError) as error:
+                except DAMAGED as error:
                     tally.problems.append(f"{self._source} is damaged: its batch {index} could not be read: {error}")
                     continue
                 yield batch
@@ -115,7 +116,7 @@ class _Batches:
             for batch in self._reader:
                 batch.validate(full=True)
                 yield batch
-        except (pa.ArrowInvalid, OSError) as error:
+        except DAMAGED as error:
             tally.problems.append(f"{self._source} is damaged, and was read only as far as that: {error}")
         else:
             if self.is_cut:

@@ -200,7 +200,7 @@ class _Records:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text = ""
         self._at = 0
-        self._is_at_end = False
+        self._is_at_end = self._is_damaged = False
         self._decode = json.JSONDecoder().raw_decode
 
     def __iter__(self) -> Iterator[object]:
@@ -211,7 +211,7 @@ class _Records:
             self._at = space.end() if space else self._at
             if self._at >= len(self._text):
                 if self._is_at_end:
-                    if not is_array:  # the form that is an array need not end
+                    if not is_array and not self._is_damaged:  # the form that is an array need not end
                         self._tally.problems.append(f"{self._part.source} is cut off: its events do not end.")
                     return
                 continue
@@ -241,6 +241,8 @@ class _Records:
             if found:
                 self._at = found.end()
                 return False
+            if self._is_at_end and not begin:
+                return True
             if self._is_at_end or len(self._text) > _RECORD_MAX:
                 raise WrongTable(f"{self._part.source} has no traceEvents; expected a trace in Chrome's JSON.")
 
@@ -261,9 +263,11 @@ class _Records:
         """Past what cannot be read, to where the next element seems to begin."""
         following = _NEXT.search(self._text, start)
         stop = following.end() if following else len(self._text)
+        self._at = stop
+        if self._is_damaged and following is None:
+            return iter(())  # half a record, of which the damage is said
         reason = "is cut off" if self._is_at_end and following is None else "is no JSON"
         self._set_aside(reason, self._text[start:stop].rstrip(", \r\n"))
-        self._at = stop
         return iter(())
 
     def _set_aside(self, reason: str, text: str) -> None:
@@ -285,6 +289,7 @@ class _Records:
             except DAMAGED as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
+                self._is_damaged = True
                 self._tally.problems.append(
                     f"{self._part.source} is damaged, and was read only as far as that: {error}"
                 )

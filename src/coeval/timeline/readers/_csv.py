@@ -57,7 +57,10 @@ class CsvReader:
         lines = text.splitlines()[:1]
         if not lines or "\0" in text:
             return 0.0
-        separator, names = split_header(lines[0])
+        try:
+            separator, names = split_header(lines[0])
+        except WrongTable:
+            return 0.0
         if len(names) < 2 or not all(_COLUMN_NAME.fullmatch(name) for name in names):
             return 0.0
         whole = text if head.is_whole else text[: text.rfind("\n") + 1]
@@ -79,6 +82,8 @@ class CsvReader:
 
     def batches(self, part: Part, tally: Tally, wanted: Collection[str] | None = None) -> Iterator[EventBatch]:
         form = _looked_at(part.source, part.path, part.settings)
+        if not form.names:
+            return
         events = TableEvents(form.stamps, part, tally, wanted)
         table = _Table(form, part, tally, wanted)
         for block in _without_header(blocks(part, tally), part):
@@ -328,6 +333,8 @@ def _looked_at(source: str, path: str, settings: SourceSettings) -> _Form:
         header = line.decode().strip("\r\n")
     except UnicodeDecodeError:
         header = ""
+    if not data.strip():
+        return _Form(",", [], {}, StampColumns(""))
     if not header.strip() or "\0" in header:
         raise WrongTable(f"{source} does not begin with a line of column names; it begins with {line[:80]!r}.")
     separator, names = split_header(header)
@@ -337,7 +344,7 @@ def _looked_at(source: str, path: str, settings: SourceSettings) -> _Form:
     if not head.is_whole or len(rest) > _SAMPLE_BYTES:
         rest = rest[:_SAMPLE_BYTES]
         rest = rest[: rest.rfind(b"\n") + 1]
-    sample = _typed_sample(rest, names, separator)
+    sample = _typed_sample(_only_utf8(rest), names, separator)
     stamps = stamp_columns(Sample(source, sample), settings)
     types = {entry.name: pa.string() if pa.types.is_null(entry.type) else entry.type for entry in sample.schema}
     for name in (stamps.time, stamps.end):
@@ -377,6 +384,23 @@ def _typed_sample(data: bytes, names: list[str], separator: str) -> pa.RecordBat
         table = pa.table(dict(zip(names, whole, strict=True)))
     batches = table.combine_chunks().to_batches()
     return batches[0] if batches else empty
+
+
+def _only_utf8(data: bytes) -> bytes:
+    """The lines that can be read."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return b"".join(line for line in data.splitlines(keepends=True) if _is_utf8(line))
+    return data
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_time(kind: pa.DataType) -> bool:

@@ -91,6 +91,14 @@ def modified_s(path: str) -> int | None:
         return None
 
 
+def version_of(path: str) -> tuple[int, int]:
+    """Size and time of the last change: where they are the same, so is what a file begins with."""
+    if is_url(path):
+        return size_of(path), modified_s(path) or 0
+    found = Path(path).stat()
+    return found.st_size, found.st_mtime_ns
+
+
 def is_url(path: str) -> bool:
     """Whether a path is one for fsspec, such as `s3://bucket/log`."""
     return "://" in path

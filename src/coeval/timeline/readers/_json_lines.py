@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -83,11 +84,19 @@ class JsonLines:
         Args:
             lines: UTF-8.
         """
-        if self._is_plain:
-            table = self._by_arrow(lines)
-            if table is not None:
-                return Objects(table, np.arange(len(lines), dtype=np.int64), [])
-        return self._by_duckdb(lines)
+        rows = np.arange(len(lines), dtype=np.int64)
+        if not self._is_plain:
+            return self._by_duckdb(lines, rows, [])
+        table = self._by_arrow(lines)
+        if table is not None:
+            return Objects(table, rows, [])
+        # What a log has besides, or was cut off, seldom looks like an object.
+        looks_so = pc.match_substring_regex(lines, r"^\s*\{(?s:.*)\}\s*$").to_numpy(zero_copy_only=False)
+        odd = [(int(row), _why_odd(lines[int(row)].as_py())) for row in np.flatnonzero(~looks_so)]
+        if odd:
+            lines, rows = lines.filter(pa.array(looks_so)), rows[looks_so]
+            table = self._by_arrow(lines) if self._is_plain else None
+        return self._by_duckdb(lines, rows, odd) if table is None else Objects(table, rows, odd)
 
     # Arrow: one type for each column, and no nesting ------------------------------------------------------------------
 
@@ -95,6 +104,8 @@ class JsonLines:
         """None: these lines want the other way."""
         from pyarrow import json as arrow_json
 
+        if not len(lines):
+            return _without_columns(0)
         data = _bytes_of(lines)
         known = pa.schema([(name, kind) for name, kind in self.types.items() if not pa.types.is_null(kind)])
         # What nobody asks for is not even looked at, unless its type is not known yet.
@@ -131,15 +142,20 @@ class JsonLines:
 
     # DuckDB: anything -------------------------------------------------------------------------------------------------
 
-    def _by_duckdb(self, lines: pa.StringArray) -> Objects:
-        odd = self._no_objects(lines)
-        rows = np.arange(len(lines), dtype=np.int64)
-        if odd:
+    def _by_duckdb(self, lines: pa.StringArray, rows: Int64Array, odd: list[tuple[int, str]]) -> Objects:
+        """
+        Args:
+            rows: the number of each line.
+            odd: lines that were set aside before.
+        """
+        found = self._no_objects(lines)
+        if found:
+            odd = [*odd, *((int(rows[row]), reason) for row, reason in found)]
             good = np.ones(len(lines), dtype=np.bool_)
-            good[[row for row, _ in odd]] = False
+            good[[row for row, _ in found]] = False
             rows, lines = rows[good], lines.filter(pa.array(good))
         if not len(lines):
-            return Objects(pa.RecordBatch.from_pylist([], pa.schema([])), rows, odd)
+            return Objects(_without_columns(0), rows, odd)
         asked = self._ask("select json_group_structure(line::json) from lines", lines)
         structure = json.loads(asked.column(0)[0].as_py())
         names = [name for name in structure if self._only is None or name in self._only]
@@ -154,22 +170,20 @@ class JsonLines:
 
     def _no_objects(self, lines: pa.StringArray) -> list[tuple[int, str]]:
         """Lines that are no JSON, no object, or say something twice."""
-        asked = self._ask(
-            "select valid, valid and json_type(line) = 'OBJECT' as object, "
-            "case when valid then len(json_keys(line)) > len(list_distinct(json_keys(line))) else false end as twice "
-            "from (select line, json_valid(line) as valid from lines)",
-            lines,
+        if not len(lines):
+            return []
+        is_valid = self._ask("select json_valid(line) from lines", lines).column(0).to_numpy()
+        odd = [(int(row), "is no JSON") for row in np.flatnonzero(~is_valid)]
+        rows = np.flatnonzero(is_valid)
+        # In a query of its own, for DuckDB may ask for the type of what is not valid, and then all fail.
+        valid = self._ask(
+            "select json_type(line) = 'OBJECT', len(json_keys(line)) > len(list_distinct(json_keys(line))) from lines",
+            lines.filter(pa.array(is_valid)) if odd else lines,
         )
-        odd = []
-        is_good = pc.and_(asked["object"], pc.invert(asked["twice"])).to_numpy()
-        for row in np.flatnonzero(~is_good).tolist():
-            if not asked["valid"][row].as_py():
-                odd.append((row, "is no JSON"))
-            elif not asked["object"][row].as_py():
-                odd.append((row, "is no JSON object"))
-            else:
-                odd.append((row, "has a key twice"))
-        return odd
+        is_object, is_twice = valid.column(0).to_numpy(), valid.column(1).to_numpy()
+        odd += [(int(row), "is no JSON object") for row in rows[~is_object]]
+        odd += [(int(row), "has a key twice") for row in rows[is_object & is_twice]]
+        return sorted(odd)
 
     def _texts(self, names: list[str], lines: pa.StringArray) -> Iterator[pa.Array]:
         if not names:
@@ -184,7 +198,7 @@ class JsonLines:
 
     def _typed(self, name: str, text: pa.Array, wanted: pa.DataType) -> pa.Array:
         if wanted == pa.null():
-            return text.cast(self.types.get(name, pa.null()))
+            return pa.nulls(len(text), self.types.get(name, pa.null()))
         known = self.types.get(name, wanted)
         if pa.types.is_string(known) or (pa.types.is_floating(wanted) and name in self._exact):
             wanted = pa.string()
@@ -208,10 +222,7 @@ class JsonLines:
 
     def _ask(self, query: str, lines: pa.StringArray) -> pa.Table:
         if self._database is None:
-            import duckdb
-
-            self._database = duckdb.connect(":memory:")
-            self._database.execute("set threads = 1")
+            self._database = _database().cursor()
         self._database.register("lines", pa.table({"line": lines}))
         try:
             return self._database.sql(query).to_arrow_table()
@@ -223,6 +234,24 @@ class JsonLines:
         if self._database is not None:
             self._database.close()
             self._database = None
+
+
+@cache
+def _database() -> Any:
+    """One for all readers of this process, each with a cursor of its own: to make one takes longer than to use it."""
+    import duckdb
+
+    database = duckdb.connect(":memory:")
+    database.execute("set threads = 1")
+    return database
+
+
+def _why_odd(line: str) -> str:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return "is no JSON"
+    return "is no JSON object"
 
 
 def _without_columns(count: int) -> pa.RecordBatch:

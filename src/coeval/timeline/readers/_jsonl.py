@@ -10,15 +10,15 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 
 from coeval.alignment import Messages
 from coeval.clocks import Anchor
-from coeval.errors import WrongTable
 from coeval.timeline.readers._blocks import Block, blocks, byte_parts, shown, text_lines
-from coeval.timeline.readers._input import Head, head_of
+from coeval.timeline.readers._input import Head, head_of, version_of
 from coeval.timeline.readers._json_lines import JsonLines
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._set_aside import SetAsideRow
@@ -77,20 +77,27 @@ class JsonLinesReader:
 
     def _looked_at(self, source: str, path: str, settings: SourceSettings) -> tuple[StampColumns, dict[str, Any]]:
         """Where the stamps are and which types the columns have, by the beginning of the file."""
-        head = head_of(path, _HEAD_BYTES)
-        data = head.data if head.is_whole else head.data[: head.data.rfind(b"\n") + 1] or head.data
-        with closing(JsonLines()) as objects:
-            lines = text_lines(Block(data.removeprefix(b"\xef\xbb\xbf"), 0))[0]
-            columns = objects.read(lines).columns if len(lines) else pa.RecordBatch.from_pylist([], pa.schema([]))
-            if not columns.num_columns:
-                raise WrongTable(
-                    f"{source} does not begin with JSON objects, one in each line; its first line is "
-                    f"{head.data[:80].splitlines()[0] if head.data.strip() else b''!r}."
-                )
-            return self._stamps(Sample(source, columns.slice(0, SAMPLE_ROWS)), settings), objects.types
+        return _looked_at(self, source, path, settings, version_of(path))
 
-    def _stamps(self, sample: Sample, settings: SourceSettings) -> StampColumns:
+    def stamps(self, sample: Sample, settings: SourceSettings) -> StampColumns:
+        """Find them."""
         return stamp_columns(sample, settings)
+
+
+@lru_cache(maxsize=64)
+def _looked_at(
+    reader: JsonLinesReader, source: str, path: str, settings: SourceSettings, version: object
+) -> tuple[StampColumns, dict[str, Any]]:
+    """See the method. Every part of a file asks for it, and it takes as long as some megabytes of lines."""
+    head = head_of(path, _HEAD_BYTES)
+    data = head.data if head.is_whole else head.data[: head.data.rfind(b"\n") + 1] or head.data
+    with closing(JsonLines()) as objects:
+        lines = text_lines(Block(data.removeprefix(b"\xef\xbb\xbf"), 0))[0]
+        columns = objects.read(lines).columns if len(lines) else pa.RecordBatch.from_pylist([], pa.schema([]))
+        if not columns.num_columns:
+            # Nothing to go by; lines are set aside one by one, if there are any.
+            return StampColumns(settings.time or "time", unit=settings.unit or "s"), {}
+        return reader.stamps(Sample(source, columns.slice(0, SAMPLE_ROWS)), settings), objects.types
 
 
 class JournaldReader(JsonLinesReader):
@@ -104,7 +111,8 @@ class JournaldReader(JsonLinesReader):
         objects = first_objects(head)
         return 0.95 if objects and "__REALTIME_TIMESTAMP" in objects[0] else 0.0
 
-    def _stamps(self, sample: Sample, settings: SourceSettings) -> StampColumns:
+    def stamps(self, sample: Sample, settings: SourceSettings) -> StampColumns:
+        """Journald's own, unless somebody said another."""
         known = replace(
             settings,
             time=settings.time or "__REALTIME_TIMESTAMP",

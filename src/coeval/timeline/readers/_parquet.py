@@ -16,13 +16,16 @@ import pyarrow as pa
 from coeval.alignment import Messages
 from coeval.clocks import Anchor
 from coeval.errors import WrongTable
-from coeval.timeline.readers._input import Head, is_plain, is_url, open_input
+from coeval.timeline.readers._input import Head, is_plain, is_url, open_input, size_of
 from coeval.timeline.readers._merged import DERIVED, MergedEvents, merged_columns
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._stamp_columns import SAMPLE_ROWS, Sample, StampColumns, stamp_columns
 from coeval.timeline.readers._table_events import Rows, TableEvents
 
 _MAGIC = b"PAR1"
+DAMAGED = (pa.ArrowException, OSError)
+"""What a damaged table raises; also that it wants more memory than there is, or names what is not there."""
+
 ROWS_IN_BATCH = 1 << 17
 
 
@@ -51,26 +54,39 @@ class ParquetReader:
         events = (MergedEvents if is_merged else TableEvents)(stamps, part, tally, wanted)
         with _open(part.path, part.source, as_codes) as file:
             for group in range(part.start, stop):
-                first = tally.lines
                 count = file.metadata.row_group(group).num_rows
-                try:
-                    for batch in file.iter_batches(
-                        ROWS_IN_BATCH, row_groups=[group], columns=columns, use_threads=False
-                    ):
-                        lines = np.arange(tally.lines, tally.lines + batch.num_rows)
-                        tally.lines += batch.num_rows
-                        yield from events.of(Rows(batch, lines))
-                except (pa.ArrowInvalid, OSError) as error:
-                    if isinstance(error, OSError) and error.errno is not None:
-                        raise
-                    lost = first + count - tally.lines
-                    tally.problems.append(
-                        f"{part.source} is damaged: {lost} rows of its row group {group} could not be read: {error}"
-                    )
-                    tally.lines = first + count
+                stop_line = tally.lines + count
+                for batch in _batches_of(file, group, columns, part, tally, stop_line):
+                    lines = np.arange(tally.lines, tally.lines + batch.num_rows)
+                    tally.lines += batch.num_rows
+                    yield from events.of(Rows(batch, lines))
+                tally.lines = stop_line
 
     def evidence(self, part: Part) -> tuple[Messages, Sequence[Anchor]]:
         return Messages.of(()), ()
+
+
+def _batches_of(
+    file: Any, group: int, columns: Sequence[str], part: Part, tally: Tally, stop_line: int
+) -> Iterator[pa.RecordBatch]:
+    """A group's rows, up to where it is damaged."""
+    found = file.iter_batches(ROWS_IN_BATCH, row_groups=[group], columns=list(columns), use_threads=False)
+    while True:
+        try:
+            batch = next(found, None)
+            if batch is not None:
+                batch.validate(full=True)  # pages have no checksums as a rule
+        except DAMAGED as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            tally.problems.append(
+                f"{part.source} is damaged: {stop_line - tally.lines} rows of its row group {group} could not be read: "
+                f"{error}"
+            )
+            return
+        if batch is None:
+            return
+        yield batch
 
 
 def grouped(sizes: Sequence[int], size: int) -> Iterator[tuple[int, int]]:
@@ -128,7 +144,7 @@ def _stamps(file: Any, source: str, settings: SourceSettings) -> tuple[StampColu
     try:
         # One page of each column is decoded for this.
         sample = next(iter(file.iter_batches(SAMPLE_ROWS, columns=flat, use_threads=False)), sample)
-    except (pa.ArrowInvalid, OSError) as error:
+    except DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise WrongTable(f"{source} is damaged at its beginning: {error}") from error
@@ -147,9 +163,21 @@ def check_names(names: Sequence[str], source: str) -> None:
         raise WrongTable(f"{source} has several columns named {repeated[0]}: give each a name of its own.")
 
 
+def refuse_empty(path: str, source: str) -> None:
+    """
+    A file of a format that is never of no bytes.
+
+    Raises:
+        WrongTable: it is empty.
+    """
+    if not size_of(path):
+        raise WrongTable(f"{source} is empty.")
+
+
 def _open(path: str, source: str, as_codes: Sequence[str] = ()) -> Any:
     import pyarrow.parquet as pq
 
+    refuse_empty(path, source)
     where: Any = path
     if not is_plain(path):
         with closing(open_input(path)) as file:
@@ -158,7 +186,7 @@ def _open(path: str, source: str, as_codes: Sequence[str] = ()) -> Any:
         where = open_input(path)
     try:
         return pq.ParquetFile(where, read_dictionary=list(as_codes))
-    except (pa.ArrowInvalid, OSError) as error:
+    except DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise WrongTable(

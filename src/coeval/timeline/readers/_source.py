@@ -253,7 +253,10 @@ def _header(file: IO[bytes], name: str) -> str:
 def split_header(header: str) -> tuple[str, list[str]]:
     """The separator, which is the one that splits the header most, and the columns' names."""
     separator = max(_SEPARATORS, key=header.count)
-    return separator, [column.strip() for column in next(csv.reader(io.StringIO(header), delimiter=separator))]
+    try:
+        return separator, [column.strip() for column in next(csv.reader([header], delimiter=separator))]
+    except csv.Error as error:
+        raise WrongTable(f"the line of column names is no record: {error}: {header[:80]!r}.") from error
 
 
 def _only(reader: pa.RecordBatchReader, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -20,7 +20,7 @@ from coeval.alignment import Messages
 from coeval.clocks import Anchor
 from coeval.errors import WrongTable
 from coeval.timeline.readers._input import Head, is_plain, is_url, open_input
-from coeval.timeline.readers._parquet import check_names
+from coeval.timeline.readers._parquet import check_names, refuse_empty
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._set_aside import SetAsideRow
 from coeval.timeline.readers._stamp_columns import SAMPLE_ROWS, Sample, StampColumns, may_have_stamps, stamp_columns
@@ -206,6 +206,7 @@ def _damage(source: str, error: Exception) -> str:
 
 
 def _open(path: str, source: str) -> sqlite3.Connection:
+    refuse_empty(path, source)
     try:
         if is_plain(path) and not is_url(path):
             where = Path(path).absolute().as_uri()

@@ -354,7 +354,8 @@ def _may_be_time(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     types = pa.types
     return bool(
-        types.is_timestamp(kind)
+        types.is_null(kind)  # nothing is there yet
+        or types.is_timestamp(kind)
         or types.is_date(kind)
         or types.is_integer(kind)
         or types.is_float64(kind)
@@ -370,6 +371,8 @@ def _holds_times(column: pa.Array) -> bool:
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return True
+    if pa.types.is_null(kind):
+        return False
     if _is_text(kind) and not _holds_numbers(column):
         some = column.drop_null()[:_TRIED]
         return 2 * int((Shapes(_FORMS).read_texts(some).state == GOOD).sum()) > len(some)
@@ -395,7 +398,7 @@ def _numbers(column: pa.Array) -> Int64Array:
     of rows, one by one, later.
     """
     if _is_text(column.type):
-        column = pc.utf8_trim_whitespace(texts(column))
+        column = pc.utf8_trim_whitespace(texts(column.filter(_is_number(column))))
     numbers = pc.cast(column, pa.float64(), safe=False).drop_null().to_numpy(zero_copy_only=False)[:SAMPLE_ROWS]
     known = numbers[np.isfinite(numbers) & (numbers != 0) & (np.abs(numbers) < 2.0**63)]
     counts: Int64Array = np.floor(known).astype(np.int64)
@@ -421,7 +424,7 @@ def _unit_of(name: str, sample: Sample, settings: SourceSettings) -> Unit | Lite
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
-    if not _may_be_time(kind) and not pa.types.is_null(kind):
+    if not _may_be_time(kind):
         raise WrongTable(_no_times(name, kind, sample.source))
     if pa.types.is_null(kind):
         # Without a single row nothing is there to go by, and nothing to be wrong.
@@ -575,10 +578,13 @@ def _good(values: Int64Array, faults: Sequence[Fault], column: pa.Array) -> Int6
 
 
 def _holds_numbers(column: pa.Array) -> bool:
-    trimmed = pc.utf8_trim_whitespace(texts(column.drop_null()))
-    return len(trimmed) > 0 and bool(
-        pc.all(pc.match_substring_regex(trimmed, r"^[+-]?[0-9]{6,19}(\.[0-9]*)?$")).as_py()
-    )
+    """Whether most of some texts are numbers."""
+    known = column.drop_null()
+    return len(known) > 0 and 2 * int(_mask(_is_number(known)).sum()) > len(known)
+
+
+def _is_number(column: pa.Array) -> pa.Array:
+    return pc.match_substring_regex(pc.utf8_trim_whitespace(texts(column)), _NUMBER)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -162,7 +162,9 @@ def set_aside_faults(faults: list[tuple[str, Fault]], rows: Rows, part: Part, ta
             good[row] = False
             values = rows.values_of(row) if rows.values_of else described(rows.columns, row, rows.columns.schema.names)
             number = int(rows.lines[row]) + 1
-            tally.aside.add(SetAsideRow(part.source, rows.unit, number, f"{name} {fault.reason}".lstrip(), values))
+            # Reasons of stamps are sentences of their own.
+            reason = f"{name}: {fault.reason}" if fault.reason.startswith("its ") else f"{name} {fault.reason}"
+            tally.aside.add(SetAsideRow(part.source, rows.unit, number, reason, values))
     return good
 
 
