@@ -7,7 +7,7 @@ What somebody says of a clock's offset, and the same as evidence.
 A claim holds at every reading of the data. Alignment takes evidence at single readings, and lets an interval grow
 between them as fast as clocks may part: so readings are given at equal distances, close enough that this growth stays
 below a hundredth of the claimed bound, or as close as `_READINGS_MOST` allows. What growth is left is told as
-`slack_ns`, and is undone for the claimed clock itself where its stamps are placed (`_placing.py`).
+`slack_ns`, and is undone for the claimed clock itself where its stamps are placed (`Relation.instants`).
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _readings(first_ns: int, last_ns: int, bound_ns: float, rate_bound: Fraction
     span_ns = last_ns - first_ns
     if span_ns <= 0:
         return np.array([first_ns], dtype=np.int64), 0
-    near_ns = max(1, floor(2 * _SLACK_SHARE * Fraction(bound_ns) / rate_bound)) if rate_bound and bound_ns else span_ns
+    near_ns = max(1, floor(2 * _SLACK_SHARE * Fraction(bound_ns) / rate_bound)) if rate_bound else span_ns
     count = max(1, min(_READINGS_MOST - 1, -(-span_ns // near_ns)))
     readings = np.array([first_ns + span_ns * number // count for number in range(count + 1)], dtype=np.int64)
     return readings, -(-span_ns // count)

@@ -20,7 +20,7 @@ import pyarrow as pa
 from coeval.alignment import Evidence, Messages
 from coeval.alignment._rate import Int64Array
 from coeval.clocks import ClockId
-from coeval.timeline.sources._rows import CLIENT, SERVER, EvidenceRows
+from coeval.timeline.sources._rows import ASKS, CLIENT, RECEIVES, SENDS, SERVER, EvidenceRows
 from coeval.timeline.sources._rules import EvidenceRules
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class LinkCount:
         messages: how many were found.
         sends, receives: rows.
         repeated: sends and receives of a key that were not its first: they say no more than the first did.
-        ambiguous: rows of keys that were sent by several clocks, so that nobody knows what a receive was caused by.
+        ambiguous: rows of keys that were sent by several clocks, or are the answer to one of several requests: nobody
+            knows what a receive was caused by.
         alone: rows of keys that have only one side, or both on one clock.
     """
 
@@ -130,7 +131,7 @@ def messages_of(
     counts: list[LinkCount] = []
     with _database(memory_limit, folder, threads) as database:
         if points:
-            _read_points(database, points)
+            _read_points(database, points, rules)
             for batch in _batches(database, _POINT_MESSAGES):
                 _take(found.hard, folded, batch)
             counts += _point_counts(database, rules)
@@ -200,33 +201,43 @@ _POINT_MESSAGES = """
         r.reading - r.resolution - r.fold as received_ns, r.resolution as receiver_resolution_ns,
         r.fold as receiver_fold_ns, r.part as receiver_part, r.line as receiver_line
     from sends s join receives r using (link, key)
-    where s.clock = s.other_clock and s.clock <> r.clock
+    where s.is_one and s.clock <> r.clock
 """
 
 
-def _read_points(database: duckdb.DuckDBPyConnection, tables: Sequence[pa.Table | str]) -> None:
+def _read_points(database: duckdb.DuckDBPyConnection, tables: Sequence[pa.Table | str], rules: EvidenceRules) -> None:
     everything = _read(database, "points", tables)
     database.execute(
         "create temp view points as select * replace (md5_number(key) as key, clock::varchar as clock) "
         f"from ({everything})"
     )
     # Of a key several clocks may have received: each of them did after the first send.
-    for name, receives, reading, by_clock in (
-        ("sends", "not receives", "reading_ns", "min(clock) as clock, max(clock) as other_clock"),
-        ("receives", "receives", "reading_ns + resolution_ns + fold_ns", "clock"),
-    ):
-        database.execute(f"""
-            create temp table {name} as
-            select link, key, {by_clock}, count(*) as count,
-                min({reading}) as reading, arg_min(resolution_ns, {reading}) as resolution,
-                arg_min(fold_ns, {reading}) as fold, arg_min(part, {reading}) as part, arg_min(line, {reading}) as line
-            from points where {receives} group by link, key{", clock" if by_clock == "clock" else ""}
-        """)
+    first = """
+        count(*) as count, min({0}) as reading, arg_min(resolution_ns, {0}) as resolution,
+        arg_min(fold_ns, {0}) as fold, arg_min(part, {0}) as part, arg_min(line, {0}) as line
+    """
+    database.execute(f"""
+        create temp table receives as
+        select link, key, clock, {first.format("reading_ns + resolution_ns + fold_ns")}
+        from points where role = {RECEIVES} group by link, key, clock
+    """)
+    sends = f"""
+        select link, key, min(clock) as clock, min(clock) = max(clock) as is_one, {first.format("reading_ns")}
+        from points where role = {SENDS} group by link, key
+    """
+    answers = [str(number) for number, link in enumerate(rules.links) if link.is_answer]
+    if answers:
+        asked_once = f"select link, key from points where role = {ASKS} group by link, key having count(*) = 1"
+        sends = f"""
+            select s.* replace (is_one and (link not in ({", ".join(answers)}) or a.key is not null) as is_one)
+            from ({sends}) s left join ({asked_once}) a using (link, key)
+        """
+    database.execute(f"create temp table sends as {sends}")
 
 
 def _point_counts(database: duckdb.DuckDBPyConnection, rules: EvidenceRules) -> list[LinkCount]:
     query = """
-        with s as (select link, key, count as rows, clock = other_clock as is_one, clock from sends),
+        with s as (select link, key, count as rows, is_one, clock from sends),
         r as (
             select r.link, r.key, sum(r.count) as rows, count(*) as clocks,
                 count(*) filter (where s.is_one and r.clock <> s.clock) as messages,
@@ -298,7 +309,8 @@ def _span_count(database: duckdb.DuckDBPyConnection, messages: int) -> LinkCount
     query = """
         select count(*), count(up), count(*) - (select count(*) from parents),
             count(*) filter (where p.clock <> p.other_clock),
-            count(*) filter (where up is not null and (p.own is null or (p.clock = p.other_clock and p.clock = c.clock)))
+            count(*) filter (where up is not null
+                and (p.own is null or (p.clock = p.other_clock and p.clock = c.clock)))
         from spans c left join parents p on c.up = p.own
     """
     return LinkCount(SPANS_NAME, messages, *map(int, database.sql(query).fetchall()[0]))

@@ -29,6 +29,7 @@ from coeval.alignment import (
 from coeval.alignment._rate import Int64Array
 from coeval.clocks import Anchor, ClockId, Grade
 from coeval.errors import ClocksNotRelated
+from coeval.timeline.readers._shiviz import LOGICAL
 from coeval.timeline.sources._claims import (
     ClaimEvidence,
     ClockSpan,
@@ -180,12 +181,13 @@ def relate(
     """
     if not spans:
         raise ValueError("there are no events, so there is no clock to relate")
-    hard = found.hard.messages()
+    hard = _timed(found.hard.messages())
     clocks = sorted(dict.fromkeys((*spans, *hard.clocks)), key=lambda clock: -_events(spans, clock))
     chosen = _reference(reference, clocks, spans)
     rates = {clock: _rate(clock, rates_ppm or {}, rate_bound_ppm) for clock in clocks}
     said = claims_on(claims, spans)
-    trusted = trusting(spans, trust_ns) if trust_ns is not None else []
+    timed = [clock for clock in spans if not is_logical(clock)]
+    trusted = trusting(timed, trust_ns) if trust_ns is not None else []
     as_evidence = [
         evidence_of_claim(claim, spans, _parting(rates, claim))
         for claim in (*said, *(claim for claim in trusted if not _is_said(claim, said)))
@@ -202,6 +204,19 @@ def relate(
         raise ClocksNotRelated(not_related_text(components))
     aside = [state.clock for component in components[1:] for state in component.clocks]
     return Relation(alignment, components, verdicts, of_utc, tuple(aside))
+
+
+def _timed(messages: Messages) -> Messages:
+    """Without those of clocks that count events and show no time: nothing is known of how fast they go."""
+    counts = np.array([is_logical(clock) for clock in messages.clocks], dtype=np.bool_)
+    if not bool(counts.any()):
+        return messages
+    return messages.taken(np.flatnonzero(~counts[messages.sender] & ~counts[messages.receiver]))
+
+
+def is_logical(clock: str) -> bool:
+    """Whether a clock counts events and shows no time, as those of ShiViz logs without stamps do."""
+    return clock.endswith(f"/{LOGICAL}")
 
 
 # Classes that are believed as a whole ---------------------------------------------------------------------------------
@@ -299,7 +314,7 @@ def _why(group: set[ClockId], messages: Messages, anchored: set[ClockId]) -> str
         reasons.append(f"UTC known on {tied}")
     if reasons:
         return ", ".join(reasons)
-    return "alone: no evidence links it to any other"
+    return "counts events, shows no time" if all(map(is_logical, group)) else "nothing links it to others"
 
 
 def not_related_text(components: Sequence[Component]) -> str:

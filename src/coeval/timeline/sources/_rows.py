@@ -1,7 +1,8 @@
 """
 The rows of a scan that may be evidence, in few columns: made where the scan runs, joined where all of them are.
 
-    points   a row that sends or receives something: which link, which key, when, by which clock
+    points   a row that sends or receives something, or asks for the answer that another receives: which link, which
+             key, when, by which clock
     spans    a span: its trace, itself, its parent, its kind, its begin and end
 
 Both are Arrow tables, or Parquet files where they would not fit; nothing here looks at more than one batch.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -27,8 +29,13 @@ from coeval.timeline.readers._reader import NO_READING, EventBatch
 from coeval.timeline.readers._values import BoolArray, Int64Array
 from coeval.timeline.sources._rules import (
     FLOW_COLUMNS,
+    FLOW_END,
+    FLOW_START,
+    FLOW_STEP,
     SPAN_COLUMNS,
+    TRACK_COLUMNS,
     VECTOR_CLOCK,
+    VECTOR_EXECUTION,
     VECTOR_HOST,
     Condition,
     EvidenceRules,
@@ -48,7 +55,7 @@ _WHEN = [
     ("line", pa.int64()),
 ]
 POINTS = pa.schema(
-    [("link", pa.int16()), ("key", pa.string()), ("receives", pa.bool_()), ("reading_ns", pa.int64()), *_WHEN]
+    [("link", pa.int16()), ("key", pa.string()), ("role", pa.int8()), ("reading_ns", pa.int64()), *_WHEN]
 )
 SPANS = pa.schema(
     [
@@ -81,6 +88,8 @@ _KINDS = {
     "SPAN_KIND_INTERNAL": INTERNAL,
     "1": INTERNAL,
 }
+
+SENDS, RECEIVES, ASKS = 0, 1, 2
 
 _UNIT = "\x1f"  # parts the halves of a key; no id has it
 
@@ -176,7 +185,7 @@ def extract(batch: EventBatch, rules: EvidenceRules, *, clock: str, source: str 
     columns = set(batch.payload.schema.names)
     if rules.vector_clocks and VECTOR_CLOCK in columns:
         points += _vectors(stamped, rules.vector_link)
-    if rules.flows and columns.issuperset(FLOW_COLUMNS[:2]):
+    if rules.flows and columns.issuperset(FLOW_COLUMNS):
         points += _flows(stamped, rules.flow_link)
     spans = _spans(stamped) if rules.spans and columns.issuperset(SPAN_COLUMNS[:3]) else None
     return EvidenceRows(pa.concat_tables(points) if points else None, spans)
@@ -204,16 +213,14 @@ def _clocks(batch: EventBatch, clock: str) -> pa.Array:
     return pa.DictionaryArray.from_arrays(said.indices.cast(pa.int32()), said.dictionary.cast(pa.string()))
 
 
-def _points(
-    stamped: _Stamped, link: int, keys: pa.Array, receives: bool, of: Int64Array, readings: Int64Array
-) -> pa.Table:
+def _points(stamped: _Stamped, link: int, keys: pa.Array, role: int, of: Int64Array, readings: Int64Array) -> pa.Table:
     """One row for each of `of`; `keys` and `readings` are of these rows."""
     count = len(of)
     return pa.Table.from_arrays(
         [
             pa.array(np.full(count, link, dtype=np.int16)),
             keys.cast(pa.string()),
-            pa.array(np.full(count, receives, dtype=np.bool_)),
+            pa.array(np.full(count, role, dtype=np.int8)),
             pa.array(readings),
             *stamped.rows(of),
         ],
@@ -239,16 +246,16 @@ def _pairs(stamped: _Stamped, pair: PairRule, first_link: int) -> list[pa.Table]
     late = _Stamped(stamped.source, stamped.clocks, _written_late(batch, pair.late_ns), stamped.part)
     found: list[pa.Table] = []
 
-    def add(link: int, receives: bool, chosen: BoolArray, readings: Int64Array) -> None:
+    def add(link: int, role: int, chosen: BoolArray, readings: Int64Array) -> None:
         of = np.flatnonzero(chosen & there)
         if len(of):
             keys = values.take(pa.array(of))
-            found.append(_points(stamped if receives else late, first_link + link, keys, receives, of, readings[of]))
+            found.append(_points(late if role == SENDS else stamped, first_link + link, keys, role, of, readings[of]))
 
     sent_ns = late.batch.raw_ns
     if pair.sent is not None and pair.received is not None:
-        add(0, False, _meets(stamped, pair.sent), sent_ns)
-        add(0, True, _meets(stamped, pair.received), batch.raw_ns)
+        add(0, SENDS, _meets(stamped, pair.sent), sent_ns)
+        add(0, RECEIVES, _meets(stamped, pair.received), batch.raw_ns)
         return found
     positions = _positions(stamped.clocks, pair.order)
     requests = order_links(pair.order)
@@ -260,20 +267,21 @@ def _pairs(stamped: _Stamped, pair: PairRule, first_link: int) -> list[pa.Table]
     elif isinstance(pair.answered, Condition):
         has_answer = is_answer = _meets(stamped, pair.answered)
     for number, (sender, receiver) in enumerate(requests):
-        add(number, False, (positions == sender) & ~is_answer, sent_ns)
-        add(number, True, (positions == receiver) & ~is_answer, batch.raw_ns)
+        add(number, SENDS, (positions == sender) & ~is_answer, sent_ns)
+        add(number, RECEIVES, (positions == receiver) & ~is_answer, batch.raw_ns)
     if pair.answered:
         for number, (sender, receiver) in enumerate(answer_links(pair.order), len(requests)):
             # The request had come to the next clock before that one answered.
-            add(number, False, (positions == sender) & ~is_answer, sent_ns)
-            add(number, True, (positions == receiver) & has_answer, answered_ns)
+            add(number, SENDS, (positions == sender) & ~is_answer, sent_ns)
+            add(number, RECEIVES, (positions == receiver) & has_answer, answered_ns)
+            add(number, ASKS, (positions == receiver) & ~is_answer, batch.raw_ns)
     return found
 
 
 def _written_late(batch: EventBatch, late_ns: int) -> EventBatch:
     if not late_ns:
         return batch
-    return EventBatch(batch.lines, batch.raw_ns - late_ns, batch.resolution_ns + late_ns, *batch[3:])
+    return replace(batch, raw_ns=batch.raw_ns - late_ns, resolution_ns=batch.resolution_ns + late_ns)
 
 
 def _positions(clocks: pa.DictionaryArray, order: tuple[str, ...]) -> npt.NDArray[np.int32]:
@@ -367,10 +375,14 @@ def _vectors(stamped: _Stamped, link: int) -> list[pa.Table]:
     own = own_of_row.take(pa.array(row))
     is_own = _true(pc.equal(host, own))
     keys = pc.binary_join_element_wise(host, pa.array(count).cast(pa.string()), _UNIT)
+    if VECTOR_EXECUTION in batch.payload.schema.names:  # each counts anew
+        execution = pc.fill_null(_text(batch.payload.column(VECTOR_EXECUTION)), "").take(pa.array(row))
+        keys = pc.binary_join_element_wise(execution, keys, _UNIT)
+        own = pc.binary_join_element_wise(execution, own, _UNIT)
     found = []
     sends = np.flatnonzero(is_own)
     if len(sends):
-        found.append(_points(stamped, link, keys.take(pa.array(sends)), False, row[sends], batch.raw_ns[row[sends]]))
+        found.append(_points(stamped, link, keys.take(pa.array(sends)), SENDS, row[sends], batch.raw_ns[row[sends]]))
     own_codes, host_codes = (
         each.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64) for each in (own, host)
     )
@@ -381,7 +393,7 @@ def _vectors(stamped: _Stamped, link: int) -> list[pa.Table]:
     receives = np.flatnonzero(is_new & ~is_own & (count > 0))
     if len(receives):
         of = row[receives]
-        found.append(_points(stamped, link, keys.take(pa.array(receives)), True, of, batch.raw_ns[of]))
+        found.append(_points(stamped, link, keys.take(pa.array(receives)), RECEIVES, of, batch.raw_ns[of]))
     return found
 
 
@@ -422,18 +434,17 @@ def _valid(column: pa.Array) -> npt.NDArray[np.int64] | None:
 
 
 def _flows(stamped: _Stamped, link: int) -> list[pa.Table]:
-    """A flow of a Chrome trace starts (`s`) before it steps (`t`) and ends (`f`), each under one category and id."""
+    """A flow of a Chrome trace starts before it steps and ends, each under one category and id."""
     batch, payload = stamped.batch, stamped.batch.payload
-    phase, keys = _text(payload.column("ph")), _text(payload.column("id"))
-    if "cat" in payload.schema.names:
-        keys = pc.binary_join_element_wise(pc.fill_null(_text(payload.column("cat")), ""), keys, _UNIT)
+    kind, keys, category = (_text(payload.column(name)) for name in FLOW_COLUMNS)
+    keys = pc.binary_join_element_wise(pc.fill_null(category, ""), keys, _UNIT)
     there = _true(pc.is_valid(keys))
     found = []
-    for receives, phases in ((False, ["s"]), (True, ["t", "f"])):
-        of = np.flatnonzero(_true(pc.is_in(phase, pa.array(phases))) & there)
+    for role, kinds in ((SENDS, [FLOW_START]), (RECEIVES, [FLOW_STEP, FLOW_END])):
+        of = np.flatnonzero(_true(pc.is_in(kind, pa.array(kinds))) & there)
         if len(of):
-            readings = batch.raw_ns[of] if receives else _slice_begins(stamped, of)
-            found.append(_points(stamped, link, keys.take(pa.array(of)), receives, of, readings))
+            readings = batch.raw_ns[of] if role == RECEIVES else _slice_begins(stamped, of)
+            found.append(_points(stamped, link, keys.take(pa.array(of)), role, of, readings))
     return found
 
 
@@ -446,7 +457,7 @@ def _slice_begins(stamped: _Stamped, of: Int64Array) -> Int64Array:
     """
     batch, payload = stamped.batch, stamped.batch.payload
     begins = batch.raw_ns[of].copy()
-    tracks = [name for name in ("pid", "tid") if name in payload.schema.names]
+    tracks = [name for name in TRACK_COLUMNS if name in payload.schema.names]
     if batch.end_raw_ns is None or not tracks:
         return begins
     track = np.zeros(len(batch), dtype=np.int64)

@@ -2,8 +2,12 @@
 What makes rows of two clocks evidence, as somebody said it or as a format has it.
 
 A *link* is one kind of evidence: rows that send and rows that receive, and a key that tells which belong together. Of
-each key the earliest send precedes every receive. That is the only rule for all links, and it is certain as long as
-every send of a key is in the data: whatever a receive was caused by was sent at or after the earliest of them.
+each key the earliest send precedes every receive. That is the rule for all links, and it is certain as long as every
+send of a key is in the data: whatever a receive was caused by was sent at or after the earliest of them.
+
+An answer is received too, and was sent after its request had come: so the row of that coming precedes the row of the
+answer. Where a request was tried several times, that row may be of another try than the answer (its own may never have
+been written), so only a key with one request counts.
 
     --pair request_id --order web,app,db      links web -> app, web -> db, app -> db
     --pair id --sent kind=ask --received kind=got
@@ -22,7 +26,10 @@ from coeval.timeline.sources._said import is_named, nearest_or_all, parse_durati
 SPAN_COLUMNS = ("trace_id", "span_id", "parent_span_id", "span_kind")
 VECTOR_CLOCK = "vector_clock"
 VECTOR_HOST = "host"
-FLOW_COLUMNS = ("ph", "id", "cat")
+VECTOR_EXECUTION = "execution"
+FLOW_COLUMNS = ("kind", "id", "category")
+TRACK_COLUMNS = ("pid", "tid")
+FLOW_START, FLOW_STEP, FLOW_END = "flow start", "flow step", "flow end"
 
 _PAIR_KEYS = ("order", "sent", "received", "answered", "late")
 _END = "end"
@@ -119,9 +126,11 @@ class Link(NamedTuple):
 
     Attributes:
         name: as reports name it, such as "request_id: web -> app".
+        is_answer: what is received is the answer to a request, and counts only where there was one request.
     """
 
     name: str
+    is_answer: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,7 +142,7 @@ class EvidenceRules:
         pairs: what somebody said belongs together.
         spans: whether `trace_id, span_id, parent_span_id, span_kind` are evidence where a source has them.
         vector_clocks: likewise `vector_clock`.
-        flows: likewise the flows of a Chrome trace, `ph, id, cat`.
+        flows: likewise the flows of a Chrome trace, `kind, id, category`.
     """
 
     pairs: tuple[PairRule, ...] = ()
@@ -149,7 +158,7 @@ class EvidenceRules:
 
     @cached_property
     def _numbered(self) -> list[tuple[PairRule, list[Link]]]:
-        return [(pair, [Link(name) for name in _link_names(pair)]) for pair in self.pairs]
+        return [(pair, _links(pair)) for pair in self.pairs]
 
     def first_link(self, number: int) -> int:
         """The index of the first link of a pair rule."""
@@ -176,9 +185,9 @@ class EvidenceRules:
         if self.spans:
             found |= {*SPAN_COLUMNS}
         if self.vector_clocks:
-            found |= {VECTOR_CLOCK, VECTOR_HOST}
+            found |= {VECTOR_CLOCK, VECTOR_HOST, VECTOR_EXECUTION}
         if self.flows:
-            found |= {*FLOW_COLUMNS}
+            found |= {*FLOW_COLUMNS, *TRACK_COLUMNS}
         return frozenset(found - {"clock", "source"})
 
 
@@ -288,17 +297,16 @@ def _order(value: object, where: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _link_names(pair: PairRule) -> list[str]:
+def _links(pair: PairRule) -> list[Link]:
     if not pair.order:
-        return [f"{pair.columns}: sent -> received"]
+        return [Link(f"{pair.columns}: sent -> received")]
     order = pair.order
     names = [f"{pair.columns}: {order[sender]} -> {order[receiver]}" for sender, receiver in order_links(order)]
-    if pair.answered:
-        names += [
-            f"{pair.columns}: {order[sender]} -> {order[receiver]}, answered"
-            for sender, receiver in answer_links(order)
-        ]
-    return names
+    answers = [f"{order[sender]} -> {order[receiver]}" for sender, receiver in answer_links(order)]
+    return [
+        *map(Link, names),
+        *(Link(f"{pair.columns}: {way}, answered", True) for way in answers if pair.answered),
+    ]
 
 
 def _compiled(pattern: str, what: str) -> re.Pattern[str]:
