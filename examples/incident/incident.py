@@ -108,10 +108,9 @@ def start(host: SkewedHost, folder: Path, stock_port: int = 0) -> int:
 
 def ask(port: int, path: str, request: str, trace: str = "") -> None:
     headers = {"X-Request-Id": request, "X-Trace-Id": trace}
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
     try:
-        urllib.request.urlopen(
-            urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers), timeout=10
-        ).close()
+        urllib.request.urlopen(asked, timeout=10).close()
     except urllib.error.HTTPError as error:
         error.close()
 

@@ -10,8 +10,8 @@ What it writes is what such services write, by the clock and in the zone of the 
     ROLE-spans.jsonl  OTLP JSON, ns since 1970
     stock.db          (stock) a table of reservations, ms since 1970
 
-Beside it `ROLE-truth.jsonl` keeps, for each event, the full reading of the clock that its stamp was cut from: whoever set
-the clock can tell from that when it really was.
+Beside it `ROLE-truth.jsonl` keeps, for each event, the full reading of the clock that its stamp was cut from: whoever
+set the clock can tell from that when it really was.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ class Books:
         self.role = role
         self._lock = threading.Lock()
         self._count = 0
-        self._access = open(folder / f"{role}-access.log", "w", buffering=1)
-        self._spans = open(folder / f"{role}-spans.jsonl", "w", buffering=1)
-        self._truth = open(folder / f"{role}-truth.jsonl", "w", buffering=1)
+        # Open as long as the service runs, which is until it is killed.
+        self._access, self._spans, self._truth = (
+            open(folder / f"{role}{suffix}", "w", buffering=1)  # noqa: SIM115
+            for suffix in ("-access.log", "-spans.jsonl", "-truth.jsonl")
+        )
         handler = logging.FileHandler(folder / f"{role}.log")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self._logger = logging.getLogger(role)
@@ -151,7 +153,7 @@ class Service(BaseHTTPRequestHandler):
         self.books.reserve(request, f"item {type(self).count}")
         return 200
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """It has an access log."""
 
 
