@@ -24,12 +24,15 @@ cloudpickle.register_pickle_by_value(worlds)
 
 
 def test_a_merge_on_dask_is_the_same_as_here(start_dask: Callable[..., DaskCluster], tmp_path: Path) -> None:
+    cluster = start_dask()
+    cluster.add_worker()
+    cluster.add_worker()
     (tmp_path / "logs").mkdir()
     logs = [path for path in write_logs(tmp_path / "logs") if path.endswith("s1.log")]
     paths = [*write_parquet(tmp_path, 9000), *(f"{path}:clock=s1.parquet" for path in logs)]
     here, there, again = (tmp_path / f"{name}.parquet" for name in ("here", "there", "again"))
     merge(paths, here, clock=CLOCKS)
-    with coeval.Executor(start_dask(workers=2).url, retries=Retry(3, on_death=True)) as executor:
+    with coeval.Executor(cluster.url, retries=Retry(3, on_death=True)) as executor:
         merge(paths, there, clock=CLOCKS, executor=executor)
         assert there.read_bytes() == here.read_bytes()
         for at in (3, 5):  # while parts are scanned, and while blocks are merged
