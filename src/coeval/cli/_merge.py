@@ -256,9 +256,9 @@ def _executor(engine: str | None) -> Iterator[FuturesExecutor | None]:
     if engine is None:
         yield None
         return
-    from coeval.executor import Executor
+    from coeval.executor import Executor, Retry
 
-    with Executor(engine, retries=RETRIES) as executor:
+    with Executor(engine, retries=Retry(RETRIES, on_death=True)) as executor:
         yield executor
 
 

@@ -119,7 +119,7 @@ def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if column.type == kind:
         return column
     if pa.types.is_dictionary(kind) and not pa.types.is_dictionary(column.type):
-        return pa.DictionaryArray.from_arrays(pa.nulls(len(column), pa.int32()), pa.array([], kind.value_type))
+        return pc.cast(_cast(column, kind.value_type).dictionary_encode(), kind)
     try:
         return pc.cast(column, kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

@@ -159,6 +159,8 @@ class ParquetTableWriter(TableWriter):
         self._held, self._held_rows = [], 0
         if self._writer is None:
             self._writer = self._opened(group)
+            # The schema itself is left out, so that texts are texts to whoever reads them, however they came.
+            self._writer.add_key_value_metadata(self._schema.metadata)
         if group.num_rows:
             self._writer.write_table(group, row_group_size=GROUP_ROWS)
 
