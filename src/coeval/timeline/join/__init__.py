@@ -1,0 +1,6 @@
+"""Joins by uncertain times: what matches for certain, and what may."""
+
+from coeval.timeline.join._columns import with_bounds
+from coeval.timeline.join._tables import join
+
+__all__ = ["join", "with_bounds"]

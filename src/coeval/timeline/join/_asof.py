@@ -156,10 +156,13 @@ class _Rights:
     Args:
         events: one per moment (`_distinct`), bounds narrowed, estimates inside them.
         rows: their numbers; of rows at one time the one with the greater number is the later.
+        is_plain: they are known to be as `_is_plain` says.
     """
 
-    def __init__(self, events: Events, rows: Int64Array | None, groups: int) -> None:
-        order = order_in_groups(events.group, groups, events.latest)
+    def __init__(self, events: Events, rows: Int64Array | None, groups: int, is_plain: bool = False) -> None:
+        order = None if is_plain else order_in_groups(events.group, groups, events.latest)
+        self._is_plain = is_plain
+        self._is_prepared = False
         if order is not None:
             events = events.taken(order)
             rows = order if rows is None else rows[order]
@@ -172,6 +175,15 @@ class _Rights:
     def __len__(self) -> int:
         return self.events.size
 
+    def prepare(self) -> None:
+        """Sort by everything that is asked for in any case."""
+        if self._is_prepared:
+            return
+        if len(self):
+            _ = self.greatest_earliest
+        _ = self.earliest, self.estimate
+        self._is_prepared = True
+
     def row_at(self, positions: Int64Array) -> Int64Array:
         """What rows are called."""
         return positions if self.rows is None else self.rows[positions]
@@ -179,6 +191,8 @@ class _Rights:
     @cached_property
     def is_single(self) -> bool:
         """Each group was written by one clock, so that one order serves for everything."""
+        if self._is_plain:
+            return True
         clock, group = self.events.clock, self.events.group
         if len(clock) and int(clock.min()) == NO_CLOCK:
             return False
@@ -248,6 +262,8 @@ class _Rights:
     @cached_property
     def _estimate_order(self) -> Int64Array | None:
         # Of one estimate the later row stands last, so that it is the one found.
+        if self._is_plain:
+            return None
         events = self.events
         order = order_in_groups(events.group, self.groups, events.estimate)
         estimate, group = (
@@ -355,15 +371,27 @@ class AsofRights:
         if events.size and int(events.group.min()) < 0:
             rows = np.flatnonzero(events.group >= 0)
             events = events.taken(rows)
-        events = _narrowed(events)
-        if not _keeps_readings(events):
-            # Unsorted. By estimate every clock's readings stand in their order again.
-            order = np.lexsort((events.raw, events.estimate)).astype(np.int64, copy=False)
+        if groups > 1 and bool((events.group[1:] < events.group[:-1]).any()):
+            order = stable_order(events.group, groups)
             events, rows = events.taken(order), order if rows is None else rows[order]
-        self._events, self._rows = _distinct(events, rows)
-        self._clocks = np.unique(self._events.clock)
+        # What merge writes stands in each clock's order, with one clock or a few per group; nothing then is to be put right.
+        self._is_plain = _is_plain(events)
+        if not self._is_plain:
+            events = _narrowed(events)
+            if not _keeps_readings(events):
+                # Unsorted. By estimate every clock's readings stand in their order again.
+                order = np.lexsort((events.raw, events.estimate, events.group)).astype(np.int64, copy=False)
+                events, rows = events.taken(order), order if rows is None else rows[order]
+            events, rows = _distinct(events, rows)
+        self._events, self._rows = events, rows
+        self._clocks = _distinct_codes(events.clock)
         self._plain: _Rights | None = None
         self._of_clock: dict[int, tuple[_OwnRows, _Rights]] = {}
+
+    def prepare(self) -> None:
+        """Sort now what is asked for in any case, so that several threads can ask."""
+        rights = self._plain = self._plain or _Rights(self._events, None, self._groups, self._is_plain)
+        rights.prepare()
 
     def match(self, left: Events) -> Matches:
         """
@@ -433,9 +461,7 @@ class AsofRights:
             left = left.taken(rows)
         left = left._replace(estimate=_inside(left))
         plain = np.ones(left.size, dtype=np.bool_)
-        for clock in np.intersect1d(self._clocks, np.unique(left.clock)).tolist():
-            if clock == NO_CLOCK:
-                continue
+        for clock in sorted(self._clocks & _distinct_codes(left.clock)):
             members = np.flatnonzero(left.clock == clock)
             own, others = self._split(clock)
             asked, is_told = own.beside(left.taken(members))
@@ -446,8 +472,8 @@ class AsofRights:
         if bool(plain.any()):
             if not bool(plain.all()):
                 left, rows = left.taken(plain), rows[plain]
-            if self._plain is None:
-                self._plain = _Rights(self._events, None, self._groups)
+            self.prepare()
+            assert self._plain is not None
             yield rows, _Left(left.group, left.earliest, left.latest, left.estimate), self._plain
 
     def _split(self, clock: int) -> tuple[_OwnRows, _Rights]:
@@ -851,6 +877,42 @@ def _narrowed(events: Events) -> Events:
     if bent or bent_estimate:
         return Events(events.group, clock[back], events.raw, earliest[back], estimate[back], latest[back])
     return events._replace(estimate=estimate[back])
+
+
+def _distinct_codes(clocks: Int64Array) -> set[int]:
+    """The clocks that are known."""
+    if not len(clocks):
+        return set()
+    found = clocks[:1] if bool((clocks == clocks[0]).all()) else np.unique(clocks)
+    return set(found.tolist()) - {NO_CLOCK}
+
+
+def _is_plain(events: Events) -> bool:
+    """Sorted by group, each group of one known clock, its rows and all they say in its order, no two at one time."""
+    if events.size and int(events.clock.min()) == NO_CLOCK:
+        return False
+    if events.size < 2:
+        return events.size == 0 or bool(
+            (events.earliest[0] <= events.estimate[0] <= events.latest[0]) and events.estimate[0] < UNKNOWN_AFTER
+        )
+    changes = events.group[1:] != events.group[:-1]
+    first = int(events.group[0]) == int(events.group[-1])
+    others = None if first else changes
+
+    def holds(good: BoolArray) -> bool:
+        return bool(good.all()) if others is None or bool(good.all()) else bool((good | others).all())
+
+    if not holds(events.clock[1:] == events.clock[:-1]) or not holds(events.raw[1:] > events.raw[:-1]):
+        return False
+    for column in (events.earliest, events.estimate, events.latest):
+        if not holds(column[1:] >= column[:-1]):
+            return False
+    if not bool((events.earliest <= events.estimate).all()) or not bool((events.estimate <= events.latest).all()):
+        return False
+    if not bool((events.estimate < UNKNOWN_AFTER).all()):
+        return False
+    exact = events.earliest[1:] == events.latest[:-1]
+    return not bool((exact & (events.latest[1:] == events.earliest[:-1]) & ~changes).any())
 
 
 def _keeps_readings(events: Events) -> bool:
