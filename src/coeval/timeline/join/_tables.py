@@ -7,7 +7,7 @@ Joins of timeline tables by uncertain times, table in, table out.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeAlias
 
@@ -151,11 +151,14 @@ class AsofJoin:
         fields.append(pa.field(_free("matches_possible", "_", taken), pa.int64()))
         return pa.schema(fields, metadata=left.metadata)
 
-    def tables(self, lefts: Iterable[pa.Table], workers: int | None = None) -> Iterator[pa.Table]:
+    def tables(
+        self, lefts: Iterable[pa.Table] | Iterable[Callable[[], Iterable[pa.Table]]], workers: int | None = None
+    ) -> Iterator[pa.Table]:
         """
         Join portion after portion, several at a time.
 
         Args:
+            lefts: tables, or what reads them when it is called, in the thread that joins them.
             workers: threads; None: one per processor.
 
         Yields:
@@ -165,16 +168,20 @@ class AsofJoin:
         with ThreadPoolExecutor(workers, thread_name_prefix="coeval-join") as pool:
             waiting = []
             for left in lefts:
-                waiting.append(pool.submit(self._joined, left))
+                waiting.append(pool.submit(self._work, left))
                 # As many as are worked on, and one that is ready when somebody asks.
                 if len(waiting) > workers:
-                    yield self._counted(*waiting.pop(0).result())
+                    yield from self._counted(waiting.pop(0).result())
             while waiting:
-                yield self._counted(*waiting.pop(0).result())
+                yield from self._counted(waiting.pop(0).result())
 
-    def _counted(self, table: pa.Table, counts: Int64Array) -> pa.Table:
-        self.counts += counts
-        return table
+    def _counted(self, done: list[tuple[pa.Table, Int64Array]]) -> Iterator[pa.Table]:
+        for table, counts in done:
+            self.counts += counts
+            yield table
+
+    def _work(self, left: pa.Table | Callable[[], Iterable[pa.Table]]) -> list[tuple[pa.Table, Int64Array]]:
+        return [self._joined(table) for table in (left() if callable(left) else [left])]
 
     def _joined(self, left: pa.Table) -> tuple[pa.Table, Int64Array]:
         events = left_events(left, self._keys, self._clocks, self._times)
