@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import zlib
@@ -84,7 +85,7 @@ def is_url(path: str) -> bool:
 
 def open_input(path: str) -> IO[bytes]:
     """
-    Open a file for reading, decompressed.
+    Open a file for reading, decompressed. Closing what comes back closes all that is under it.
 
     Raises:
         OSError: it cannot be read.
@@ -93,17 +94,46 @@ def open_input(path: str) -> IO[bytes]:
     with closing(_open(path)) as file:
         start = file.read(8)
     raw = _open(path)
-    stream: IO[bytes]
     if start.startswith(GZIP):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw, mode="rb"))
+        return _layered(gzip.GzipFile(fileobj=raw, mode="rb"), raw)
     if start.startswith(BZ2):
-        return bz2.open(raw, "rb")
+        return _layered(bz2.open(raw, "rb"), raw)
     if start.startswith(XZ):
-        return lzma.open(raw, "rb")
+        return _layered(lzma.open(raw, "rb"), raw)
     if start.startswith(ZSTD):
-        stream = pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")
-        return stream
+        return _layered(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"), raw)
     return raw
+
+
+def _layered(stream: Any, raw: IO[bytes]) -> IO[bytes]:
+    return cast("IO[bytes]", _Layers(stream, raw))
+
+
+class _Layers(io.RawIOBase):
+    """A stream on a file: the decompressors leave open the file they are given, so both are closed here."""
+
+    def __init__(self, stream: Any, raw: IO[bytes]) -> None:
+        self._stream = stream
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._stream.read() if size is None or size < 0 else self._stream.read(size)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        try:
+            self._stream.close()
+        finally:
+            self._raw.close()
+            super().close()
 
 
 def _open(path: str) -> IO[bytes]:

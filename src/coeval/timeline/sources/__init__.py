@@ -1,0 +1,1 @@
+"""What the user says about sources, and the evidence between them."""
