@@ -17,6 +17,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "timeline": ("coeval.cli._timeline", "timeline"),
     "clocks": ("coeval.cli._clocks", "clocks"),
     "export": ("coeval.cli._export", "export"),
+    "join": ("coeval.cli._join", "join"),
 }
 
 

@@ -46,7 +46,13 @@ def representatives(rights: list[Row], direction: str) -> list[int]:
     # Equal readings first, then exact times.
     for number in numbers:
         others = [n for n in numbers if (n < number if direction == "forward" else n > number)]
-        same = [n for n in others if rights[n].clock == rights[number].clock != NO_CLOCK and rights[n].raw == rights[number].raw and rights[n].group == rights[number].group]
+        same = [
+            n
+            for n in others
+            if rights[n].clock == rights[number].clock != NO_CLOCK
+            and rights[n].raw == rights[number].raw
+            and rights[n].group == rights[number].group
+        ]
         if not same:
             by_reading.append(number)
     for number in by_reading:
@@ -152,8 +158,9 @@ def found(
             both_before = (at[:, number] <= left) & (at[:, other] <= left)
             both_after = (at[:, number] > left) & (at[:, other] > left)
             if direction == "forward":
-                both_before, both_after = (at[:, number] < left) & (at[:, other] < left), (at[:, number] >= left) & (
-                    at[:, other] >= left
+                both_before, both_after = (
+                    (at[:, number] < left) & (at[:, other] < left),
+                    (at[:, number] >= left) & (at[:, other] >= left),
                 )
             if first.clock == rows[0].clock:
                 both_before = np.full(len(times), (own(number) or 0) <= 0 and (own(other) or 0) <= 0)

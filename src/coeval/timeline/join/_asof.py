@@ -156,7 +156,7 @@ class _Rights:
     Args:
         events: one per moment (`_distinct`), bounds narrowed, estimates inside them.
         rows: their numbers; of rows at one time the one with the greater number is the later.
-        is_plain: they are known to be as `_is_plain` says.
+        is_plain: they are known to be as `_plain_repeats` says.
     """
 
     def __init__(self, events: Events, rows: Int64Array | None, groups: int, is_plain: bool = False) -> None:
@@ -375,8 +375,13 @@ class AsofRights:
             order = stable_order(events.group, groups)
             events, rows = events.taken(order), order if rows is None else rows[order]
         # What merge writes stands in each clock's order, with one clock or a few per group; nothing then is to be put right.
-        self._is_plain = _is_plain(events)
-        if not self._is_plain:
+        repeats = _plain_repeats(events)
+        self._is_plain = repeats is not None
+        if repeats is not None:
+            if bool(repeats.any()):
+                kept = np.flatnonzero(~repeats)
+                events, rows = events.taken(kept), kept if rows is None else rows[kept]
+        else:
             events = _narrowed(events)
             if not _keeps_readings(events):
                 # Unsorted. By estimate every clock's readings stand in their order again.
@@ -627,7 +632,9 @@ class AsofRights:
         earliest, latest = rights.events.earliest, rights.events.latest
         at = np.flatnonzero(alone & (found.near == 1))
         if len(at):
-            certain[at] = self._always_within(earliest[found.near_position[at]], latest[found.near_position[at]], least[at], greatest[at])
+            certain[at] = self._always_within(
+                earliest[found.near_position[at]], latest[found.near_position[at]], least[at], greatest[at]
+            )
         if self._is_nearest:
             # Without a tolerance the nearest of one is found wherever it is.
             at = np.flatnonzero(alone & (found.middle == 1))
@@ -757,11 +764,17 @@ class _OwnRows:
         following = following._replace(earliest=np.maximum(following.earliest, least))
         previous = previous._replace(
             latest=np.where(previous.exists, previous.latest, UNKNOWN_AFTER),
-            estimate=np.where(known & (previous.estimate < UNKNOWN_AFTER), np.minimum(previous.estimate, estimate), previous.estimate),
+            estimate=np.where(
+                known & (previous.estimate < UNKNOWN_AFTER), np.minimum(previous.estimate, estimate), previous.estimate
+            ),
         )
         following = following._replace(
             earliest=np.where(following.exists, following.earliest, UNKNOWN_BEFORE),
-            estimate=np.where(known & (following.estimate < UNKNOWN_AFTER), np.maximum(following.estimate, estimate), following.estimate),
+            estimate=np.where(
+                known & (following.estimate < UNKNOWN_AFTER),
+                np.maximum(following.estimate, estimate),
+                following.estimate,
+            ),
         )
         return _Left(left.group[told], least, greatest, estimate, previous, following, same[told]), told
 
@@ -887,32 +900,39 @@ def _distinct_codes(clocks: Int64Array) -> set[int]:
     return set(found.tolist()) - {NO_CLOCK}
 
 
-def _is_plain(events: Events) -> bool:
-    """Sorted by group, each group of one known clock, its rows and all they say in its order, no two at one time."""
-    if events.size and int(events.clock.min()) == NO_CLOCK:
-        return False
-    if events.size < 2:
-        return events.size == 0 or bool(
-            (events.earliest[0] <= events.estimate[0] <= events.latest[0]) and events.estimate[0] < UNKNOWN_AFTER
-        )
-    changes = events.group[1:] != events.group[:-1]
-    first = int(events.group[0]) == int(events.group[-1])
-    others = None if first else changes
+def _plain_repeats(events: Events) -> BoolArray | None:
+    """
+    Which rows are followed by one that is known to be at the same time, if otherwise nothing is to be put right.
+
+    That is: sorted by group, each group of one known clock, its rows and all they say in its order. None: it is not so.
+    """
+    if not events.size:
+        return np.zeros(0, dtype=np.bool_)
+    if int(events.clock.min()) == NO_CLOCK or int(events.estimate.max()) >= UNKNOWN_AFTER:
+        return None
+    inside = (events.earliest <= events.estimate) & (events.estimate <= events.latest)
+    if not bool(inside.all()):
+        return None
+    is_one_group = int(events.group[0]) == int(events.group[-1])
+    changes = None if is_one_group else events.group[1:] != events.group[:-1]
 
     def holds(good: BoolArray) -> bool:
-        return bool(good.all()) if others is None or bool(good.all()) else bool((good | others).all())
+        return bool(good.all()) or (changes is not None and bool((good | changes).all()))
 
-    if not holds(events.clock[1:] == events.clock[:-1]) or not holds(events.raw[1:] > events.raw[:-1]):
-        return False
-    for column in (events.earliest, events.estimate, events.latest):
+    if not holds(events.clock[1:] == events.clock[:-1]):
+        return None
+    for column in (events.raw, events.earliest, events.estimate, events.latest):
         if not holds(column[1:] >= column[:-1]):
-            return False
-    if not bool((events.earliest <= events.estimate).all()) or not bool((events.estimate <= events.latest).all()):
-        return False
-    if not bool((events.estimate < UNKNOWN_AFTER).all()):
-        return False
-    exact = events.earliest[1:] == events.latest[:-1]
-    return not bool((exact & (events.latest[1:] == events.earliest[:-1]) & ~changes).any())
+            return None
+    same_bounds = (events.earliest[1:] == events.earliest[:-1]) & (events.latest[1:] == events.latest[:-1])
+    same_reading = events.raw[1:] == events.raw[:-1]
+    if not holds(same_bounds | ~same_reading):
+        return None
+    repeats = np.zeros(events.size, dtype=np.bool_)
+    repeats[:-1] = same_bounds & (same_reading | (events.earliest[1:] == events.latest[1:]))
+    if changes is not None:
+        repeats[:-1] &= ~changes
+    return repeats
 
 
 def _keeps_readings(events: Events) -> bool:

@@ -179,7 +179,9 @@ class _KeyColumn:
         if array.type != self.kind:
             if pa.types.is_null(array.type) or pa.types.is_null(self.kind):
                 return np.full(len(array), -1, dtype=np.int64)
-            raise WrongTable(f"column {name!r} is {array.type} on the left and {self.kind} on the right; expected one type")
+            raise WrongTable(
+                f"column {name!r} is {array.type} on the left and {self.kind} on the right; expected one type"
+            )
         if self.low is not None:
             return self._direct(array)
         return _codes(pc.index_in(array, value_set=self.values))
@@ -280,7 +282,9 @@ class Clocks:
         return clock, self._raw(left, clock)
 
 
-def instants(table: pa.Table, times: Times, names: Sequence[str] = INSTANT) -> tuple[Int64Array, Int64Array, Int64Array]:
+def instants(
+    table: pa.Table, times: Times, names: Sequence[str] = INSTANT
+) -> tuple[Int64Array, Int64Array, Int64Array]:
     """
     Earliest, estimate and latest of each row; of an event without an end that is asked for its end, its one instant.
     """
@@ -362,7 +366,9 @@ def with_bounds(table: pa.Table, bound_ns: int, time: str | None = None) -> pa.T
     if pa.types.is_timestamp(kind) and kind.tz is None:
         raise WrongTable(f"column {time!r} has no zone, so nobody knows when its times are; give it one, such as UTC")
     if not pa.types.is_timestamp(kind) and not pa.types.is_integer(kind):
-        raise WrongTable(f"column {time!r} is {kind}; expected a timestamp with a zone, or int64 nanoseconds since 1970")
+        raise WrongTable(
+            f"column {time!r} is {kind}; expected a timestamp with a zone, or int64 nanoseconds since 1970"
+        )
     values, is_null = numbers_of(table.column(time))
     if len(values) and (int(values.min()) < _INT64.min + bound_ns or int(values.max()) > _INT64.max - bound_ns):
         raise WrongTable(f"column {time!r} has times that leave no room for a bound of {bound_ns} ns")

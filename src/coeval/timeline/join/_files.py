@@ -105,7 +105,9 @@ class JoinInput:
             with self.open() as file:
                 schema = file.schema_arrow
         except pa.ArrowInvalid as error:
-            raise WrongTable(f"{self.path} is no Parquet file: {error}. Expected one that `coeval merge` wrote") from None
+            raise WrongTable(
+                f"{self.path} is no Parquet file: {error}. Expected one that `coeval merge` wrote"
+            ) from None
         return self.bounded(schema.empty_table()).schema
 
     def bounded(self, table: pa.Table) -> pa.Table:
@@ -325,10 +327,14 @@ class _Parted:
                 table = self._right.bounded(pa.Table.from_batches([batch]))
                 earliest, latest = table.column("earliest_ns"), table.column("latest_ns")
                 if first is not None:
-                    found = pc.max(earliest.filter(pc.less_equal(latest, first), null_selection_behavior="drop")).as_py()
+                    found = pc.max(
+                        earliest.filter(pc.less_equal(latest, first), null_selection_behavior="drop")
+                    ).as_py()
                     before = found if before is None else before if found is None else max(before, found)
                 if last is not None:
-                    found = pc.min(latest.filter(pc.greater_equal(earliest, last), null_selection_behavior="drop")).as_py()
+                    found = pc.min(
+                        latest.filter(pc.greater_equal(earliest, last), null_selection_behavior="drop")
+                    ).as_py()
                     after = found if after is None else after if found is None else min(after, found)
         return before, after
 
@@ -358,7 +364,10 @@ class _Parted:
         while place in schema.names:
             place += "_"
         with self._database() as connection:
-            for source, name, number in ((self._left, "left", f", file_row_number AS {place}"), (self._right, "right", "")):
+            for source, name, number in (
+                (self._left, "left", f", file_row_number AS {place}"),
+                (self._right, "right", ""),
+            ):
                 connection.execute(
                     f"COPY (SELECT * EXCLUDE (file_row_number){number}, hash({keys}) % {count} AS coeval_part "
                     f"FROM read_parquet('{_quoted(source.path)}', file_row_number = true)) "
@@ -375,7 +384,9 @@ class _Parted:
             with pq.ParquetWriter(
                 results / f"{number}.parquet", joined.schema(left.schema), compression="zstd"
             ) as writer:
-                for table in joined.tables(left.slice(at, ROWS_AT_ONCE) for at in range(0, left.num_rows, ROWS_AT_ONCE)):
+                for table in joined.tables(
+                    left.slice(at, ROWS_AT_ONCE) for at in range(0, left.num_rows, ROWS_AT_ONCE)
+                ):
                     writer.write_table(table)
             self._counts += joined.counts
         target = self._folder / "ordered.parquet"

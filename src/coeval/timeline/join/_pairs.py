@@ -90,7 +90,9 @@ class Intervals:
             self._classes.append(_Class(width, GroupedValues(begin, starts_of(group, count)), members))
         self._earliest = earliest
 
-    def touching(self, groups: Int64Array, first: Int64Array, last: Int64Array) -> Iterator[tuple[Int64Array, Int64Array]]:
+    def touching(
+        self, groups: Int64Array, first: Int64Array, last: Int64Array
+    ) -> Iterator[tuple[Int64Array, Int64Array]]:
         """
         Every interval that touches [first, last] of a question of its group.
 
