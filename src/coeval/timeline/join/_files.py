@@ -227,11 +227,9 @@ class _Parted:
         self._row_bytes = max(right.bytes_in_memory() // rows, 1) * MEMORY_PER_BYTE
 
     def tables(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        if self._rules.on and self._rules.within_ns is None:
-            yield from self._by_key(schema)
-        else:
-            self._left, self._right = self._sorted(self._left, "left"), self._sorted(self._right, "right")
-            yield from self._by_time()
+        for table in self._by_key(schema) if self._rules.on and self._rules.within_ns is None else self._by_time():
+            # What DuckDB sorted has lost the metadata.
+            yield table if table.schema.equals(schema, check_metadata=True) else table.cast(schema)
 
     def _database(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(config={"memory_limit": f"{max(self._memory_bytes // 2, 1 << 27)}B"})
@@ -264,6 +262,7 @@ class _Parted:
         return replace(source, path=target)
 
     def _by_time(self) -> Iterator[pa.Table]:
+        self._left, self._right = self._sorted(self._left, "left"), self._sorted(self._right, "right")
         rights = _group_ranges(self._right)
         for numbers in self._left_parts():
             with self._left.open() as file:
@@ -400,7 +399,7 @@ class _Parted:
             )
         with pq.ParquetFile(target) as file:
             for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
-                yield pa.Table.from_batches([batch]).cast(schema)
+                yield pa.Table.from_batches([batch])
 
     @staticmethod
     def _part(source: JoinInput, folder: Path, number: int, place: str | None) -> pa.Table:
