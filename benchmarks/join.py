@@ -6,8 +6,8 @@ The certain/possible as-of join against the plain as-of joins of DuckDB and Pola
 
 Both sides have the columns of a small timeline, and everyone writes all columns of both; ours adds the verdict and the
 count of possible matches. Each contender runs in a process of its own, in turn, round after round; DuckDB with its best
-settings of those tried (order of rows kept or not, row format of its own choice, zstd and snappy). The claim: ours takes at
-most 1.5 times as long as DuckDB's best.
+settings of those tried (order of rows kept or not, row format of its own choice, zstd and snappy). The claim: ours
+takes at most 1.5 times as long as DuckDB's best.
 """
 
 from __future__ import annotations
@@ -94,7 +94,11 @@ def run(contender: str, keyed: bool, folder: Path) -> dict[str, float]:
 
         start = time.perf_counter()
         joined = pl.read_parquet(left).join_asof(
-            pl.read_parquet(right), on="estimate_ns", by="key" if keyed else None, coalesce=False, check_sortedness=False
+            pl.read_parquet(right),
+            on="estimate_ns",
+            by="key" if keyed else None,
+            coalesce=False,
+            check_sortedness=False,
         )
         joined.write_parquet(out, compression="zstd")
         said["seconds"] = time.perf_counter() - start

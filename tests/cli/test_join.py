@@ -55,7 +55,9 @@ def test_it_writes_the_matches_and_says_how_sure_they_are(folder: Path) -> None:
 
 
 def test_without_a_file_json_lines_go_to_standard_output(folder: Path) -> None:
-    done = join(folder, "orders.parquet", "payments.parquet", "--within", "20ns", "--direction", "nearest", "--how", "inner")
+    done = join(
+        folder, "orders.parquet", "payments.parquet", "--within", "20ns", "--direction", "nearest", "--how", "inner"
+    )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(row["id"], row["id_right"], row["estimate_ns"]) for row in rows] == [("b", "b", 200), ("c", "x", 300)]

@@ -1,8 +1,8 @@
 """
 What an as-of join of uncertain times means, tried out: every admissible assignment of times, one after the other.
 
-Times are whole numbers here, and bounds multiples of `SCALE`, so that between two bounds there is room for rows to stand
-in every order.
+Times are whole numbers here, and bounds multiples of `SCALE`, so that between two bounds there is room for rows to
+stand in every order.
 """
 
 from __future__ import annotations
@@ -64,7 +64,6 @@ def representatives(rights: list[Row], direction: str) -> list[int]:
 
 def believed(rights: list[Row]) -> list[int]:
     """Clocks whose order the bounds contradict are not believed, group by group."""
-    result = [row.clock for row in rights]
     bounds = narrowed(rights)
     broken = {
         (row.group, row.clock)

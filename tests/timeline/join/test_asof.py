@@ -149,7 +149,9 @@ def test_searching_in_groups_counts_what_is_not_greater_also_beside_unknowns(
     data: st.DataObject, groups: int, offset: int
 ) -> None:
     value = st.one_of(
-        st.integers(-5, 5), st.integers(-5, 5).map(lambda v: v + offset), st.sampled_from([UNKNOWN_BEFORE, UNKNOWN_AFTER])
+        st.integers(-5, 5),
+        st.integers(-5, 5).map(lambda v: v + offset),
+        st.sampled_from([UNKNOWN_BEFORE, UNKNOWN_AFTER]),
     )
     columns = [sorted(data.draw(st.lists(value, max_size=6))) for _ in range(groups)]
     starts = np.cumsum([0, *(len(column) for column in columns)]).astype(np.int64)

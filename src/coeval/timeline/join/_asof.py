@@ -19,11 +19,11 @@ others away; each rule says what then is still in its way. The match at or after
 the nearest, with `d` the distance from `L0` back to `u`, others must get as far away as `d`; the least of how far they
 can get away from `L0` is a function with slopes of at most one, so again the end of the left interval decides.
 
-The first match alone, "certain", needs more: that no other is possible and that this one always is there, which is so if it
-is before the left row in any case and even its `e` is within the tolerance of `L1`.
+The first match alone, "certain", needs more: that no other is possible and that this one always is there, which is so
+if it is before the left row in any case and even its `e` is within the tolerance of `L1`.
 
-Sorted columns answer all of this with a few searches per left row. Only where several clocks wrote a group's right rows,
-those of the second rule are looked at one by one: they are the few within a bound's width before the left row.
+Sorted columns answer all of this with a few searches per left row. Only where several clocks wrote a group's right
+rows, those of the second rule are looked at one by one: they are the few within a bound's width before the left row.
 """
 
 from __future__ import annotations
@@ -134,6 +134,10 @@ class _Own(NamedTuple):
     earliest: Int64Array
     estimate: Int64Array
     latest: Int64Array
+
+    def taken(self, rows: Int64Array) -> _Own:
+        """Of some left rows."""
+        return _Own(self.exists[rows], self.row[rows], self.earliest[rows], self.estimate[rows], self.latest[rows])
 
 
 class _Found(NamedTuple):
@@ -288,7 +292,7 @@ class _Rights:
 
     @cached_property
     def _by_centre(self) -> tuple[GroupedValues, Int64Array, Int64Array]:
-        """Twice the middle of each interval, sorted; the greatest `earliest` until there, the least `latest` from there."""
+        """Twice each interval's middle, sorted; the greatest `earliest` up to it, the least `latest` from it on."""
         events = self.events
         centre = events.earliest + events.latest
         centre[events.latest >= UNKNOWN_AFTER] = UNKNOWN_AFTER
@@ -324,8 +328,10 @@ class _Rights:
     def is_last_before(self, positions: Int64Array, count_before: Int64Array) -> BoolArray:
         """No later reading of the clock is among so many first rows."""
         if self.is_single:
-            return positions == count_before - 1
-        return self._following[positions] >= count_before
+            last: BoolArray = positions == count_before - 1
+            return last
+        free: BoolArray = self._following[positions] >= count_before
+        return free
 
     def following_latest(self, positions: Int64Array) -> Int64Array:
         """The `latest` of the clock's next row."""
@@ -374,7 +380,8 @@ class AsofRights:
         if groups > 1 and bool((events.group[1:] < events.group[:-1]).any()):
             order = stable_order(events.group, groups)
             events, rows = events.taken(order), order if rows is None else rows[order]
-        # What merge writes stands in each clock's order, with one clock or a few per group; nothing then is to be put right.
+        # What merge writes stands in each clock's order, with one clock or a few per group; nothing then is to be put
+        # right.
         repeats = _plain_repeats(events)
         self._is_plain = repeats is not None
         if repeats is not None:
@@ -453,7 +460,7 @@ class AsofRights:
         return np.where(row >= 0, self._count - 1 - row, NO_ROW) if self._is_turned else row
 
     def _questions(self, left: Events) -> Iterator[tuple[Int64Array, _Left, _Rights]]:
-        """Left rows that one set of sorted right rows answers: those whose clock the right side has not, then by clock."""
+        """Left rows that are asked of the same right rows: clock by clock, then those of no clock of the right side."""
         if self._is_turned:
             left = left.turned()
         rows = np.flatnonzero(left.group >= 0) if left.size and int(left.group.min()) < 0 else None
@@ -743,8 +750,8 @@ class _OwnRows:
         What the clock's own order says of left rows of the clock.
 
         Returns:
-            The left rows of groups that the clock wrote in, narrowed by its rows there; and which of the rows these are.
-            One whose bounds contradict the clock's order is not among them.
+            The left rows of groups that the clock wrote in, narrowed by its rows there; and which of the rows these
+            are. One whose bounds contradict the clock's order is not among them.
         """
         stop = self.raw.count_until(left.group, left.raw)
         begin, end = self.starts[left.group], self.starts[left.group + 1]
@@ -759,7 +766,7 @@ class _OwnRows:
         least, greatest = least[told], greatest[told]
         known = left.estimate[told] < UNKNOWN_AFTER
         estimate = np.where(known, np.clip(left.estimate[told], least, greatest), UNKNOWN_AFTER)
-        previous, following = _Own(*(c[told] for c in previous)), _Own(*(c[told] for c in following))
+        previous, following = previous.taken(told), following.taken(told)
         previous = previous._replace(latest=np.minimum(previous.latest, greatest))
         following = following._replace(earliest=np.maximum(following.earliest, least))
         previous = previous._replace(

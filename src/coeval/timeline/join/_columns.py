@@ -1,8 +1,8 @@
 """
 From tables to the integers that the rules of a join want: who may match whom, whose reading, and when.
 
-The right side is prepared once; left rows then come in as many portions as somebody likes. Times count from the middle of
-what the right side has, so that distances can be doubled without leaving an int64.
+The right side is prepared once; left rows then come in as many portions as somebody likes. Times count from the middle
+of what the right side has, so that distances can be doubled without leaving an int64.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def check_times(table: pa.Table, side: str, names: Sequence[str] = (INSTANT[0], 
     for name in names:
         if name not in table.column_names:
             raise WrongTable(
-                f"the {side} table has no column {name!r}, so nobody knows how sure its times are; expected a timeline as "
-                "`coeval merge` writes it. Merge it first, or say how far each time may be off: --bound 2ms "
+                f"the {side} table has no column {name!r}, so nobody knows how sure its times are; expected a timeline "
+                "as `coeval merge` writes it. Merge it first, or say how far each time may be off: --bound 2ms "
                 "(in Python: with_bounds(table, bound_ns))"
             )
         kind = column_of(table, name, side).type
@@ -79,7 +79,7 @@ def check_references(left: pa.Schema, right: pa.Schema) -> None:
     said = [(schema.metadata or {}).get(b"coeval.reference") for schema in (left, right)]
     if None not in said and said[0] != said[1]:
         names = [
-            ((schema.metadata or {}).get(b"coeval.reference_label") or reference).decode()
+            ((schema.metadata or {}).get(b"coeval.reference_label") or reference or b"").decode()
             for schema, reference in zip((left, right), said, strict=True)
         ]
         raise DifferentClocks(
@@ -117,7 +117,7 @@ class Times:
         return cls((low + high) // 2)
 
     def column(self, table: pa.Table, name: str, unknown: int) -> Int64Array:
-        """A column of times, counted from zero; what is null is `unknown`, what is farther off than a join cares is clipped."""
+        """A column of times, counted from zero; null is `unknown`, what is farther off than a join cares is clipped."""
         values, is_null = numbers_of(table.column(name))
         low = max(self.origin - TIME_MAX + 1, int(_INT64.min))
         high = min(self.origin + TIME_MAX - 1, int(_INT64.max))
@@ -141,7 +141,8 @@ def _plain_array(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _codes(indices: pa.Array) -> Int64Array:
-    return pc.fill_null(indices, -1).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    codes: Int64Array = pc.fill_null(indices, -1).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return codes
 
 
 class _KeyColumn:
@@ -298,8 +299,8 @@ def instants(
     if len(crossed):
         row = int(crossed[0])
         raise WrongTable(
-            f"row {row + 1} is at {table.column(names[0])[row]} at the earliest and at {table.column(names[2])[row]} at "
-            f"the latest, and {len(crossed) - 1:,} more are such; expected earliest <= latest"
+            f"row {row + 1} is at {table.column(names[0])[row]} at the earliest and at {table.column(names[2])[row]} "
+            f"at the latest, and {len(crossed) - 1:,} more are such; expected earliest <= latest"
         )
     return earliest, estimate, latest
 
@@ -340,8 +341,8 @@ def with_bounds(table: pa.Table, bound_ns: int, time: str | None = None) -> pa.T
     """
     Give a table with one column of times the bounds of a timeline: each time, give or take `bound_ns`.
 
-    The columns `earliest_ns`, `estimate_ns` and `latest_ns` are added. Nothing is known of the clock behind the times, so
-    that no order among the rows is relied on.
+    The columns `earliest_ns`, `estimate_ns` and `latest_ns` are added. Nothing is known of the clock behind the times,
+    so that no order among the rows is relied on.
 
     Args:
         bound_ns: so far, in ns, each time may be off at most, in either direction.

@@ -34,7 +34,7 @@ from coeval.timeline.join._columns import check_references, check_times, column_
 from coeval.timeline.join._tables import ROWS_AT_ONCE, AsofJoin, How
 
 MEMORY_PER_BYTE = 4
-"""A prepared right side takes about so many times what its columns take: they themselves, sorted copies, one more while sorting."""
+"""A prepared right side takes about so many times what its columns take: themselves, sorted copies, and one more."""
 
 _ROWS_IN_GROUP = 1 << 20
 _GROUPS_READ_AGAIN_MAX = 3
@@ -129,7 +129,7 @@ class JoinInput:
         metadata = pq.read_metadata(self.path)
         decoded = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
         # Encoded integers are smaller than they will be.
-        return max(decoded, metadata.num_rows * 8 * metadata.num_columns)
+        return max(int(decoded), int(metadata.num_rows * 8 * metadata.num_columns))
 
 
 def join_files(
@@ -245,7 +245,8 @@ class _Parted:
         overlaps = 0
         reached: int | None = None
         for found in bounded:
-            assert found.first is not None and found.last is not None
+            assert found.first is not None
+            assert found.last is not None
             overlaps += reached is not None and found.first < reached - (found.last - found.first) // 4
             reached = found.last if reached is None else max(reached, found.last)
         if overlaps * 4 <= len(ranges):
@@ -317,7 +318,7 @@ class _Parted:
         return _Range(first - from_first, last + from_last)
 
     def _surely(self, first: int | None, last: int | None) -> tuple[int | None, int | None]:
-        """Of right rows that are before `first` in any case the greatest earliest; of those after `last` the least latest."""
+        """Of right rows surely before `first` the greatest earliest; of those surely after `last` the least latest."""
         before: int | None = None
         after: int | None = None
         with self._right.open() as file:
@@ -363,14 +364,15 @@ class _Parted:
         while place in schema.names:
             place += "_"
         with self._database() as connection:
-            for source, name, number in (
+            for source, name, numbered in (
                 (self._left, "left", f", file_row_number AS {place}"),
                 (self._right, "right", ""),
             ):
                 connection.execute(
-                    f"COPY (SELECT * EXCLUDE (file_row_number){number}, hash({keys}) % {count} AS coeval_part "
+                    f"COPY (SELECT * EXCLUDE (file_row_number){numbered}, hash({keys}) % {count} AS coeval_part "
                     f"FROM read_parquet('{_quoted(source.path)}', file_row_number = true)) "
-                    f"TO '{_quoted(self._folder / name)}' (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (coeval_part))"
+                    f"TO '{_quoted(self._folder / name)}' "
+                    "(FORMAT parquet, COMPRESSION zstd, PARTITION_BY (coeval_part))"
                 )
         results = self._folder / "results"
         results.mkdir()

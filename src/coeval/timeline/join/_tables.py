@@ -50,24 +50,26 @@ def join(
     Match each left row with the right row before it, after it, or nearest to it, and say whether that is certain.
 
     An assignment gives every row a time `t` in its interval, earliest_ns <= t <= latest_ns (null: no limit), such that
-    readings of one clock keep their order and equal ones are one time. Under it, the match of the left row `l` is, of the
-    right rows `r` with the same key,
+    readings of one clock keep their order and equal ones are one time. Under it, the match of the left row `l` is, of
+    the right rows `r` with the same key,
 
     * backward: the last with t(r) <= t(l) and t(l) - t(r) <= within_ns;
     * forward: the first with t(r) >= t(l) and t(r) - t(l) <= within_ns;
     * nearest: the one with the least |t(r) - t(l)|, if that is <= within_ns.
 
-    Rows of one clock compare by their readings, whatever their bounds: an error that both have cancels. A right row with
-    the very reading of the left row is its match. Where two right rows are equally good, either may be the match, unless
-    they are known to be at one time (exact and equal, or equal readings of one clock): then the later in the table counts
-    (forward: the earlier). The match is *certain* if it is the same under every assignment, and *possible* otherwise; a
-    right row is a possible match if it is one under some assignment.
+    Rows of one clock compare by their readings, whatever their bounds: an error that both have cancels. A right row
+    with the very reading of the left row is its match. Where two right rows are equally good, either may be the match,
+    unless they are known to be at one time (exact and equal, or equal readings of one clock): then the later in the
+    table counts (forward: the earlier). The match is *certain* if it is the same under every assignment, and
+    *possible* otherwise; a right row is a possible match if it is one under some assignment.
 
-    Only the left row and the right rows of its key are bound by a clock's order, and only as far as their own bounds allow
-    it; a clock whose bounds contradict its order is not believed. All readings of one clock are taken to be equally fine.
+    Only the left row and the right rows of its key are bound by a clock's order, and only as far as their own bounds
+    allow it; a clock whose bounds contradict its order is not believed. All readings of one clock are taken to be
+    equally fine.
 
     Args:
-        left, right: timelines (`coeval.timeline._layout`); of their own columns, `earliest_ns` and `latest_ns` are needed,
+        left, right: timelines (`coeval.timeline._layout`); of their own columns, `earliest_ns` and `latest_ns` are
+        needed,
             `estimate_ns`, `clock` and `raw_ns` are used if they are there. Any order; both on one reference.
         on: columns that must be equal. A null equals nothing.
         within_ns: the tolerance, in ns, inclusive; None: none.
@@ -75,10 +77,10 @@ def join(
         all_matches: a row for each possible match instead of one per left row.
 
     Returns:
-        Rows in the left table's order. The left columns, those of the right table but `on`, with `_right` behind a name that
-        the left has, then `verdict` ("certain", "possible", "none") and `matches_possible`, how many right rows are
-        possible. The right row shown is the match if every time were its estimate; where there is none, one of those
-        possible.
+        Rows in the left table's order. The left columns, those of the right table but `on`, with `_right` behind a
+        name that the left has, then `verdict` ("certain", "possible", "none") and `matches_possible`, how many right
+        rows are possible. The right row shown is the match if every time were its estimate; where there is none, one
+        of those possible.
 
     Raises:
         WrongTable: a column is missing or of no use; a key has another type on the other side.
