@@ -55,6 +55,8 @@ NO_ROW = -1
 NONE, POSSIBLE, CERTAIN = 0, 1, 2
 """Verdicts, by code."""
 
+_PIECES_MAX = 10_000
+
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -386,8 +388,10 @@ class AsofRights:
         self._is_plain = repeats is not None
         if repeats is not None:
             if bool(repeats.any()):
-                kept = np.flatnonzero(~repeats)
-                events, rows = events.taken(kept), kept if rows is None else rows[kept]
+                numbers = np.arange(events.size, dtype=np.int64) if rows is None else rows
+                dropped = np.flatnonzero(repeats)
+                events = Events(*(_without(column, dropped) for column in events))
+                rows = _without(numbers, dropped)
         else:
             events = _narrowed(events)
             if not _keeps_readings(events):
@@ -637,8 +641,11 @@ class AsofRights:
         count = len(possible)
         certain = np.zeros(count, dtype=np.bool_)
         earliest, latest = rights.events.earliest, rights.events.latest
-        at = np.flatnonzero(alone & (found.near == 1))
-        if len(at):
+        is_near = alone & (found.near == 1)
+        at = np.flatnonzero(is_near) if within is not None else np.zeros(0, dtype=np.int64)
+        if within is None:
+            certain |= is_near
+        elif len(at):
             certain[at] = self._always_within(
                 earliest[found.near_position[at]], latest[found.near_position[at]], least[at], greatest[at]
             )
@@ -940,6 +947,17 @@ def _plain_repeats(events: Events) -> BoolArray | None:
     if changes is not None:
         repeats[:-1] &= ~changes
     return repeats
+
+
+def _without(column: Int64Array, dropped: Int64Array) -> Int64Array:
+    """All but some rows."""
+    if len(dropped) > _PIECES_MAX:
+        return np.delete(column, dropped)
+    # A few rows: copying what is between them is several times as fast as choosing row by row.
+    edges = [0, *(dropped + 1).tolist()]
+    return np.concatenate(
+        [column[start:stop] for start, stop in zip(edges, [*dropped.tolist(), len(column)], strict=True)]
+    )
 
 
 def _keeps_readings(events: Events) -> bool:

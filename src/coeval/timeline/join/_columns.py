@@ -254,7 +254,7 @@ class Clocks:
             nameless = self._names.to_pylist().index("") if "" in self._names.to_pylist() else None
             if nameless is not None:
                 lookup[lookup == nameless] = NO_CLOCK
-            self.of_right = lookup[_codes(encoded.indices)]
+            self.of_right = _looked_up(lookup, encoded)
             self.raw_of_right = self._raw(right, self.of_right)
 
     @staticmethod
@@ -279,8 +279,17 @@ class Clocks:
         lookup = np.append(_codes(pc.index_in(encoded.dictionary.cast(pa.string()), value_set=self._names)), NO_CLOCK)
         if "" in self._names.to_pylist():
             lookup[lookup == self._names.to_pylist().index("")] = NO_CLOCK
-        clock = lookup[_codes(encoded.indices)]
+        clock = _looked_up(lookup, encoded)
         return clock, self._raw(left, clock)
+
+
+def _looked_up(lookup: Int64Array, encoded: pa.DictionaryArray) -> Int64Array:
+    """The number of each row's name; -1, the last of the lookup, of a null."""
+    if len(encoded.dictionary) == 1 and not encoded.null_count:
+        # Most tables are of one clock, and zeros cost nothing until they are read.
+        code = int(lookup[0])
+        return np.full(len(encoded), code, dtype=np.int64) if code else np.zeros(len(encoded), dtype=np.int64)
+    return lookup[_codes(encoded.indices)]
 
 
 def instants(

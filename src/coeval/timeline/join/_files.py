@@ -17,6 +17,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +40,9 @@ MEMORY_PER_BYTE = 4
 _ROWS_IN_GROUP = 1 << 20
 _GROUPS_READ_AGAIN_MAX = 3
 """If every group of rows were read more often than this, sorting the file is faster."""
+
+_GROUPS_AHEAD = 4
+"""So many groups of left rows are read while the right side is prepared."""
 
 _REPEATED = ("clock", "source")
 
@@ -169,8 +173,13 @@ def join_files(
     schema = empty.schema(left_schema)
     counts = np.zeros(3, dtype=np.int64)
     if right.bytes_in_memory() * MEMORY_PER_BYTE <= memory_bytes:
-        joined = rules.prepared(right.read())
-        written = write(joined.tables(_groups(left)), schema)
+        groups = list(_groups(left))
+        with ThreadPoolExecutor(1, thread_name_prefix="coeval-join-ahead") as ahead:
+            # Preparing the right side keeps one processor busy; another can read the first left rows meanwhile.
+            for group in groups[:_GROUPS_AHEAD]:
+                group.read_ahead(ahead)
+            joined = rules.prepared(right.read())
+        written = write(joined.tables(groups), schema)
         counts += joined.counts
     else:
         with tempfile.TemporaryDirectory(prefix=".coeval-join-", dir=scratch) as folder:
@@ -180,7 +189,7 @@ def join_files(
     return JoinCounts(none + possible + certain, certain, possible, none, written)
 
 
-def _groups(source: JoinInput) -> Iterator[Callable[[], Iterator[pa.Table]]]:
+def _groups(source: JoinInput) -> Iterator[_GroupReader]:
     """Each group of rows, read by whoever calls for it."""
     for number in range(pq.read_metadata(source.path).num_row_groups):
         yield _GroupReader(source, number)
@@ -190,11 +199,20 @@ class _GroupReader:
     def __init__(self, source: JoinInput, number: int) -> None:
         self._source = source
         self._number = number
+        self._ahead: Future[pa.Table] | None = None
 
-    def __call__(self) -> Iterator[pa.Table]:
+    def read_ahead(self, pool: ThreadPoolExecutor) -> None:
+        """Read now, in another thread."""
+        self._ahead = pool.submit(self._read)
+
+    def _read(self) -> pa.Table:
         with self._source.open() as file:
             # One thread: its fellows read other groups.
-            table = self._source.bounded(file.read_row_group(self._number, use_threads=False))
+            return self._source.bounded(file.read_row_group(self._number, use_threads=False))
+
+    def __call__(self) -> Iterator[pa.Table]:
+        table = self._read() if self._ahead is None else self._ahead.result()
+        self._ahead = None
         for start in range(0, table.num_rows, ROWS_AT_ONCE):
             yield table.slice(start, ROWS_AT_ONCE)
 
@@ -475,7 +493,11 @@ def parquet_writer(path: Path) -> Callable[[Iterable[pa.Table], pa.Schema], int]
         try:
             with open(partial, "wb") as file:
                 with pq.ParquetWriter(
-                    file, schema, compression="zstd", use_dictionary=repeated or False, column_encoding=integers or None
+                    file,
+                    schema,
+                    compression="snappy",
+                    use_dictionary=repeated or False,
+                    column_encoding=integers or None,
                 ) as writer:
                     for group in _in_groups(tables):
                         writer.write_table(group, row_group_size=_ROWS_IN_GROUP)
