@@ -6,7 +6,7 @@ The certain/possible as-of join against the plain as-of joins of DuckDB and Pola
 
 Both sides have the columns of a small timeline, and everyone writes all columns of both; ours adds the verdict and the
 count of possible matches. Each contender runs in a process of its own, in turn, round after round; DuckDB with its best
-settings of those tried (order of rows kept or not, row format of its own choice, zstd and snappy). The claim: ours
+settings of those tried (order of rows kept or not, zstd and snappy). The claim: ours
 takes at most 1.5 times as long as DuckDB's best.
 """
 

@@ -428,34 +428,24 @@ class AsofRights:
         List every possible match.
 
         Yields:
-            The left row and the right row of each, in no sequence; all of one left row come together.
+            The left row and the right row of some of them, in no sequence.
         """
         for rows, asked, rights in self._questions(left):
             found = self._rules(asked, rights)
-            same = asked.is_same if asked.is_same is not None else np.zeros(len(rows), dtype=np.bool_)
-            others = np.flatnonzero(~same)
-            own: list[tuple[Int64Array, Int64Array]] = []
             for neighbour, is_possible in (
                 (asked.previous, found.own_previous),
                 (asked.following, found.own_following),
             ):
                 if neighbour is not None:
                     at = np.flatnonzero(is_possible)
-                    own.append((at, neighbour.row[at]))
-            own_at = np.concatenate([at for at, _ in own]) if own else np.zeros(0, dtype=np.int64)
-            own_row = np.concatenate([row for _, row in own]) if own else own_at
-            order = np.argsort(own_at, kind="stable")
-            own_at, own_row = own_at[order], own_row[order]
-            done = 0
+                    yield rows[at], self._name(neighbour.row[at])
+            others = np.arange(len(rows)) if asked.is_same is None else np.flatnonzero(~asked.is_same)
+            count_before = rights.latest.count_until(asked.group, asked.least)
             questions = rights.intervals.touching(asked.group[others], found.first[others], found.last[others])
             for number, position in questions:
                 at = others[number]
-                keep = self._is_free(asked, rights, at, position)
-                at, row = at[keep], rights.row_at(position[keep])
-                # Rows before the last question of this portion have all their pairs now.
-                yield rows[at], self._name(row)
-            if len(own_at) > done:
-                yield rows[own_at], self._name(own_row)
+                keep = self._is_free(asked, rights, at, position, count_before[at])
+                yield rows[at[keep]], self._name(rights.row_at(position[keep]))
 
     def _name(self, row: Int64Array) -> Int64Array:
         """Back to the numbers that the caller gave."""
@@ -621,12 +611,13 @@ class AsofRights:
         preceding = rights.preceding_earliest(position)
         return (preceding <= UNKNOWN_BEFORE) | (greatest - preceding >= rights.events.earliest[position] - greatest)
 
-    def _is_free(self, asked: _Left, rights: _Rights, at: Int64Array, position: Int64Array) -> BoolArray:
+    def _is_free(
+        self, asked: _Left, rights: _Rights, at: Int64Array, position: Int64Array, count_before: Int64Array
+    ) -> BoolArray:
         """Of rows between the bounds: no other row of their own clock is in their way."""
         least, greatest = asked.least[at], asked.greatest[at]
         earliest, latest = rights.events.earliest[position], rights.events.latest[position]
         before, after = latest <= least, earliest > greatest
-        count_before = rights.latest.count_until(asked.group, asked.least)[at]
         free = ~before | rights.is_last_before(position, count_before)
         if self._is_nearest:
             free &= ~before | self._is_far_from_next(rights, position, least)
@@ -655,7 +646,8 @@ class AsofRights:
             if within is None:
                 certain[at] = True
             elif len(at):
-                position = self._middle_position(rights, asked.group[at], found, at, least[at], greatest[at])
+                # Of what begins in time it reaches farthest: the others end before the left row.
+                position = rights.widest_until(found.middle_stop[at])
                 certain[at] = self._always_within(earliest[position], latest[position], least[at], greatest[at])
         for own, is_possible in ((asked.previous, found.own_previous), (asked.following, found.own_following)):
             if own is not None:
@@ -677,13 +669,6 @@ class AsofRights:
         if self._is_nearest:
             result &= _gap(least, latest) <= self._within
         return result
-
-    @staticmethod
-    def _middle_position(
-        rights: _Rights, group: Int64Array, found: _Found, at: Int64Array, least: Int64Array, greatest: Int64Array
-    ) -> Int64Array:
-        """Where there is one row that may be at the left row's time: its position."""
-        return rights.widest_until(found.middle_stop[at])
 
     def _shown(self, asked: _Left, rights: _Rights, found: _Found, possible: Int64Array) -> Int64Array:
         """

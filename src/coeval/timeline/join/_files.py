@@ -439,7 +439,6 @@ def _group_ranges(source: JoinInput) -> list[_Range]:
     """From the earliest to the latest of each group of rows, by the file's statistics."""
     metadata = pq.read_metadata(source.path)
     names = ["earliest_ns", "latest_ns"]
-    shift = 0
     if source.bound_ns is not None or any(name not in metadata.schema.names for name in names):
         # Bounds that are made: without statistics of theirs, every group of rows may matter.
         return [_Range(None, None)] * metadata.num_row_groups
@@ -449,7 +448,7 @@ def _group_ranges(source: JoinInput) -> list[_Range]:
         group = metadata.row_group(number)
         found = [group.column(column).statistics for column in columns]
         usable = [s is not None and s.has_min_max and s.has_null_count and not s.null_count for s in found]
-        ranges.append(_Range(found[0].min - shift if usable[0] else None, found[1].max + shift if usable[1] else None))
+        ranges.append(_Range(found[0].min if usable[0] else None, found[1].max if usable[1] else None))
     return ranges
 
 
