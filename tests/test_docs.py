@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pyarrow.parquet as pq
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -83,6 +84,21 @@ def test_the_commands_of_the_page_on_your_own_logs_run_on_its_tables(tmp_path: P
     placed = list(csv.DictReader((tmp_path / "placed.csv").read_text().splitlines()))
     assert [row["event"] for row in placed] == ["order arrived", "row written"]
     assert all(int(row["earliest_ns"]) <= int(row["estimate_ns"]) <= int(row["latest_ns"]) for row in placed)
+
+
+def test_the_commands_of_the_page_on_joins_find_every_frames_scan(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "how-to" / "join-two-streams.md").read_text()
+    (tmp_path / "page.py").write_text("\n".join(BLOCK.findall(text)))
+    subprocess.run([sys.executable, "page.py"], cwd=tmp_path, check=True, timeout=100)
+    commands = re.findall(r"^\$ coeval (.*)$", text, re.MULTILINE)
+    for command in commands:
+        line = [sys.executable, "-m", "coeval", *command.split()]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.startswith("5 rows: 5 certain, 0 possible, 0 none; 5 written in pairs.parquet")
+        pairs = pq.read_table(tmp_path / "pairs.parquet").to_pylist()
+        assert [(row["frame"], row["scan"]) for row in pairs] == list(zip("ABCDE", range(1, 6), strict=True))
+    assert len(commands) == 2
 
 
 def test_the_page_on_clocks_shows_what_its_programs_print(tmp_path: Path) -> None:
