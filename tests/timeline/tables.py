@@ -40,6 +40,7 @@ def event(
         "span_id": None,
         "parent_span_id": None,
         "ratio": None,
+        "resolution_ns": 0,
         **more,
     }
 
@@ -58,7 +59,7 @@ SCHEMA = pa.schema(
         ("time", pa.timestamp("ns", tz="UTC")),
         *((name, pa.int64()) for name in ("earliest_ns", "estimate_ns", "latest_ns")),
         *((name, pa.int64()) for name in ("end_earliest_ns", "end_estimate_ns", "end_latest_ns")),
-        *((name, pa.int64()) for name in ("raw_ns", "end_raw_ns")),
+        *((name, pa.int64()) for name in ("raw_ns", "end_raw_ns", "resolution_ns")),
         *((name, pa.dictionary(pa.int32(), pa.string())) for name in ("clock", "source")),
         ("line", pa.int64()),
         *((name, pa.string()) for name in ("text", "trace_id", "span_id", "parent_span_id")),

@@ -7,6 +7,7 @@ The columns of a timeline as a table, the same in memory and in Parquet, in time
 | earliest_ns, estimate_ns, latest_ns | int64 | when, on the reference; null: unknown |
 | end_earliest_ns, end_estimate_ns, end_latest_ns | int64 | the end, where some event has one |
 | raw_ns, end_raw_ns | int64 | the readings as written, by the clock that wrote them |
+| resolution_ns | int64 | a stamp means [reading, reading + resolution), where some stamp was cut; 0: exact |
 | clock, source | string | whose readings, and where they are from |
 | line | int64 | the line or row of the source, from 1 |
 | assumed | bool | nobody said the zone of this stamp, where that is so of some |
@@ -29,7 +30,7 @@ LAYOUT = 2
 INSTANT = ("earliest_ns", "estimate_ns", "latest_ns")
 END_INSTANT = ("end_earliest_ns", "end_estimate_ns", "end_latest_ns")
 ORIGIN = ("clock", "source", "line")
-OWN_COLUMNS = frozenset(("time", *INSTANT, *END_INSTANT, "raw_ns", "end_raw_ns", *ORIGIN, "assumed"))
+OWN_COLUMNS = frozenset(("time", *INSTANT, *END_INSTANT, "raw_ns", "end_raw_ns", "resolution_ns", *ORIGIN, "assumed"))
 
 _PREFIX = "coeval."
 

@@ -7,24 +7,28 @@ is handed to them by the alias of its table, so every column that they look at m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from coeval.clocks import ClockId
 from coeval.errors import DifferentClocks
+from coeval.timeline._layout import END_INSTANT
 
 if TYPE_CHECKING:
     import duckdb
 
     from coeval.timeline._timeline import Timeline
 
+_OPTIONAL = (*END_INSTANT, "resolution_ns")
+
 _MACROS = (
-    # Two readings of one clock are in its own order. Where they are equal nothing is known: stamps may be cut.
+    # Two readings of one clock are in its own order. One that was cut means all from it on; equal exact ones are a tie.
     """create macro before(a, b) as case
-        when a.clock = b.clock and a.raw_ns <> b.raw_ns and not list_contains({set_back}, a.clock)
-            then a.raw_ns < b.raw_ns
+        when {is_one_clock} and a.raw_ns + greatest({a_resolution}, 1) <= b.raw_ns then true
+        when {is_one_clock} and b.raw_ns + greatest({b_resolution}, 1) <= a.raw_ns then false
+        when {is_one_clock} and a.raw_ns = b.raw_ns and {a_resolution} = 0 and {b_resolution} = 0 then false
         when a.latest_ns < b.earliest_ns then true
         when a.earliest_ns >= b.latest_ns then false
     end""",
@@ -71,29 +75,33 @@ def ask(query: str, tables: Mapping[str, Timeline], zone: str = "UTC") -> duckdb
 
     connection = duckdb.connect()
     connection.execute(f"set timezone = {_quoted(zone)}")
-    has_ends = all("end_earliest_ns" in timeline.schema.names for timeline in tables.values())
+    # A macro does not know which table a row is of: all of them get the columns that one of them has.
+    optional = [name for name in _OPTIONAL if any(name in timeline.schema.names for timeline in tables.values())]
     set_back = sorted({clock for timeline in tables.values() for clock in timeline.claims.set_back})
-    for macro in _macros(set_back, has_ends=has_ends):
+    for macro in _macros(set_back, optional):
         connection.execute(macro)
     for name, timeline in tables.items():
-        _show(connection, name, timeline)
+        _show(connection, name, timeline, [column for column in optional if column not in timeline.schema.names])
     statements = connection.extract_statements(query)
     if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
         raise ValueError(f"{query!r} is not one query; expected a SELECT")
     return connection.sql(query)
 
 
-def _macros(set_back: list[ClockId], *, has_ends: bool) -> list[str]:
+def _macros(set_back: list[ClockId], columns: Sequence[str]) -> list[str]:
+    """The macros for tables that have such columns beside those that all have."""
     quoted = ", ".join(_quoted(clock) for clock in set_back)
-    words = {"set_back": f"[{quoted}]::varchar[]"}
+    words = {"is_one_clock": f"a.clock = b.clock and not list_contains([{quoted}]::varchar[], a.clock)"}
     for row in "ab":
+        words[f"{row}_resolution"] = f"coalesce({row}.resolution_ns, 0)" if "resolution_ns" in columns else "0"
         for side in ("earliest", "latest"):
             own = f"{row}.{side}_ns"
+            has_ends = "end_earliest_ns" in columns
             words[f"{row}_end_{side}"] = f"coalesce({row}.end_{side}_ns, {own})" if has_ends else own
     return [macro.format(**words) for macro in _MACROS]
 
 
-def _show(connection: duckdb.DuckDBPyConnection, name: str, timeline: Timeline) -> None:
+def _show(connection: duckdb.DuckDBPyConnection, name: str, timeline: Timeline, missing: Sequence[str]) -> None:
     """Make a timeline a table of the connection; DuckDB reads files itself, and skips what a query does not need."""
     identifier = '"' + name.replace('"', '""') + '"'
     path = timeline._path
@@ -106,7 +114,8 @@ def _show(connection: duckdb.DuckDBPyConnection, name: str, timeline: Timeline) 
         source = '"' + f"{name} in memory".replace('"', '""') + '"'
     condition = timeline._within.sql if timeline._within is not None else ""
     where = f" where {condition}" if condition else ""
-    connection.execute(f"create view {identifier} as select * from {source}{where}")
+    added = "".join(f", null::bigint as {column}" for column in missing)
+    connection.execute(f"create view {identifier} as select *{added} from {source}{where}")
 
 
 def _quoted(text: str) -> str:

@@ -232,9 +232,14 @@ class Timeline:
             True: certainly before. False: certainly not before. None: not known.
         """
         one, other = first.stamp, second.stamp
-        # Equal readings are a tie on an exact clock, and say nothing on one that cuts its stamps.
-        if one.clock == other.clock and one.reading_ns != other.reading_ns and one.clock not in self.claims.set_back:
-            return bool(one.reading_ns < other.reading_ns)
+        if one.clock == other.clock and one.clock not in self.claims.set_back:
+            # A stamp that was cut means all from its reading on; one that was not, its reading alone.
+            if one.reading_ns + max(first.resolution_ns, 1) <= other.reading_ns:
+                return True
+            if other.reading_ns + max(second.resolution_ns, 1) <= one.reading_ns:
+                return False
+            if one == other and not first.resolution_ns and not second.resolution_ns:
+                return False
         answer: bool | None = first.begin.before(second.begin)
         return answer
 
@@ -302,6 +307,11 @@ class TableEvent(Mapping[str, Any]):
     def stamp(self) -> Stamp:
         """The reading as it was written."""
         return Stamp(ClockId(self.row["clock"]), self.row["raw_ns"])
+
+    @property
+    def resolution_ns(self) -> int:
+        """The stamp means [reading, reading + resolution); 0: exact."""
+        return self.row.get("resolution_ns") or 0
 
     @property
     def payload(self) -> dict[str, Any]:

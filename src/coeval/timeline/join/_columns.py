@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coeval.errors import DifferentClocks, WrongTable
-from coeval.timeline._layout import END_INSTANT, INSTANT
+from coeval.timeline._layout import END_INSTANT, INSTANT, TableClaims
 from coeval.timeline.join._asof import NO_CLOCK, Events
 from coeval.timeline.join._groups import TIME_MAX, UNKNOWN_AFTER, UNKNOWN_BEFORE, BoolArray, Int64Array
 
@@ -236,10 +236,16 @@ def _ranked(codes: Int64Array, distinct: Int64Array) -> Int64Array:
 
 
 class Clocks:
-    """Whose readings, by the right side's numbers. No name, an empty one, or no reading: not known."""
+    """
+    Whose readings, by the right side's numbers. No name, an empty one, or no reading: not known.
+
+    Likewise where readings do not tell the order: of a clock that was set back, and of stamps that were cut, as a stamp
+    cut to a second may mean what comes after a later exact one. Those go by their instants alone.
+    """
 
     def __init__(self, right: pa.Table) -> None:
         self._names: pa.Array | None = None
+        self._useless = {"", *_set_back(right)}
         self.of_right, self.raw_of_right = self._empty(right)
         if "clock" in right.column_names and "raw_ns" in right.column_names:
             column = right.column("clock")
@@ -251,9 +257,7 @@ class Clocks:
             distinct = names.dictionary_encode()
             self._names = distinct.dictionary
             lookup = np.append(_codes(distinct.indices), NO_CLOCK)
-            nameless = self._names.to_pylist().index("") if "" in self._names.to_pylist() else None
-            if nameless is not None:
-                lookup[lookup == nameless] = NO_CLOCK
+            self._leave_out(lookup)
             self.of_right = _looked_up(lookup, encoded)
             self.raw_of_right = self._raw(right, self.of_right)
 
@@ -266,7 +270,16 @@ class Clocks:
         raw, is_null = numbers_of(table.column("raw_ns"))
         if is_null is not None:
             clock[is_null] = NO_CLOCK
+        if "resolution_ns" in table.column_names:
+            resolution, _ = numbers_of(table.column("resolution_ns"))
+            clock[resolution > 0] = NO_CLOCK
         return raw
+
+    def _leave_out(self, lookup: Int64Array) -> None:
+        assert self._names is not None
+        for code, name in enumerate(self._names.to_pylist()):
+            if name in self._useless:
+                lookup[lookup == code] = NO_CLOCK
 
     def of_left(self, left: pa.Table) -> tuple[Int64Array, Int64Array]:
         """Clock and reading of other rows."""
@@ -277,10 +290,15 @@ class Clocks:
         if not pa.types.is_dictionary(encoded.type):
             encoded = encoded.dictionary_encode()
         lookup = np.append(_codes(pc.index_in(encoded.dictionary.cast(pa.string()), value_set=self._names)), NO_CLOCK)
-        if "" in self._names.to_pylist():
-            lookup[lookup == self._names.to_pylist().index("")] = NO_CLOCK
+        self._useless |= _set_back(left)
+        self._leave_out(lookup)
         clock = _looked_up(lookup, encoded)
         return clock, self._raw(left, clock)
+
+
+def _set_back(table: pa.Table) -> set[str]:
+    metadata = table.schema.metadata or {}
+    return set(TableClaims.of(metadata, "the table").set_back) if b"coeval.reference" in metadata else set()
 
 
 def _looked_up(lookup: Int64Array, encoded: pa.DictionaryArray) -> Int64Array:

@@ -25,7 +25,7 @@ class MergedColumns:
     Attributes:
         clocks, sources: names by code.
         payload: the other columns under the names that they have in the sources, with their types in the table.
-        has_end, has_assumed: whether there are columns for that.
+        has_end, has_resolution, has_assumed: whether there are columns for that.
         claims: what times count on.
     """
 
@@ -33,6 +33,7 @@ class MergedColumns:
     sources: tuple[str, ...]
     payload: pa.Schema
     has_end: bool
+    has_resolution: bool
     has_assumed: bool
     claims: TableClaims
 
@@ -47,6 +48,8 @@ class MergedColumns:
         fields.append(pa.field("raw_ns", pa.int64()))
         if self.has_end:
             fields.append(pa.field("end_raw_ns", pa.int64()))
+        if self.has_resolution:
+            fields.append(pa.field("resolution_ns", pa.int64()))
         fields += [pa.field("clock", names), pa.field("source", names), pa.field("line", pa.int64())]
         if self.has_assumed:
             fields.append(pa.field("assumed", pa.bool_()))

@@ -368,6 +368,7 @@ class _Merge:
             tuple(source.name for source in self._sources),
             united(schema for piece in pieces for schema in piece.schemas),
             any(piece.has_end for piece in pieces),
+            any(piece.has_resolution for piece in pieces),
             any(piece.has_assumed for piece in pieces),
             self._claims,
         )

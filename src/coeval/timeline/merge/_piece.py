@@ -66,7 +66,8 @@ class Piece:
         chunk_rows: how many rows each chunk has.
         clocks: stamps by clock; "" is the source's own.
         schemas: of the payloads that come, each once.
-        has_end, has_assumed: whether some rows have an end, or a zone that nobody said.
+        has_end, has_resolution, has_assumed: whether some rows have an end, a stamp that was cut, or a zone that nobody
+            said.
         lines: lines or rows passed.
         read: records that were there.
         reasons: of those set aside, how many for which reason.
@@ -83,6 +84,7 @@ class Piece:
     clocks: dict[str, ClockStretch]
     schemas: tuple[pa.Schema, ...]
     has_end: bool
+    has_resolution: bool
     has_assumed: bool
     lines: int
     read: int
@@ -232,12 +234,13 @@ class _Notes:
         self._stretches: dict[str, list[tuple[int, int, int, int, Int64Array]]] = {}
         self._latest: dict[str, int] = {}
         self._left: dict[str, int] = {}
-        self._has_end = self._has_assumed = False
+        self._has_end = self._has_resolution = self._has_assumed = False
 
     def add(self, batch: EventBatch) -> None:
         number = len(self._rows)
         self._rows.append(len(batch))
         self._has_end |= batch.end_raw_ns is not None
+        self._has_resolution |= bool(batch.resolution_ns) or batch.fold_ns is not None
         self._has_assumed |= batch.is_assumed
         means_ns = batch.resolution_ns + (0 if batch.fold_ns is None or not len(batch) else int(batch.fold_ns.max()))
         for clock, raw in readings_by_clock(batch):
@@ -267,6 +270,7 @@ class _Notes:
             clocks,
             payloads.schemas,
             self._has_end,
+            self._has_resolution,
             self._has_assumed,
             tally.lines,
             tally.read,

@@ -32,6 +32,7 @@ def merged_table(parts: Sequence[Rows], columns: MergedColumns, *, is_placed: bo
     if not parts:
         return schema.empty_table()
     names = ["key", "earliest", "latest", "raw", "line", "clock", *(END_COLUMNS if columns.has_end else ())]
+    names += ["resolution"] if columns.has_resolution else []
     made = {name: np.concatenate([_column(part, name) for part in parts]) for name in names}
     source = np.repeat(np.array([part.source for part in parts], dtype=np.int64), [len(part) for part in parts])
     level = None
@@ -65,6 +66,8 @@ def merged_table(parts: Sequence[Rows], columns: MergedColumns, *, is_placed: bo
         for name in ("end_earliest", "end_estimate", "end_latest"):
             arrays[f"{name}_ns"] = _known(made[name], UNKNOWN_OF[name])
         arrays["end_raw_ns"] = _known(made["end_raw"], NO_READING)
+    if columns.has_resolution:
+        arrays["resolution_ns"] = pa.array(made["resolution"])
     if columns.has_assumed:
         assumed = np.repeat([part.is_assumed for part in parts], [len(part) for part in parts])
         arrays["assumed"] = pa.array(assumed if is_sorted else assumed[order])

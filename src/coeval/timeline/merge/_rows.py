@@ -34,8 +34,9 @@ class Rows:
     Attributes:
         columns: int64 by name: `key` (what the order goes by: the estimate, or the raw reading where the clock cannot
             be placed), `level` (of equal keys, what happened first), `earliest`, `latest`, `raw`, `line` (from 1),
-            `clock` (codes), and where some event has an end `END_COLUMNS`; sentinels where nothing is known. `level` is
-            left out where it is 0 for all.
+            `clock` (codes), `resolution` (with a fold: all that the stamp may mean), and where some event has an end
+            `END_COLUMNS`; sentinels where nothing is known. `level` and `resolution` are left out where they are 0 for
+            all.
         source: code.
         payload: the rest.
         is_assumed: nobody said the zone.
@@ -209,6 +210,8 @@ def _columns(
     """Events of one clock."""
     found = placement.maps[clock]
     columns = {"raw": raw}
+    if resolution_ns or fold is not None:
+        columns["resolution"] = np.full(len(raw), resolution_ns, dtype=np.int64) + (0 if fold is None else fold)
     if found is None:
         columns["key"] = raw
         columns["earliest"] = np.full(len(raw), UNKNOWN_EARLIEST, dtype=np.int64)
@@ -217,8 +220,8 @@ def _columns(
         instants = found.instants(raw)
         columns["key"], columns["earliest"] = instants.estimate_ns, instants.earliest_ns
         columns["latest"] = instants.latest_ns
-        if resolution_ns or fold is not None:
-            columns["latest"] = found.instants(raw + resolution_ns + (0 if fold is None else fold)).latest_ns
+        if "resolution" in columns:
+            columns["latest"] = found.instants(raw + columns["resolution"]).latest_ns
     if end is not None:
         columns["end_raw"] = end
         for name in ("end_earliest", "end_estimate", "end_latest"):
