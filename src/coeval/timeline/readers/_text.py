@@ -182,7 +182,7 @@ class TextReader:
         self._check_zone(form, source, path, settings)
         total = size_of(path)
         count = max(1, round(total / max(size, 1))) if is_plain(path) else 1
-        starts = [total * number // count for number in wanted]
+        starts = [total * number // count for number in range(count)]
         parts = [
             Part(source, path, self.name, settings, start, stop)
             for start, stop in zip(starts, [*starts[1:], None], strict=True)
