@@ -320,7 +320,7 @@ class StampReader:
         rows = None if not is_none.any() else np.flatnonzero(~is_none)
         stamps = self._sense.read(
             written if rows is None else written.taken(rows),
-            lambda row: str(column[row if rows is None else int(rows[row])].as_py()),
+            lambda row: str(texts(column[row : row + 1] if rows is None else column[rows[row] : rows[row] + 1])[0]),
         )
         faults = stamps.faults
         raw, resolution, fold = stamps.raw_ns, stamps.resolution_ns, stamps.fold_ns
