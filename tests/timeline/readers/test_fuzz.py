@@ -32,8 +32,9 @@ GOLDEN = {
     "arrow": ("table.arrow",),
     "sqlite": ("table.sqlite",),
 }
-ODD = (b'"', b"{", b"}", b"\n", b"\r", b"\0", b",", b"\xff", b"1e999", b"-1", b"null", b"[", b"]", b"9" * 23)
-ODD += (b'"\\ud800"', b";;", b"\xef\xbb\xbf", b"0.1", b"NaN")
+_SIGNS = (b'"', b"{", b"}", b"\n", b"\r", b"\0", b",", b"[", b"]", b";;", b"\xff", b"\xef\xbb\xbf")
+_VALUES = (b"1e999", b"-1", b"null", b"9" * 23, b'"\\ud800"', b"0.1", b"NaN")
+ODD: tuple[bytes, ...] = (*_SIGNS, *_VALUES)
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:
