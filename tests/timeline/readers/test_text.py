@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import gzip
 import os
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from coeval.errors import WrongTable
 from coeval.testing import ReadEvents, read_events
 from coeval.timeline.readers import SourceSettings, Tally
 from coeval.timeline.readers import _text as text_module
+from coeval.timeline.readers._lines import LineBlocks
 from coeval.timeline.readers._registry import reader_named
 from coeval.timeline.readers._set_aside import SetAside
 
@@ -130,6 +134,17 @@ def test_years_of_a_large_log_are_found_from_samples(tmp_path: Path) -> None:
     assert [event["raw_ns"] for event in events] == [int(time.timestamp()) * NS for time in times]
 
 
+def test_long_line_is_no_line_of_its_own_further_on(tmp_path: Path) -> None:
+    # What looks like a stamp stands where a window of the search for years ends.
+    odd = b"Dec 31 23:00:00 web1 app[1]: " + b"m" * (8192 - 29) + b"Jan  1 00:00:00 web1 app[1]: x\n"
+    [event] = read(tmp_path, "syslog", odd, zone="UTC", year=2026).without_lines()
+    path = tmp_path / "app.log"
+    written = datetime(2027, 1, 1, 0, 30, tzinfo=UTC).timestamp()
+    os.utime(path, (written, written))
+    [same] = read_events("syslog", path, SourceSettings(zone="UTC"), source="app.log").without_lines()
+    assert same == event
+
+
 def test_year_that_was_said_is_that_of_the_first_line(tmp_path: Path) -> None:
     events = read(tmp_path, "syslog", SYSLOG, 2000, zone="UTC", year=2019).without_lines()
     years = [datetime.fromtimestamp(event["raw_ns"] // NS, UTC).year for event in events]
@@ -176,12 +191,59 @@ def test_pattern_may_name_its_stamp_otherwise_and_has_fields(tmp_path: Path) -> 
     assert events[1]["payload"]["text"].endswith("sent\n and more")
 
 
-def test_day_that_ran_an_hour_twice_is_settled_by_the_order_of_the_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block_bytes", [100, 1000, 1 << 22])
+@pytest.mark.parametrize("stamp", ["2026-10-25 %02d:%02d:00 x\n", "Oct 25 %02d:%02d:00 web1 app[1]: x\n"])
+def test_day_that_ran_an_hour_twice_is_settled_by_the_order_of_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int, stamp: str
+) -> None:
+    monkeypatch.setattr(LineBlocks.__init__, "__defaults__", (block_bytes,))
     begin = datetime(2026, 10, 25, 0, 0, tzinfo=UTC)
     content = b""
     for minute in range(180):
         local_minute = minute + 120 if minute < 60 else minute + 60
-        content += b"2026-10-25 %02d:%02d:00 x\n" % divmod(local_minute, 60)
-    events = read(tmp_path, "iso", content, zone="Europe/Berlin").without_lines()
+        content += (stamp % divmod(local_minute, 60)).encode()
+    reader = "iso" if stamp.startswith("2") else "syslog"
+    events = read(tmp_path, reader, content, zone="Europe/Berlin", year=2026).without_lines()
     assert [event["raw_ns"] for event in events] == [int(begin.timestamp() + 60 * minute) * NS for minute in range(180)]
     assert {event["fold_ns"] for event in events} == {0}
+
+
+LINES = [
+    "2026-11-05T12:00:00.123Z INFO a",
+    "2026-11-05T12:00:00.123Z",
+    "[2026-11-05 12:00:00,123] b",
+    "INFO 2026-11-05T12:00:00.123456+01:00 c",
+    "WARN  [main] 2026-11-05 12:00:00 +0100 d",
+    "20261105T120000Z e",
+    "2026/11/05 12:00:00 f",
+    "12 2026-11-05T12:00:00Z g",
+    "  goes on 2026-11-05T12:00:00Z",
+    "a b c d 2026-11-05T12:00:00Z is too far",
+    "2026-11-05 12:00:00 - h",
+    "2026-11-05 12:00:00 UT i",
+    "2026-02-30 12:00:00 j",
+    "",
+]
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> bytes:
+    """Lines in runs, so that shapes are learned, and some of them changed in a letter."""
+    lines: list[bytes] = []
+    for line, count in draw(st.lists(st.tuples(st.sampled_from(LINES), st.integers(1, 12)), max_size=8)):
+        lines += [line.encode()] * count
+    for place, byte in draw(st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(b"0159-:T.Z+ [\tx\xe9")))):
+        if lines and lines[place % len(lines)]:
+            changed = bytearray(lines[place % len(lines)])
+            changed[place // 101 % len(changed)] = byte
+            lines[place % len(lines)] = bytes(changed)
+    return b"\n".join(lines)
+
+
+@settings(max_examples=20, deadline=None)
+@given(logs(), st.integers(40, 400))
+def test_what_was_learned_before_makes_no_difference(log: bytes, size: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        whole = read(Path(folder), "iso", log, zone="Europe/Berlin")
+        # A few lines in a part: little is known of any other.
+        assert read(Path(folder), "iso", log, size, zone="Europe/Berlin") == whole

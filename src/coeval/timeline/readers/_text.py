@@ -201,7 +201,7 @@ class TextReader:
             return
         with closing(open_input(path)) as file:
             for _ in range(_ZONE_LINES):
-                found = form.python.search(line_of(file))
+                found = form.python.search(line_of(file)[0])
                 if found is None:
                     continue
                 text = found["time"].decode("latin-1")
@@ -258,12 +258,10 @@ class _PartOfText:
             end = self._end_line(block, records)
             is_end = block.is_last or end < len(block.begins)
             records = records[(records >= begin) & (records < end)]
-            if self._form.has_continuations and not is_end and len(records):
-                # The last record may go on in the next block, so it comes again.
-                last = int(records[-1])
-                held = block.data[block.begins[last] : block.size]
-                if len(held) < RECORD_BYTES_MAX:
-                    keep, end, records = held.tobytes(), last, records[:-1]
+            if not is_end and (count := self._held(block, written, records)):
+                first = int(records[-count])
+                keep = block.data[block.begins[first] : block.size].tobytes()
+                end, records = first, records[:-count]
             lines = _Lines(block, written, records, begin, end)
             self._take_unstamped(lines)
             if len(records):
@@ -273,6 +271,15 @@ class _PartOfText:
             if is_end:
                 break
         self._tally.problems.extend(blocks.problems)
+
+    def _held(self, block: LineBlock, written: Written, records: Int64Array) -> int:
+        """How many of the last records come again with the next block, as what follows may belong to them."""
+        # Either the last one goes on, or it is not settled yet which time is meant.
+        counts = [self._sense.waiting(written.taken(records)), int(self._form.has_continuations)]
+        for count in counts:
+            if 0 < count <= len(records) and block.size - block.begins[records[-count]] < RECORD_BYTES_MAX:
+                return count
+        return 0
 
     def _first_line(self, block: LineBlock, records: Int64Array) -> int | None:
         """The first line that is ours; None: none is, yet."""

@@ -96,14 +96,19 @@ def years_of_parts(search: re.Pattern[bytes], forms: tuple[str, ...], parts: Seq
     return PartYears([year + int(steps[index]) for index in after], notes)
 
 
-def line_of(file: IO[bytes]) -> bytes:
-    """The next line, or as much of it as counts; b"" at the end, and where a file is damaged."""
+def line_of(file: IO[bytes]) -> tuple[bytes, int]:
+    """As much of the next line as counts, and how long it is; 0 at the end, and where a file is damaged."""
     try:
-        return file.readline(_WINDOW_BYTES)
+        line = piece = file.readline(_WINDOW_BYTES)
+        length = len(line)
+        while len(piece) == _WINDOW_BYTES and not piece.endswith(b"\n"):
+            piece = file.readline(_WINDOW_BYTES)
+            length += len(piece)
     except DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        return b""
+        return b"", 0
+    return line, length
 
 
 class _Finder:
@@ -117,13 +122,13 @@ class _Finder:
         """Of the lines from where the file stands, which is `at`: so many, and none that begins at `stop` or later."""
         number = 0
         while (count is None or number < count) and (stop is None or at < stop):
-            line = line_of(file)
-            if not line:
+            line, length = line_of(file)
+            if not length:
                 return
             sample = self.in_line(line, at)
             if sample is not None:
                 yield sample
-            at += len(line)
+            at += length
             number += 1
 
     def in_line(self, line: bytes, at: int) -> _Sample | None:

@@ -13,7 +13,7 @@ from coeval.errors import WrongTable
 from coeval.timeline.readers._reader import SourceSettings
 from coeval.timeline.readers._values import BoolArray, Fault, Int64Array
 from coeval.timeline.stamps._leap import unsmeared
-from coeval.timeline.stamps._written import IMPOSSIBLE, NO_OFFSET, Written
+from coeval.timeline.stamps._written import GOOD, IMPOSSIBLE, NO_OFFSET, Written
 from coeval.timeline.stamps._years import CONTEXT, in_years, odd_ones, year_steps
 from coeval.timeline.stamps._zones import LocalTimes, Zone
 
@@ -115,6 +115,26 @@ class StampSense:
             is_told |= mask
         return Stamps(raw_ns, resolution_ns, fold_s * _NS, is_assumed, faults)
 
+    def waiting(self, written: Written) -> int:
+        """How many of the last of the next stamps may mean two times, between which those after them may decide."""
+        if self._zone is None or not len(written.seconds) or not self._may_run_twice(written.taken(slice(-1, None)))[0]:
+            return 0
+        is_twice = self._may_run_twice(written)
+        count = len(is_twice) - int(np.max(np.flatnonzero(~is_twice), initial=-1)) - 1
+        return 0 if self._ran_twice.is_decided_by(written.seconds[-count:]) else count
+
+    def _may_run_twice(self, written: Written) -> BoolArray:
+        assert self._zone is not None
+        seconds = written.seconds
+        if written.is_yearless.any() and self._year is not None:
+            known = np.concatenate([self._yearless_s, seconds])
+            years = (self._year + year_steps(known))[len(self._yearless_s) :]
+            seconds = np.where(written.is_yearless, in_years(seconds, years)[0], seconds)
+        is_local: BoolArray = (written.offset_s == NO_OFFSET) & (written.state == GOOD)
+        is_local &= (seconds > _FIRST_S) & (seconds < _LAST_S)
+        is_local &= self._zone.read(np.where(is_local, seconds, 0)).fold_s > 0
+        return is_local
+
     def _with_years(
         self, written: Written, is_good: BoolArray, shown: Callable[[int], str]
     ) -> tuple[Int64Array, BoolArray]:
@@ -165,6 +185,8 @@ class StampSense:
         return np.where(written.is_leap, np.maximum(resolution_ns, _NS), resolution_ns)
 
 
+# The least that runs twice anywhere: Lord Howe Island puts its clocks back by half an hour.
+_TWICE_S_MIN = 1800
 _GRAIN_NS = np.array([10 ** (9 - digits) for digits in range(10)], np.int64)
 
 
@@ -192,6 +214,10 @@ class _RanTwice:
         self._before_s: int | None = None
         self._is_second = False
         self._is_in_disorder = False
+
+    def is_decided_by(self, local_s: Int64Array) -> bool:
+        """Whether more stamps cannot tell more of these, which all ran twice."""
+        return self._is_second or self._is_in_disorder or bool((np.diff(local_s) < -_TWICE_S_MIN // 2).any())
 
     def settled(self, local_s: Int64Array, times: LocalTimes) -> LocalTimes:
         """
