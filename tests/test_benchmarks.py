@@ -455,3 +455,10 @@ def test_a_process_that_has_ended_is_a_tree_of_itself() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert list(tree(ended.pid)) == [ended.pid]
+
+
+def test_the_benchmark_of_tables_reads_every_row_of_every_format() -> None:
+    done = run(BENCHMARKS / "tables.py", 1)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("MB/s") == 6
+    assert done.stdout.count("pyarrow's time") == 2
