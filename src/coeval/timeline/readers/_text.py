@@ -46,6 +46,7 @@ NOT_BEGUN = "there is no stamp in it, nor before it"
 TOO_LONG = f"it goes on with a record that has {RECORD_BYTES_MAX:,} bytes already"
 
 _SEARCH_BYTES = 512
+_CLOCK_BYTES = 256
 _STAMP_SHOWN = 60
 _EXAMPLES = 4
 _PREFIX_MAX = 16
@@ -430,7 +431,7 @@ class _PartOfText:
         if form.whole:
             found = _extracted(_first_lines(as_text(records)), without_groups(form.whole, r"(?!time>)\w+"))
         elif form.clock_by and only == form.clock_field:
-            after = pc.binary_slice(_around(records, written)[1], 0, _SEARCH_BYTES)
+            [after] = _pieces(records, written.end, written.end + _CLOCK_BYTES, wanted=(1,))
             found = _in_steps(as_text(after), ((form.clock_by,),))
         else:
             before, after = _around(records, written)
@@ -490,12 +491,12 @@ def as_text(column: pa.Array) -> pa.Array:
 
 def _around(records: pa.Array, written: Written) -> tuple[pa.Array, pa.Array]:
     """What stands before each record's stamp, and what after it."""
-    before, _, after = _pieces(records, written.begin, written.end)
+    before, after = _pieces(records, written.begin, written.end, wanted=(0, 2))
     return before, after
 
 
-def _pieces(texts: pa.Array, *cuts: npt.NDArray[np.int32]) -> list[pa.Array]:
-    """Every text cut at some of its bytes, in increasing order; one array for the first pieces, one for the second…"""
+def _pieces(texts: pa.Array, *cuts: npt.NDArray[np.int32], wanted: tuple[int, ...]) -> list[pa.Array]:
+    """Every text cut at some of its bytes, in increasing order; an array for the first pieces, or the second…"""
     offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
     count = len(cuts) + 1
     edges = np.empty(count * len(texts) + 1, np.int32)
@@ -505,7 +506,7 @@ def _pieces(texts: pa.Array, *cuts: npt.NDArray[np.int32]) -> list[pa.Array]:
     buffers = [None, pa.py_buffer(edges), texts.buffers()[2]]
     pieces = pa.Array.from_buffers(texts.type, len(edges) - 1, buffers)
     places = np.arange(0, len(edges) - 1, count)
-    return [pieces.take(pa.array(places + number)) for number in range(count)]
+    return [pieces.take(pa.array(places + number)) for number in wanted]
 
 
 def _in_steps(texts: pa.Array, alternatives: tuple[Steps, ...]) -> dict[str, pa.Array]:
@@ -544,7 +545,7 @@ def _followed(texts: pa.Array, steps: Steps) -> tuple[dict[str, pa.Array], Int64
         columns |= _columns(found)
         passed = pc.binary_length(columns.pop(_STEP)).to_numpy(zero_copy_only=False)
         if number < len(steps):
-            rest = _pieces(rest, passed)[1]
+            [rest] = _pieces(rest, passed, wanted=(1,))
     return columns, fitting
 
 

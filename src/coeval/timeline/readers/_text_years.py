@@ -20,7 +20,7 @@ from coeval.timeline.readers._input import DAMAGED, is_plain, modified_s, open_i
 from coeval.timeline.readers._reader import Part
 from coeval.timeline.stamps._forms import read_stamp
 from coeval.timeline.stamps._written import GOOD
-from coeval.timeline.stamps._years import first_year, year_steps
+from coeval.timeline.stamps._years import LATE_DAYS_MAX, first_year, year_steps
 
 _STRIDE_BYTES = 1 << 18
 _WINDOW_BYTES = 1 << 13
@@ -158,7 +158,10 @@ def _of_plain(finder: _Finder, file: IO[bytes], starts: Sequence[int], size: int
 
 def _between(finder: _Finder, file: IO[bytes], before: _Sample | None, after: _Sample) -> Iterator[_Sample]:
     """Every stamp between two that are far apart, in whichever year the second is."""
-    if before is not None and (after.seconds - before.seconds) % _YEAR_S > _APART_S:
+    if before is None:
+        return
+    # A late one, up to a week, is not far.
+    if _APART_S < (after.seconds - before.seconds) % _YEAR_S < _YEAR_S - LATE_DAYS_MAX * 86_400:
         file.seek(before.at)
         for sample in finder.in_lines(file, before.at, None, after.at):
             if sample.at > before.at:
