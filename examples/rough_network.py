@@ -33,7 +33,7 @@ from typing import NamedTuple, TypeAlias
 import coeval
 from coeval import Executor
 from coeval.testing import Link, Network, Skew, SkewedHost, Traffic, true_times
-from coeval.timeline import ClockEntry, Timeline
+from coeval.timeline import ClockEntry, RunTimeline
 
 MS_NS = 1_000_000
 SECOND_NS = 1_000_000_000
@@ -200,7 +200,7 @@ def our_path() -> str:
 # What the timeline claims, against the truth --------------------------------------------------------------------------
 
 
-def check_marks(timeline: Timeline, ran: Ran) -> list[str]:
+def check_marks(timeline: RunTimeline, ran: Ran) -> list[str]:
     """Every mark lies where the true clocks were read around it."""
     # The timeline counts on the raw clock of the head, which is the true one, plus a constant.
     stamps, instants = timeline.calls[0].attempts[-1].stamps, timeline.calls[0].attempts[-1].instants
@@ -235,7 +235,7 @@ def check_marks(timeline: Timeline, ran: Ran) -> list[str]:
     return wrong
 
 
-def check_order(timeline: Timeline) -> list[str]:
+def check_order(timeline: RunTimeline) -> list[str]:
     """No call runs backwards on the timeline."""
     backwards = 0
     for call in timeline.calls:
@@ -245,7 +245,7 @@ def check_order(timeline: Timeline) -> list[str]:
     return [f"{backwards} calls run backwards"] if backwards else []
 
 
-def check_clocks(timeline: Timeline, ran: Ran) -> list[str]:
+def check_clocks(timeline: RunTimeline, ran: Ran) -> list[str]:
     """The clock table is right about each wall and raw clock, and has the one step that there was."""
     entries = {entry.clock: entry for entry in timeline.clocks}
     wrong = []
@@ -298,7 +298,7 @@ def wrong_changes(entry: ClockEntry, host: SkewedHost) -> Iterator[str]:
             yield f"the wall clock was set at {piece.since_ns}, and the timeline has {change}"
 
 
-def wrong_claims(timeline: Timeline, ran: Ran) -> Sequence[str]:
+def wrong_claims(timeline: RunTimeline, ran: Ran) -> Sequence[str]:
     """All that the timeline has wrong."""
     return [*check_marks(timeline, ran), *check_order(timeline), *check_clocks(timeline, ran), *timeline.problems]
 

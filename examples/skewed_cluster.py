@@ -22,7 +22,7 @@ from pathlib import Path
 
 from coeval import Executor
 from coeval.testing import Skew, SkewedHost
-from coeval.timeline import ClockEntry, OffsetBounds, Timeline
+from coeval.timeline import ClockEntry, OffsetBounds, RunTimeline
 
 CALLS = 300
 WIDTH_NS_MAX = 20_000_000
@@ -45,7 +45,7 @@ def work(number: int) -> tuple[int, int]:
     return began_ns, time.time_ns()
 
 
-def main(engine: str | None) -> Timeline:
+def main(engine: str | None) -> RunTimeline:
     """Many calls at once; count what the wall clocks make of them."""
     with Executor(engine) as ex:
         submitted_ns: dict[Future[tuple[int, int]], int] = {}
@@ -96,7 +96,7 @@ def skewed_cluster() -> Iterator[tuple[str, list[SkewedHost]]]:
 # What the timeline claims, against the truth --------------------------------------------------------------------------
 
 
-def check_clocks(timeline: Timeline, hosts: Sequence[SkewedHost]) -> list[str]:
+def check_clocks(timeline: RunTimeline, hosts: Sequence[SkewedHost]) -> list[str]:
     """Print the clock table beside the truth; which of its claims are wrong."""
     entries = {entry.clock: entry for entry in timeline.clocks}
     wrong = []
@@ -139,7 +139,7 @@ def wall_read_between(entry: ClockEntry) -> tuple[int, int]:
     return at.earliest_ns, at.latest_ns
 
 
-def check_calls(timeline: Timeline, hosts: Sequence[SkewedHost]) -> list[str]:
+def check_calls(timeline: RunTimeline, hosts: Sequence[SkewedHost]) -> list[str]:
     """Every start and end lies where it truly was, and nothing begins before its cause."""
     raw = {host.clock_id: host.truth.raw for host in hosts}
     wrong, backwards, checked = [], 0, 0

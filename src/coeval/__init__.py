@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from coeval.executor._stacks import dump_stacks_on
     from coeval.recording import attempt, mark, span
     from coeval.standard import Pool, ProcessPoolExecutor
-    from coeval.timeline import Timeline, open_run
+    from coeval.timeline import RunTimeline, Timeline, open_run, open_timeline
     from coeval.timeline._related_clocks import RelatedClocks, relate_clocks
+    from coeval.timeline.merge import merge
 
 __all__ = [
     "Executor",
@@ -49,7 +50,10 @@ __all__ = [
     "call_generator",
     "dump_stacks_on",
     "open_run",
+    "open_timeline",
     "Timeline",
+    "RunTimeline",
+    "merge",
     "relate_clocks",
     "RelatedClocks",
     "Instant",
@@ -100,7 +104,8 @@ _HOMES = {
     "executor._stacks": ("dump_stacks_on",),
     "recording": ("attempt", "mark", "span"),
     "standard": ("Pool", "ProcessPoolExecutor"),
-    "timeline": ("Timeline", "open_run"),
+    "timeline": ("RunTimeline", "Timeline", "open_run", "open_timeline"),
+    "timeline.merge": ("merge",),
     "timeline._related_clocks": ("RelatedClocks", "relate_clocks"),
 }
 

@@ -102,3 +102,12 @@ def test_points_that_say_nothing_are_left_out_and_nothing_but_such_gives_no_enve
     assert made is not None
     assert made.x.tolist() == [10]
     assert Envelope.over(x, np.full(2, NOTHING, dtype=np.int64), Slopes(0, 0), 0) is None
+
+
+@given(cases(), st.lists(st.integers(-(2**20), 2**20), min_size=64, max_size=80))
+def test_readings_in_order_are_placed_as_they_are_in_any_order(case: Case, more: list[int]) -> None:
+    made = case.built()
+    x = np.sort(np.array([*case.asked, *more], dtype=np.int64))
+    one_by_one = [int(made.at(x[number : number + 1])[0]) for number in range(len(x))]
+    assert made.at(x).tolist() == one_by_one
+    assert made.at(x[::-1]).tolist() == one_by_one[::-1]

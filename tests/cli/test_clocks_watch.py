@@ -16,7 +16,7 @@ from coeval.cli._output import read_run
 from coeval.recording import RunFolder
 from coeval.recording._rows import ClockRow, EndRow, ExecutorRow, ProcessRow, Row
 from coeval.recording._spool import SpoolWriter
-from coeval.timeline import Timeline
+from coeval.timeline import RunTimeline
 
 Coeval = Callable[..., "subprocess.CompletedProcess[str]"]
 WALL_NS = 1_790_000_000_000_000_000
@@ -81,7 +81,7 @@ def test_only_what_changed_is_said_again(folder: Path) -> None:
     path = RunFolder.create(folder / "run", command=["python", "shop.py"]).path
     spool = SpoolWriter(path / "0001.spool")
 
-    def state_after(*rows: Row) -> Timeline:
+    def state_after(*rows: Row) -> RunTimeline:
         for row in rows:
             spool.append(row)
         spool.rest()

@@ -27,7 +27,7 @@ from coeval.clocks._host_time import read_host_time
 from coeval.clocks._ntp import NtpExchange, TimeServer, TimeServers
 from coeval.testing import Skew, SkewedHost
 from coeval.testing._gate import wait_until
-from coeval.timeline import Timeline
+from coeval.timeline import RunTimeline
 
 START_S_MAX = 30
 OFF_NS = 250_000_000
@@ -120,7 +120,7 @@ def true_utc(number: int) -> tuple[int, int]:
     return before, time.time_ns()
 
 
-def check_truth(timeline: Timeline, truths: list[tuple[int, int]]) -> int:
+def check_truth(timeline: RunTimeline, truths: list[tuple[int, int]]) -> int:
     """Every mark's interval holds the true UTC; gives the widest."""
     marks = {event.fields["number"]: event.begin for event in timeline.events if event.name == "now"}
     assert len(marks) == len(truths)

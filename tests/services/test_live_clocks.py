@@ -21,7 +21,7 @@ from coeval.executor import Executor
 from coeval.testing import Gate, Skew, SkewedHost, leaks
 from coeval.testing import _calls as calls
 from coeval.testing._gate import wait_until
-from coeval.timeline import Timeline
+from coeval.timeline import RunTimeline
 from tests.services.test_skewed_workers import START_S_MAX, start
 
 MS_NS, SECOND_NS = 10**6, 10**9
@@ -73,7 +73,7 @@ def clock_warnings() -> Iterator[Callable[[], list[str]]]:
         yield lambda: [str(each.message) for each in caught if issubclass(each.category, ClockWarning)]
 
 
-def declared_widths_ns(timeline: Timeline, node: SkewedHost, first_ns: int, last_ns: int) -> np.ndarray:
+def declared_widths_ns(timeline: RunTimeline, node: SkewedHost, first_ns: int, last_ns: int) -> np.ndarray:
     """
     How wide the interval of the node's raw clock is, evenly over a while, which must hold the truth.
 
@@ -89,7 +89,7 @@ def declared_widths_ns(timeline: Timeline, node: SkewedHost, first_ns: int, last
     return widths_ns
 
 
-def long_call(url: str, clock_width: float | None, folder: Path) -> tuple[Timeline, int, int]:
+def long_call(url: str, clock_width: float | None, folder: Path) -> tuple[RunTimeline, int, int]:
     """One call alone; the run's timeline, and when it began to run and came home, by our raw clock."""
     with Executor(url, clock_width=clock_width, run=folder) as ex:
         ex.submit(time.sleep, LONG_CALL_S).result(PATIENCE_S)
@@ -101,7 +101,7 @@ def long_call(url: str, clock_width: float | None, folder: Path) -> tuple[Timeli
     return timeline, end_ns - LONG_CALL_S * SECOND_NS, end_ns
 
 
-def probe_count(timeline: Timeline) -> int:
+def probe_count(timeline: RunTimeline) -> int:
     return sum(entry.probe_count for entry in timeline.clocks)
 
 

@@ -16,7 +16,7 @@ from coeval.recording._rows import (
     Row,
     SentRow,
 )
-from coeval.timeline import Timeline, TimelineCall
+from coeval.timeline import RunTimeline, TimelineCall
 
 STAGES = ("handed over", "started", "finished", "seen")
 BEGIN: list[Row] = [
@@ -28,7 +28,7 @@ BEGIN: list[Row] = [
 
 
 def calls_of(*rows: Row) -> list[TimelineCall]:
-    return list(Timeline.of(Recording([*BEGIN, *rows])).calls)
+    return list(RunTimeline.of(Recording([*BEGIN, *rows])).calls)
 
 
 def test_a_call_that_was_tried_again_has_both_tries_and_the_status_of_the_last() -> None:
@@ -94,7 +94,7 @@ def test_durations_between_two_clocks_hold_the_truth_and_are_exact_within_one(
     run = simulated([far_host("far", origin_ns=-(10**14), rate_ppm=40)])
     if on_utc:
         run.rows.insert(2, HostRow(0, 7_000_000_000_000, "UTC", 0, "yes", 3_000_000, ""))
-    for call in Timeline.of(run.recording).calls:
+    for call in RunTimeline.of(run.recording).calls:
         sent, started, finished, _ = (run.true_ns[call.number, stage] for stage in STAGES)
         assert call.queued is not None
         assert call.running is not None
@@ -111,7 +111,7 @@ def test_durations_between_two_clocks_hold_the_truth_and_are_exact_within_one(
 
 def test_a_duration_below_zero_is_not_clamped_and_is_a_problem_that_names_both_clocks() -> None:
     rows = [*BEGIN, SentRow(0, 0, 1, 0, [7], 10), OutcomeRow(0, 0, 0, 1, "ok", 1, 10, 30, 25, 40)]
-    timeline = Timeline.of(Recording(rows))
+    timeline = RunTimeline.of(Recording(rows))
     assert timeline.calls[0].running == (-5, -5)
     (problem,) = (text for text in timeline.problems if "below zero" in text)
     assert "call 7" in problem
@@ -120,7 +120,7 @@ def test_a_duration_below_zero_is_not_clamped_and_is_a_problem_that_names_both_c
 
 
 def test_outcomes_without_their_hand_over_are_counted_not_listed() -> None:
-    timeline = Timeline.of(Recording([*BEGIN, OutcomeRow(0, 0, 0, 4, "ok", 1, 10, 20, 30, 40)]))
+    timeline = RunTimeline.of(Recording([*BEGIN, OutcomeRow(0, 0, 0, 4, "ok", 1, 10, 20, 30, 40)]))
     assert len(timeline.calls) == 0
     assert any(problem.startswith("4 outcomes") for problem in timeline.problems)
 
@@ -128,7 +128,7 @@ def test_outcomes_without_their_hand_over_are_counted_not_listed() -> None:
 def test_calls_can_be_indexed_and_sliced_like_any_sequence(
     simulated: Callable[..., Any], far_host: Callable[..., Any]
 ) -> None:
-    calls = Timeline.of(simulated([far_host("far")], call_count=5).recording).calls
+    calls = RunTimeline.of(simulated([far_host("far")], call_count=5).recording).calls
     assert calls[-1] == calls[4] == list(calls)[4]
     assert calls[1:3] == (calls[1], calls[2])
     with pytest.raises(IndexError, match="call 5 of 5"):

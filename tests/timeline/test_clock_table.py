@@ -7,7 +7,7 @@ import pytest
 
 from coeval.recording import Recording
 from coeval.recording._rows import ClockRow, HostRow, ProcessRow
-from coeval.timeline import ClockEntry, OffsetBounds, Timeline
+from coeval.timeline import ClockEntry, OffsetBounds, RunTimeline
 
 START_NS = 7_000_000_000_000
 
@@ -19,7 +19,7 @@ def contains(offset: OffsetBounds, value: int) -> bool:
 
 
 def table(run: Any) -> dict[str, ClockEntry]:
-    return {entry.hosts[0]: entry for entry in Timeline.of(run.recording).clocks}
+    return {entry.hosts[0]: entry for entry in RunTimeline.of(run.recording).clocks}
 
 
 @pytest.mark.parametrize("ahead_ns", [0, 7_200_000_000_000, -90_000_000_000])
@@ -44,7 +44,7 @@ def test_the_wall_clocks_offset_is_within_both_grades(
 def test_the_reference_is_off_by_nothing_by_definition_and_comes_first(
     simulated: Callable[..., Any], far_host: Callable[..., Any]
 ) -> None:
-    entries = Timeline.of(simulated([far_host("far")]).recording).clocks
+    entries = RunTimeline.of(simulated([far_host("far")]).recording).clocks
     assert [entry.is_reference for entry in entries] == [True, False]
     assert entries[0].wall_declared == (0, 0, 0)
     assert (entries[0].zone, entries[0].utc_offset_s, entries[0].synchronised) == ("Europe/Berlin", 7200, "no")
@@ -79,13 +79,13 @@ def test_a_wall_clock_that_was_set_is_dated_and_sized_and_moves_no_event(
 ) -> None:
     far = far_host("far", origin_ns=10**15)
     run = simulated([far])
-    before = [event.begin for event in Timeline.of(run.recording).events if event.call >= 0]
+    before = [event.begin for event in RunTimeline.of(run.recording).events if event.call >= 0]
     stepped = far_host("far", origin_ns=10**15, wall_ahead_ns=10_000_000_000)
     run.rows.append(stepped.snapshot(1, START_NS + 500_000_000)._replace(boottime_ns=run.rows[6].boottime_ns))
     run.rows[-1] = run.rows[-1]._replace(
         boottime_ns=run.rows[6].boottime_ns + run.rows[-1].raw_before_ns - run.rows[6].raw_before_ns
     )
-    timeline = Timeline.of(run.recording)
+    timeline = RunTimeline.of(run.recording)
     entry = timeline.clocks[1]
     (change,) = entry.changes
     assert change.kind == "step"
@@ -107,7 +107,7 @@ def test_offsets_are_against_what_the_reference_hosts_wall_clock_shows_by_then(
         run.rows.append(row._replace(boottime_ns=row.boottime_ns - 3_000_000_000))
     row = far_host("far", origin_ns=10**15, wall_ahead_ns=1_000_000_000).snapshot(1, START_NS + 900_000_000)
     run.rows.append(row)
-    timeline = Timeline.of(run.recording)
+    timeline = RunTimeline.of(run.recording)
     assert [change.kind for change in timeline.clocks[0].changes] == ["step"]
     offset = timeline.clocks[1].wall_declared
     assert contains(offset, -2_000_000_000)
@@ -126,7 +126,7 @@ def test_processes_that_share_a_clock_are_named_with_how_often_that_was_checked(
 
 def test_a_clash_stands_at_both_clocks(simulated: Callable[..., Any], far_host: Callable[..., Any]) -> None:
     clone = far_host("home", origin_ns=-(10**12), claims="boot-home/0/monotonic_raw")
-    entries = Timeline.of(simulated([clone]).recording).clocks
+    entries = RunTimeline.of(simulated([clone]).recording).clocks
     assert len(entries) == 2
     for entry in entries:
         assert len(entry.clashes) == 1
@@ -144,4 +144,4 @@ def test_a_clock_without_evidence_has_no_bounds_and_counts_its_events(
 
 
 def test_a_recording_without_processes_has_no_clocks() -> None:
-    assert Timeline.of(Recording([])).clocks == ()
+    assert RunTimeline.of(Recording([])).clocks == ()

@@ -17,7 +17,7 @@ from coeval.recording._rows import (
     Row,
     SentRow,
 )
-from coeval.timeline import Timeline
+from coeval.timeline import RunTimeline
 
 BEGIN: list[Row] = [
     ProcessRow(0, "driver", "home", 1, "A", "3.11"),
@@ -27,8 +27,8 @@ BEGIN: list[Row] = [
 ]
 
 
-def timeline_of(*rows: Row) -> Timeline:
-    return Timeline.of(Recording([*BEGIN, *rows]))
+def timeline_of(*rows: Row) -> RunTimeline:
+    return RunTimeline.of(Recording([*BEGIN, *rows]))
 
 
 def test_a_failure_stands_after_the_end_of_its_call_with_all_that_is_known_of_it() -> None:
@@ -97,7 +97,7 @@ def test_an_event_of_a_process_that_is_not_in_the_recording_is_kept_without_a_ti
 def test_events_can_be_indexed_and_sliced_like_any_sequence(
     simulated: Callable[..., Any], far_host: Callable[..., Any]
 ) -> None:
-    events = Timeline.of(simulated([far_host("far")], call_count=3).recording).events
+    events = RunTimeline.of(simulated([far_host("far")], call_count=3).recording).events
     assert events[-1] == events[len(events) - 1] == list(events)[-1]
     assert events[1:3] == (events[1], events[2])
     with pytest.raises(IndexError, match=f"event {len(events)} of {len(events)}"):

@@ -16,7 +16,7 @@ from coeval.recording._rows import (
     Row,
     SentRow,
 )
-from coeval.timeline import Timeline
+from coeval.timeline import RunTimeline
 from coeval.timeline._attempts import attempts_of
 from coeval.timeline._evidence import Evidence, evidence_of, process_names
 
@@ -86,7 +86,7 @@ def test_a_kernels_bound_anchors_the_nearest_snapshot_widened_by_what_was_slewed
         snapshot(10**12 + 5 * 10**9, wall + 5 * 10**9),
         host_row(10**12 + 4 * 10**9),
     ]
-    timeline = Timeline.of(Recording(rows))
+    timeline = RunTimeline.of(Recording(rows))
     assert timeline.reference_label == "UTC"
     entry = timeline.clocks[0]
     assert entry.wall_declared.least_ns is not None
@@ -140,7 +140,7 @@ def test_a_host_that_slept_is_placed_rightly_before_and_after(
     simulated: Callable[..., Any], far_host: Callable[..., Any]
 ) -> None:
     run = with_sleep(simulated, far_host, "far")
-    timeline = Timeline.of(run.recording)
+    timeline = RunTimeline.of(run.recording)
     far = next(entry for entry in timeline.clocks if entry.hosts == ("far",))
     assert [change.kind for change in far.changes] == ["suspend"]
     assert far.changes[0].size_ns_least <= SLEPT_NS <= far.changes[0].size_ns_greatest
@@ -156,7 +156,7 @@ def test_a_host_that_slept_is_placed_rightly_before_and_after(
     assert narrow > 80, "both sides of the sleep are well known"
 
 
-def timeline_epoch(timeline: Timeline) -> int:
+def timeline_epoch(timeline: RunTimeline) -> int:
     """What was added to the reference's readings."""
     event = next(event for event in timeline.events if event.kind == "seen")
     assert event.begin.estimate_ns is not None
@@ -166,7 +166,7 @@ def timeline_epoch(timeline: Timeline) -> int:
 def test_where_the_reference_slept_other_hosts_are_unknown_and_it_says_why(
     simulated: Callable[..., Any], far_host: Callable[..., Any]
 ) -> None:
-    timeline = Timeline.of(with_sleep(simulated, far_host, "home").recording)
+    timeline = RunTimeline.of(with_sleep(simulated, far_host, "home").recording)
     assert any("was suspended during the run" in problem for problem in timeline.problems)
     for event in timeline.events:
         known = (event.begin.earliest_ns is not None, event.begin.latest_ns is not None)
@@ -195,7 +195,7 @@ def test_between_the_snapshots_around_a_sleep_nothing_is_taken_for_before_or_aft
     # By the exchange at 1001 s alone this would be two seconds later; it was an hour later.
     rows.append(EventRow(1, 0, 2, 0, "mark", 1003 * second, None, "late", {}))
     truths[2, "mark"] = 1003 * second + SLEPT_NS
-    timeline = Timeline.of(Recording(rows))
+    timeline = RunTimeline.of(Recording(rows))
     shift = timeline_epoch(timeline)
     for event in timeline.events:
         if (event.call, event.kind) in truths:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from coeval.clocks import ClockId, Stamp
 from coeval.recording import Recording
 from coeval.recording._rows import ClockRow, ExchangeRow, ExecutorRow, ProcessRow, Row
-from coeval.timeline import Timeline
+from coeval.timeline import RunTimeline
 
 AHEAD_NS = 1_000_000_000_000  # the far clock shows this much more
 
@@ -20,7 +20,7 @@ ROWS: list[Row] = [
 
 
 def test_one_exchange_bounds_the_offset_by_its_round_trip() -> None:
-    timeline = Timeline.of(Recording(ROWS))
+    timeline = RunTimeline.of(Recording(ROWS))
     instant = timeline._evidence.alignment.instant(Stamp(ClockId("far"), 5_450 + AHEAD_NS))
     near_of_epoch_ns = 1_700_000_000_000_000_000 - 105
     assert instant.earliest_ns is not None
@@ -30,13 +30,13 @@ def test_one_exchange_bounds_the_offset_by_its_round_trip() -> None:
 
 
 def test_half_an_exchange_bounds_one_side_only() -> None:
-    there = Timeline.of(Recording([*ROWS[:-1], ExchangeRow(0, 1, 5_000, 5_400 + AHEAD_NS, 0, 0)]))
+    there = RunTimeline.of(Recording([*ROWS[:-1], ExchangeRow(0, 1, 5_000, 5_400 + AHEAD_NS, 0, 0)]))
     instant = there._evidence.alignment.instant(Stamp(ClockId("far"), 5_400 + AHEAD_NS))
     assert instant.earliest_ns is not None
     assert instant.latest_ns is None
 
 
 def test_an_exchange_is_no_call_and_no_event() -> None:
-    timeline = Timeline.of(Recording(ROWS))
+    timeline = RunTimeline.of(Recording(ROWS))
     assert len(timeline.calls) == 0
     assert timeline.problems == ()

@@ -21,14 +21,14 @@ from coeval.recording._rows import (
     Row,
     SentRow,
 )
-from coeval.timeline import Timeline
+from coeval.timeline import RunTimeline
 from coeval.timeline._listing import Style, call_lines, digits_needed, event_lines, html_table, plain, summary_text
 
 NASTY = "three\nis \x1b[31mnot\u202e good <b>"
 
 
 @pytest.fixture
-def failing() -> Timeline:
+def failing() -> RunTimeline:
     """One call that works and one that fails with a message that means harm to a terminal."""
     rows: list[Row] = [
         ProcessRow(0, "driver", "home", 1, "A", "3.11"),
@@ -44,10 +44,10 @@ def failing() -> Timeline:
         EventRow(1, 0, 0, 0, "log", 3_000_000, None, "shop", {"message": NASTY, "level": 30}),
         EndRow(0, 10_000_000, 1, 1, 3),
     ]
-    return Timeline.of(Recording(rows))
+    return RunTimeline.of(Recording(rows))
 
 
-def test_the_summary_says_what_ran_how_it_went_where_and_what_the_times_are(failing: Timeline) -> None:
+def test_the_summary_says_what_ran_how_it_went_where_and_what_the_times_are(failing: RunTimeline) -> None:
     text = failing.summary()
     assert "calls     2: 1 finished, 1 failed, 3 cancelled before they ran" in text
     assert "functions shop:count_words 2" in text
@@ -56,7 +56,7 @@ def test_the_summary_says_what_ran_how_it_went_where_and_what_the_times_are(fail
     assert re.search(r"time +2026-09-21 14:13:20\.\d{3}Z to 2026-09-21 14:13:20\.\d{3}Z, 9\.10 ms", text)
 
 
-def test_a_line_per_call_says_when_where_what_and_how_long(failing: Timeline) -> None:
+def test_a_line_per_call_says_when_where_what_and_how_long(failing: RunTimeline) -> None:
     heading, first, second, failure = call_lines(failing)
     assert heading.split() == ["2026-09-21", "UTC", "home:", "took", "what"]
     assert first.split() == ["14:13:20.125", "77", "3.00", "ms", "count_words", "#0", "january"]
@@ -64,29 +64,29 @@ def test_a_line_per_call_says_when_where_what_and_how_long(failing: Timeline) ->
     assert failure.split() == ["failed", "raised", "ValueError:", "three", "is", "?[31mnot?", "good", "<b>"]
 
 
-def test_nothing_that_was_recorded_moves_the_cursor(failing: Timeline) -> None:
+def test_nothing_that_was_recorded_moves_the_cursor(failing: RunTimeline) -> None:
     lines = [*call_lines(failing), *event_lines(failing), failing.summary().replace("\n", "")]
     assert all(character.isprintable() for line in lines for character in line)
     assert plain("a\tb\x00c") == "a b?c"
 
 
-def test_events_stand_between_the_stamps_of_their_call(failing: Timeline) -> None:
+def test_events_stand_between_the_stamps_of_their_call(failing: RunTimeline) -> None:
     kinds = [line.split()[2] for line in event_lines(failing) if "#0" in line]
     assert kinds == ["handed", "started", "log", "finished", "seen"]
 
 
-def test_a_zone_changes_the_display_and_every_time_says_its_offset(failing: Timeline) -> None:
+def test_a_zone_changes_the_display_and_every_time_says_its_offset(failing: RunTimeline) -> None:
     _, first, *_ = call_lines(failing, Style(ZoneInfo("Asia/Kathmandu")))
     assert first.startswith("19:58:20.125+05:45 ")
 
 
-def test_only_a_failure_is_coloured(failing: Timeline) -> None:
+def test_only_a_failure_is_coloured(failing: RunTimeline) -> None:
     lines = list(call_lines(failing, Style(failed=("<", ">"))))
     assert ["<" in line.replace("<b>", "") for line in lines] == [False, False, False, True]
     assert "<failed>" in lines[3]
 
 
-def test_the_limit_is_kept(failing: Timeline) -> None:
+def test_the_limit_is_kept(failing: RunTimeline) -> None:
     assert len(list(call_lines(failing, limit=1))) == 2
     assert list(call_lines(failing, limit=0)) == []
 
@@ -97,7 +97,7 @@ def test_no_line_is_longer_than_the_screen(
 ) -> None:
     run = simulated([far_host("a-host-with-quite-a-name.example.org"), far_host("b")], call_count=60)
     run.rows.append(FailureRow(0, 3, 0, "raised", "ValueError", "x" * 500, "", True))
-    timeline = Timeline.of(run.recording)
+    timeline = RunTimeline.of(run.recording)
     style = Style(columns=columns)
     lines = [*summary_text(timeline, style).split("\n"), *call_lines(timeline, style), *event_lines(timeline, style)]
     assert max(map(len, lines)) <= columns
@@ -106,7 +106,7 @@ def test_no_line_is_longer_than_the_screen(
 def test_bounds_have_a_column_where_some_time_is_not_exact(
     simulated: Callable[..., Any], far_host: Callable[..., Any]
 ) -> None:
-    timeline = Timeline.of(simulated([far_host("far", origin_ns=5)]).recording)
+    timeline = RunTimeline.of(simulated([far_host("far", origin_ns=5)]).recording)
     heading, *lines = call_lines(timeline)
     assert "bound" in heading
     assert all("±" in line for line in lines)
@@ -115,16 +115,16 @@ def test_bounds_have_a_column_where_some_time_is_not_exact(
 def test_show_prints_the_summary_the_first_calls_and_how_many_more(
     simulated: Callable[..., Any], far_host: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    timeline = Timeline.of(simulated([far_host("far")]).recording)
+    timeline = RunTimeline.of(simulated([far_host("far")]).recording)
     timeline.show(limit=3)
     printed = capsys.readouterr().out.splitlines()
     assert printed[: len(timeline.summary().splitlines())] == timeline.summary().splitlines()
     assert printed[-1] == "… and 37 more calls: show(limit=...)"
 
 
-def test_the_notebooks_table_escapes_what_comes_from_outside(failing: Timeline) -> None:
+def test_the_notebooks_table_escapes_what_comes_from_outside(failing: RunTimeline) -> None:
     rows = [*failing.recording, FunctionRow(0, 9, "<script>:<script>", ""), SentRow(0, 2, 1, 9, [2], 9_200_000)]
-    text = html_table(Timeline.of(Recording(rows)))
+    text = html_table(RunTimeline.of(Recording(rows)))
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
 

@@ -23,7 +23,7 @@ from coeval.recording._rows import (
     Row,
     SentRow,
 )
-from coeval.timeline import Timeline, TimelineEvent, open_run
+from coeval.timeline import RunTimeline, TimelineEvent, open_run
 
 START_NS = 7_000_000_000_000
 WALL_NS = 1_790_000_000_000_000_000
@@ -59,7 +59,7 @@ def test_the_truth_is_within_every_instant_whatever_the_clocks_show(
     simulated: Any, far_host: Any, shapes: list[tuple[int, int]], seed: int, batch_items: int
 ) -> None:
     run = a_run(simulated, far_host, shapes, seed=seed, batch_items=batch_items)
-    timeline = Timeline.of(run.recording)
+    timeline = RunTimeline.of(run.recording)
     checked = 0
     for event in timeline.events:
         if (event.call, event.kind) in run.true_ns:
@@ -74,7 +74,7 @@ def test_the_truth_is_within_every_instant_whatever_the_clocks_show(
 def test_corrected_times_of_messages_and_of_each_clock_never_run_backwards(
     simulated: Any, far_host: Any, shapes: list[tuple[int, int]], seed: int
 ) -> None:
-    timeline = Timeline.of(a_run(simulated, far_host, shapes, seed=seed).recording)
+    timeline = RunTimeline.of(a_run(simulated, far_host, shapes, seed=seed).recording)
     events = list(timeline.events)
     place: dict[tuple[int, str], int] = {(event.call, event.kind): number for number, event in enumerate(events)}
     by_clock: dict[str, list[int]] = {}
@@ -98,7 +98,7 @@ def test_before_never_contradicts_the_truth_and_the_order_never_contradicts_befo
     simulated: Any, far_host: Any, shapes: list[tuple[int, int]], seed: int, batch_items: int, data: st.DataObject
 ) -> None:
     run = a_run(simulated, far_host, shapes, seed=seed, call_count=12, batch_items=batch_items)
-    timeline = Timeline.of(run.recording)
+    timeline = RunTimeline.of(run.recording)
     events = [event for event in timeline.events if (event.call, event.kind) in run.true_ns and event.piece is None]
     for _ in range(60):
         a, b = sorted(data.draw(st.tuples(*[st.integers(0, len(events) - 1)] * 2)))
@@ -109,7 +109,7 @@ def test_before_never_contradicts_the_truth_and_the_order_never_contradicts_befo
 
 
 @pytest.fixture
-def pieces() -> Timeline:
+def pieces() -> RunTimeline:
     """Two calls that share a start and an end, and a mark between them."""
     rows: list[Row] = [
         ProcessRow(0, "driver", "home", 1, "A", "3.11"),
@@ -120,14 +120,14 @@ def pieces() -> Timeline:
         OutcomeRow(0, 0, 0, 2, "ok", 1, 100, 200, 900, 1000),
         EventRow(1, 0, 0, 1, "mark", 500, None, "half", {}),
     ]
-    return Timeline.of(Recording(rows))
+    return RunTimeline.of(Recording(rows))
 
 
-def event_of(timeline: Timeline, kind: str, call: int) -> TimelineEvent:
+def event_of(timeline: RunTimeline, kind: str, call: int) -> TimelineEvent:
     return next(event for event in timeline.events if (event.kind, event.call) == (kind, call))
 
 
-def test_calls_that_share_their_stamps_ran_in_the_order_of_their_items(pieces: Timeline) -> None:
+def test_calls_that_share_their_stamps_ran_in_the_order_of_their_items(pieces: RunTimeline) -> None:
     start = [event_of(pieces, "started", call) for call in (0, 1)]
     end = [event_of(pieces, "finished", call) for call in (0, 1)]
     assert pieces.before(start[0], start[1]) is True
@@ -137,7 +137,7 @@ def test_calls_that_share_their_stamps_ran_in_the_order_of_their_items(pieces: T
     assert pieces.before(start[0], start[0]) is False
 
 
-def test_a_shared_start_is_somewhere_in_its_piece_and_not_called_exact(pieces: Timeline) -> None:
+def test_a_shared_start_is_somewhere_in_its_piece_and_not_called_exact(pieces: RunTimeline) -> None:
     start, mark, seen = event_of(pieces, "started", 1), event_of(pieces, "mark", 1), event_of(pieces, "seen", 1)
     assert start.shared_by == 2
     assert (start.begin.earliest_ns, start.begin.latest_ns) == (200, 900)
@@ -149,15 +149,15 @@ def test_a_shared_start_is_somewhere_in_its_piece_and_not_called_exact(pieces: T
     assert call.begin == start.begin
 
 
-def test_one_reading_of_one_clock_is_a_tie_and_a_tie_is_not_before(pieces: Timeline) -> None:
+def test_one_reading_of_one_clock_is_a_tie_and_a_tie_is_not_before(pieces: RunTimeline) -> None:
     first, second = event_of(pieces, "handed over", 0), event_of(pieces, "handed over", 1)
     assert pieces.before(first, second) is False
     assert pieces.before(second, first) is False
 
 
-def test_before_can_be_asked_of_ends(pieces: Timeline) -> None:
+def test_before_can_be_asked_of_ends(pieces: RunTimeline) -> None:
     rows = [*pieces.recording, EventRow(1, 0, 0, 1, "span", 300, 600, "part", {})]
-    timeline = Timeline.of(Recording(rows))
+    timeline = RunTimeline.of(Recording(rows))
     span, mark = event_of(timeline, "span", 1), event_of(timeline, "mark", 1)
     assert timeline.before(span, mark) is True
     assert timeline.before(span, mark, of_first="end") is False
@@ -165,7 +165,7 @@ def test_before_can_be_asked_of_ends(pieces: Timeline) -> None:
 
 
 def test_without_an_anchor_it_is_the_time_of_the_drivers_host(simulated: Callable[..., Any], far_host: Any) -> None:
-    timeline = Timeline.of(simulated([far_host("far")]).recording)
+    timeline = RunTimeline.of(simulated([far_host("far")]).recording)
     assert timeline.reference_label == "time of host home"
     assert timeline.reference == "boot-home/0/monotonic_raw"
 
@@ -173,7 +173,7 @@ def test_without_an_anchor_it_is_the_time_of_the_drivers_host(simulated: Callabl
 def test_a_kernel_that_bounds_its_error_puts_the_timeline_on_utc(simulated: Callable[..., Any], far_host: Any) -> None:
     run = simulated([far_host("far", origin_ns=10**15)])
     run.rows.insert(2, HostRow(0, START_NS, "UTC", 0, "yes", 3_000_000, ""))
-    timeline = Timeline.of(run.recording)
+    timeline = RunTimeline.of(run.recording)
     assert (timeline.reference, timeline.reference_label) == (UTC, "UTC")
     widths = []
     for event in timeline.events:
@@ -191,7 +191,7 @@ def test_kernels_that_contradict_each_other_leave_it_off_utc_and_say_so(
     run = simulated([far_host("far", wall_ahead_ns=10**10)])
     run.rows.insert(2, HostRow(0, START_NS, "UTC", 0, "yes", 1_000_000, ""))
     run.rows.append(HostRow(1, START_NS, "UTC", 0, "yes", 1_000_000, ""))
-    timeline = Timeline.of(run.recording)
+    timeline = RunTimeline.of(run.recording)
     assert timeline.reference_label == "time of host home"
     assert any("kernel of far" in problem for problem in timeline.problems)
 
@@ -202,7 +202,7 @@ def test_a_host_that_exchanged_nothing_has_unknown_times_that_come_last(
     run = simulated([far_host("far")])
     run.rows.append(ProcessRow(9, "worker", "lost", 7, "boot-lost", "3.11", 5))
     run.rows.append(ClockRow(9, 50, WALL_NS, 0, 60))
-    timeline = Timeline.of(run.recording)
+    timeline = RunTimeline.of(run.recording)
     last = timeline.events[-2:]
     assert [event.host for event in last] == ["lost", "lost"]
     assert [event.kind for event in last] == ["worker first seen", "worker last seen"]
@@ -218,7 +218,7 @@ def test_a_process_whose_messages_refute_its_clock_gets_one_of_its_own(
 ) -> None:
     clone = far_host("home", origin_ns=-(10**12), claims="boot-home/0/monotonic_raw")
     run = simulated([far_host("home"), clone])
-    timeline = Timeline.of(run.recording)
+    timeline = RunTimeline.of(run.recording)
     assert any("COEVAL_CLOCK_ID" in problem for problem in timeline.problems)
     for event in timeline.events:
         if (event.call, event.kind) in run.true_ns:
@@ -233,14 +233,14 @@ def test_the_driver_keeps_its_clock_even_where_more_processes_contradict_it(
     simulated: Callable[..., Any], far_host: Callable[..., Any]
 ) -> None:
     clone = far_host("home", origin_ns=-(10**12), claims="boot-home/0/monotonic_raw")
-    timeline = Timeline.of(simulated([clone, clone, clone]).recording)
+    timeline = RunTimeline.of(simulated([clone, clone, clone]).recording)
     assert timeline.clocks[0].is_reference
     assert timeline.clocks[0].clock == "boot-home/0/monotonic_raw"
     assert [claim.role for claim in timeline.clocks[0].processes] == ["driver"]
 
 
 def test_an_empty_recording_is_an_empty_timeline() -> None:
-    timeline = Timeline.of(Recording([]))
+    timeline = RunTimeline.of(Recording([]))
     assert (len(timeline.events), len(timeline.calls), timeline.clocks, timeline.problems) == (0, 0, (), ())
     assert "nothing was recorded" in timeline.summary()
     assert "<table>" in timeline._repr_html_()

@@ -2,6 +2,7 @@
 
 from coeval.alignment._agreement import Agreement, SourceVerdict, Verdict, agree, utc_bounds
 from coeval.alignment._alignment import RATE_BOUND_PPM_DEFAULT, Alignment, align
+from coeval.alignment._clock_map import ClockMap
 from coeval.alignment._clock_step import ClockStep
 from coeval.alignment._curvature import CURVATURE_PRIOR
 from coeval.alignment._duration import Duration
@@ -19,6 +20,7 @@ from coeval.alignment._steadiness import WANDER_PPM_PRIOR
 __all__ = [
     "align",
     "Alignment",
+    "ClockMap",
     "Messages",
     "Evidence",
     "revisions",

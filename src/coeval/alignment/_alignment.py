@@ -25,6 +25,7 @@ import numpy as np
 
 from coeval.alignment._axis import Axis, axis_of
 from coeval.alignment._band import Band, Bounds
+from coeval.alignment._clock_map import ClockMap, bounds_by
 from coeval.alignment._clock_step import ClockStep, clock_step
 from coeval.alignment._direct_order import DirectOrder
 from coeval.alignment._duration import Duration, durations_between
@@ -37,7 +38,6 @@ from coeval.alignment._instants import (
     UNKNOWN_LATEST,
     Instants,
     Offsets,
-    shifted,
 )
 from coeval.alignment._messages import Messages, described
 from coeval.alignment._rate import BoolArray, Int64Array, grid_up, ppm
@@ -113,15 +113,13 @@ class _Placing(NamedTuple):
 
     def bounds(self, clock: ClockId, readings: Int64Array, grade: Grade) -> Bounds:
         """Place readings of a clock that is there."""
-        earliest, estimate, latest = self.tracks[grade][clock].bounds(readings)
-        if grade == "assumed" and self.solution.assumed is not self.solution.declared:
-            # Both round outward, each from points of its own.
-            widest = self.tracks["declared"][clock].bounds(readings)
-            earliest, latest = np.maximum(earliest, widest.earliest), np.minimum(latest, widest.latest)
-        # Also where one side only is known: estimates keep to each other as long as all of them are of the same bands.
-        likely = self.likely[clock].bounds(readings).estimate
-        is_told = (likely != UNKNOWN_ESTIMATE) & (estimate != UNKNOWN_ESTIMATE)
-        return Bounds(earliest, np.where(is_told, np.clip(likely, earliest, latest), estimate), latest)
+        return bounds_by(*self.tracks_of(clock, grade), readings)
+
+    def tracks_of(self, clock: ClockId, grade: Grade) -> tuple[Track, Track | None, Track]:
+        """What `bounds_by` takes."""
+        is_other = grade == "assumed" and self.solution.assumed is not self.solution.declared
+        widest = self.tracks["declared"][clock] if is_other else None
+        return self.tracks[grade][clock], widest, self.likely[clock]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -187,15 +185,19 @@ class Alignment:
         Raises:
             ClocksNotRelated: There was no evidence of this clock at all.
         """
-        readings = np.asarray(readings_ns, dtype=np.int64)
+        return self.clock_map(clock, grade).instants(readings_ns)
+
+    def clock_map(self, clock: ClockId, grade: Grade = "declared") -> ClockMap:
+        """
+        What `instants` does for one clock, as a small value that can be sent to other processes.
+
+        Raises:
+            ClocksNotRelated: There was no evidence of this clock at all.
+        """
         placing = self._on_clock if self._on_utc is None else self._on_utc
         self._track(clock, placing, grade)
-        earliest, estimate, latest = placing.bounds(clock, readings, grade)
-        if self._on_utc is None:
-            earliest = shifted(earliest, self._epoch_ns, UNKNOWN_EARLIEST)
-            latest = shifted(latest, self._epoch_ns, UNKNOWN_LATEST)
-            estimate = shifted(estimate, self._epoch_ns, UNKNOWN_ESTIMATE)
-        return Instants(self.reference, earliest, estimate, latest, grade)
+        epoch_ns = self._epoch_ns if self._on_utc is None else 0
+        return ClockMap(clock, self.reference, grade, *placing.tracks_of(clock, grade), epoch_ns)
 
     def offset(self, clock: ClockId, readings_ns: Int64Array, grade: Grade = "declared") -> Offsets:
         """
@@ -336,6 +338,11 @@ class Alignment:
         """
         return self._report
 
+    @property
+    def set_back(self) -> tuple[ClockId, ...]:
+        """Clocks that were set back in between: their readings alone do not tell which came first."""
+        return tuple(clock for clock in self._messages.clocks if self._was_set_back(clock))
+
     def _first_strand(self, clock: ClockId) -> int:
         code = self._messages.clocks.index(clock)
         return next(position for position, strand in enumerate(self._sorting.strands) if strand.clock == code)
@@ -399,7 +406,9 @@ def align(
         reference,
         clocks,
         _components(sorting, messages),
-        tuple(clock_step(step, messages, on_clock.tracks["declared"], believed) for step in believed.steps),
+        tuple(
+            clock_step(step, messages, on_clock.tracks["declared"], believed) for step in believed.steps if step.is_told
+        ),
         believed.rejected,
         believed.unsorted,
         findings,

@@ -79,12 +79,14 @@ class Band:
     def _latest(self, side: Envelope | None, x: Int64Array, inside: BoolArray) -> Int64Array:
         if side is None:
             return np.full(len(x), UNKNOWN_LATEST, dtype=np.int64)
-        return np.where(inside, shifted(side.at(x), self.y_origin, UNKNOWN_LATEST), UNKNOWN_LATEST)
+        found = shifted(side.at(x), self.y_origin, UNKNOWN_LATEST)
+        return found if bool(inside.all()) else np.where(inside, found, UNKNOWN_LATEST)
 
     def _earliest(self, side: Envelope | None, x: Int64Array, inside: BoolArray) -> Int64Array:
         if side is None:
             return np.full(len(x), UNKNOWN_EARLIEST, dtype=np.int64)
-        return np.where(inside, shifted(-side.at(-x), self.y_origin, UNKNOWN_EARLIEST), UNKNOWN_EARLIEST)
+        found = shifted(-side.at(-x), self.y_origin, UNKNOWN_EARLIEST)
+        return found if bool(inside.all()) else np.where(inside, found, UNKNOWN_EARLIEST)
 
     def _relative(self, readings: Int64Array) -> tuple[Int64Array, BoolArray]:
         least = max(self.x_origin - _EXTRAPOLATION_NS_LIMIT, UNKNOWN_EARLIEST)

@@ -26,6 +26,9 @@ from coeval.alignment._rate import GRID_BITS, BoolArray, Int64Array, ceil_times,
 SPAN_NS_LIMIT = 2**61
 """How far the readings of one clock may lie apart: 73 years."""
 
+# From here on it pays to look whether readings are in order.
+_MANY = 64
+
 NOTHING = 2**62
 """An excess that means that nothing is known on this side."""
 
@@ -123,6 +126,75 @@ class Envelope:
 
     def at(self, x: Int64Array) -> Int64Array:
         """The bound of T at each x, int64 ns from the same origin: T(x) <= this."""
+        if len(x) >= _MANY:
+            # Rows of files come sorted, and then neighbours are found once for each point and not for each x.
+            if bool(np.all(x[1:] >= x[:-1])):
+                return self._at_ascending(x)
+            if bool(np.all(x[1:] <= x[:-1])):
+                return self._at_ascending(x[::-1])[::-1]
+        return self._at_any(x)
+
+    def _at_ascending(self, x: Int64Array) -> Int64Array:
+        """The same values by the same formulas, for many x in order."""
+        first, end = (int(np.searchsorted(self.x, edge, side="right")) - 1 for edge in (x[0], x[-1]))
+        first, end = max(first, 0), end + 1
+        last = len(self.x) - 1
+        points = self.x[first : min(end + 1, last + 1)]
+        farthest = max(
+            int(np.diff(points).max()) if len(points) > 1 else 0,
+            int(self.x[0]) - int(x[0]),
+            int(x[-1]) - int(self.x[last]),
+        )
+        steepest = max(abs(self.slopes.low), abs(self.slopes.high), 1)
+        if farthest > min(self._near_ns(), (1 << 62) // steepest):
+            return self._at_any(x)
+        result = np.empty(len(x), dtype=np.int64)
+        head = int(np.searchsorted(x, self.x[0], side="left"))
+        tail = int(np.searchsorted(x, self.x[last], side="left"))
+        if head:
+            result[:head] = self._right_ns(x[:head], self.x[0], self.excess[0])
+        if tail < len(x):
+            result[tail:] = self._left_ns(x[tail:], self.x[last], self.excess[last])
+        if head < tail:
+            inner = x[head:tail]
+            numbers = np.arange(first, min(end, last))
+            edges = np.searchsorted(inner, self.x[first : numbers[-1] + 2], side="left")
+            edges[0], edges[-1] = 0, len(inner)
+            counts = np.diff(edges)
+            before, excess = self.x[numbers], self.excess[numbers]
+            floor_ns = before + ((excess + self._up) >> self.bits)
+            between = self._left_ns(inner, np.repeat(before, counts), np.repeat(excess, counts))
+            after, excess = np.repeat(self.x[numbers + 1], counts), np.repeat(self.excess[numbers + 1], counts)
+            np.minimum(between, self._right_ns(inner, after, excess), out=between)
+            np.maximum(between, np.repeat(floor_ns, counts), out=result[head:tail])
+        return result
+
+    @property
+    def _up(self) -> int:
+        return (1 << self.bits) - 1
+
+    def _left_ns(self, x: Int64Array, before: Int64Array, excess: Int64Array) -> Int64Array:
+        """What the point before says; the product of distance and slope fits 63 bits."""
+        value = x - before
+        value *= np.int64(-self.slopes.high)
+        value >>= GRID_BITS - self.bits
+        np.subtract(excess + self._up, value, out=value)
+        value >>= self.bits
+        value += x
+        return value
+
+    def _right_ns(self, x: Int64Array, after: Int64Array, excess: Int64Array) -> Int64Array:
+        """What the point after says, likewise."""
+        value = after - x
+        value *= np.int64(self.slopes.low)
+        value >>= GRID_BITS - self.bits
+        np.subtract(excess + self._up, value, out=value)
+        value >>= self.bits
+        value += x
+        return value
+
+    def _at_any(self, x: Int64Array) -> Int64Array:
+        """In any order, and however far away."""
         slopes, last = self.slopes, len(self.x) - 1
         index = self.x.searchsorted(x, side="right") - 1
         before, after = np.maximum(index, 0), np.minimum(index + 1, last)

@@ -105,5 +105,8 @@ def middle(earliest_ns: Int64Array, latest_ns: Int64Array, one_sided_ns: Int64Ar
 
 def shifted(values: Int64Array, by: int, unknown: int) -> Int64Array:
     """Add a constant, itself within int64; a sentinel, and what no longer fits int64, becomes `unknown`."""
-    fits = (values >= UNKNOWN_EARLIEST + 1 - min(by, 0)) & (values <= UNKNOWN_LATEST - 1 - max(by, 0))
+    least, greatest = UNKNOWN_EARLIEST + 1 - min(by, 0), UNKNOWN_LATEST - 1 - max(by, 0)
+    if len(values) and values.min() >= least and values.max() <= greatest:
+        return values + np.int64(by)
+    fits = (values >= least) & (values <= greatest)
     return np.where(fits, np.where(fits, values, 0) + np.int64(by), unknown)

@@ -14,9 +14,12 @@ from coeval._version import __version__
 VERBS: Mapping[str, tuple[str, str]] = {
     "map": ("coeval.cli._map", "map_command"),
     "run": ("coeval.cli._run", "run_command"),
+    "merge": ("coeval.cli._merge", "merge_command"),
     "timeline": ("coeval.cli._timeline", "timeline"),
     "clocks": ("coeval.cli._clocks", "clocks"),
     "export": ("coeval.cli._export", "export"),
+    "query": ("coeval.cli._query", "query"),
+    "join": ("coeval.cli._join", "join"),
 }
 
 

@@ -17,14 +17,14 @@ from coeval.cli._output import (
     plain,
     wrap_titled,
 )
-from coeval.timeline import ClockChange, ClockEntry, OffsetBounds, Timeline
+from coeval.timeline import ClockChange, ClockEntry, OffsetBounds, RunTimeline
 from coeval.timeline.writers import instant_json
 
 _TITLE_COLUMNS = 15
 _PROCESSES_MAX = 4
 
 
-def clock_lines(found: Timeline, columns: int) -> Iterator[str]:
+def clock_lines(found: RunTimeline, columns: int) -> Iterator[str]:
     """The reference, a table if there are several clocks, and a block for each."""
     entries = found.clocks
     yield f"reference: {found.reference_label}"

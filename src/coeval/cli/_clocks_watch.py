@@ -13,7 +13,7 @@ import typer
 from coeval.cli._clocks_of_run import change_text, clock_json, clock_row, table_heading
 from coeval.cli._output import plain, read_run, style_of_output, write_lines
 from coeval.clocks import SYSTEM_CLOCK
-from coeval.timeline import ClockEntry, Timeline
+from coeval.timeline import ClockEntry, RunTimeline
 
 # How often a terminal is drawn anew. Reading the run is the cost, so a long one is read less often.
 REFRESH_S = 1.0
@@ -35,14 +35,14 @@ def watch_clocks(run: Path, *, as_json: bool) -> None:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def has_ended(found: Timeline) -> bool:
+def has_ended(found: RunTimeline) -> bool:
     """Are all executors of the run closed? A driver that was killed has closed none of its."""
     recording = found.recording
     open_ones = {row.executor for row in recording.executors} - {row.executor for row in recording.ends}
     return bool(recording.executors) and not open_ones
 
 
-def changed_lines(found: Timeline, said: dict[str, str], *, as_json: bool) -> Iterator[str]:
+def changed_lines(found: RunTimeline, said: dict[str, str], *, as_json: bool) -> Iterator[str]:
     """
     A line for each clock of which something else is known than was said of it, and for each new step.
 
@@ -76,7 +76,7 @@ def _sayings(entry: ClockEntry, line: str, *, as_json: bool, is_final: bool) -> 
     return found
 
 
-def screen_lines(found: Timeline, columns: int) -> Iterator[str]:
+def screen_lines(found: RunTimeline, columns: int) -> Iterator[str]:
     """The whole table, and what was noticed, each line cut to the screen."""
     calls = len(found.calls)
     is_final = has_ended(found)
@@ -104,7 +104,7 @@ def _show_live(run: Path) -> None:
             live.update(Text("\n".join(screen_lines(found, style_of_output().columns))), refresh=True)
 
 
-def _states(run: Path) -> Iterator[Timeline]:
+def _states(run: Path) -> Iterator[RunTimeline]:
     """The run each time that more of it was written, the last one when it has ended."""
     never = threading.Event()
     size = -1

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import typer
 
 from coeval.errors import RecordingWarning
-from coeval.timeline import Timeline, open_run
+from coeval.timeline import RunTimeline, Timeline, open_run, open_timeline
 from coeval.timeline._listing import Style, plain
 from coeval.timeline._time_text import (
     format_bound_ns,
@@ -37,6 +37,7 @@ from coeval.timeline._time_text import (
 __all__ = [
     "fail",
     "read_run",
+    "read_timeline",
     "parse_zone",
     "style_of_output",
     "write_lines",
@@ -71,7 +72,7 @@ def fail(error: Exception | str) -> NoReturn:
     raise typer.Exit(NOT_POSSIBLE)
 
 
-def read_run(path: Path) -> Timeline:
+def read_run(path: Path) -> RunTimeline:
     """Open a run folder; what is wrong with it is among the timeline's problems, and said there."""
     from coeval.errors import RecordingError
 
@@ -80,6 +81,18 @@ def read_run(path: Path) -> Timeline:
             warnings.simplefilter("ignore", RecordingWarning)
             return open_run(path)
     except (RecordingError, OSError) as error:
+        fail(error)
+
+
+def read_timeline(path: Path) -> Timeline:
+    """Open a run folder, or a timeline that is a Parquet file."""
+    from coeval.errors import WrongTable
+
+    if path.is_dir():
+        return read_run(path)
+    try:
+        return open_timeline(path)
+    except (WrongTable, OSError) as error:
         fail(error)
 
 

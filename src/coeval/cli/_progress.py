@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Callable
 from typing import NamedTuple, TextIO
 
 from coeval.clocks import Clock
@@ -95,13 +96,22 @@ class ProgressLine:
     Args:
         stream: standard error.
         quiet: draw nothing; what is said is said all the same.
+        text_of: what is drawn, in less than 80 columns, by counts and ns since the start.
     """
 
-    def __init__(self, stream: TextIO, clock: Clock, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        clock: Clock,
+        *,
+        quiet: bool = False,
+        text_of: Callable[[Counts, int], str] = progress_text,
+    ) -> None:
         self.on_terminal = _is_terminal(stream)
         self._stream = stream
         self._clock = clock
         self._quiet = quiet
+        self._text_of = text_of
         self._lock = threading.RLock()
         self._began_ns = self._last_ns = clock.raw_ns()
         self._said = Counts(0, 0, None)
@@ -121,12 +131,12 @@ class ProgressLine:
             if self._drawn and since_ns < DRAW_EVERY_NS:
                 return
             with self._lock:
-                self._drawn = progress_text(counts, now_ns - self._began_ns)[: (columns_of(self._stream) or 80) - 1]
+                self._drawn = self._text_of(counts, now_ns - self._began_ns)[: (columns_of(self._stream) or 80) - 1]
                 self._put(f"\r\x1b[K{self._drawn}")
         else:
             if not plain_line_is_due(counts, self._said, since_ns):
                 return
-            self.write(f"{progress_text(counts, now_ns - self._began_ns)}\n")
+            self.write(f"{self._text_of(counts, now_ns - self._began_ns)}\n")
         self._last_ns, self._said = now_ns, counts
 
     def write(self, text: str) -> None:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coeval.cli._output import fail, parse_zone, read_run, style_of_output, write_json_lines, write_lines
+from coeval.cli._output import (
+    fail,
+    parse_zone,
+    read_run,
+    read_timeline,
+    style_of_output,
+    write_json_lines,
+    write_lines,
+)
 from coeval.recording._rows import KIND_NAMES, Row
-from coeval.timeline import Timeline
+from coeval.timeline import RunTimeline, Timeline
 from coeval.timeline._listing import call_lines, event_lines, more_text, plain, summary_text
 from coeval.timeline.writers import call_json, event_json
+from coeval.timeline.writers._text import text_lines
 
 LINES = 40
 
 
 def timeline(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or what merge wrote.", show_default=False)],
     events: Annotated[
         bool, typer.Option("--events", help="Every event: the four stamps of each try, marks, spans, logs.")
     ] = False,
@@ -69,6 +79,9 @@ def timeline(
         fail("--raw shows the recording as it is; --events and --tz have no part in it")
     zone = parse_zone(tz)
     line_count = None if everything or (as_json and limit is None) else LINES if limit is None else limit
+    if not run.is_dir():
+        _show_table(read_timeline(run), line_count, zone, as_json=as_json)
+        return
     found = read_run(run)
     if as_json:
         if raw:
@@ -94,7 +107,19 @@ def timeline(
         write_lines([more_text(shown - line_count, what, "--limit N or --all shows them")])
 
 
-def _say_problems(found: Timeline) -> None:
+def _show_table(found: Timeline, line_count: int | None, zone: tzinfo, *, as_json: bool) -> None:
+    """A timeline that no run left: its events, a line each."""
+    events = islice(found.rows(), line_count)
+    if as_json:
+        write_json_lines(event_json(event) for event in events)
+        return
+    write_lines([f"{len(found):,} events on {found.reference_label}", ""])
+    write_lines(plain(line) for event in events for line in text_lines(event, zone))
+    if line_count is not None and len(found) > line_count:
+        write_lines([more_text(len(found) - line_count, "event", "--limit N or --all shows them")])
+
+
+def _say_problems(found: RunTimeline) -> None:
     """Where the output is data, what is wrong is said beside it."""
     for problem in found.problems:
         typer.echo(f"problem: {plain(problem)}", err=True)

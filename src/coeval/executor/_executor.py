@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from coeval.executor._share import Shared
     from coeval.executor._statistics import Statistics
     from coeval.recording import RunFolder
-    from coeval.timeline import Timeline
+    from coeval.timeline import RunTimeline
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -414,11 +414,11 @@ class Executor(StandardExecutor):
         return self._dispatch.engine.capabilities
 
     @property
-    def timeline(self) -> Timeline:
+    def timeline(self) -> RunTimeline:
         """What happened until now, on one timeline; computed at each access."""
-        from coeval.timeline import Timeline
+        from coeval.timeline import RunTimeline
 
-        return Timeline.of(self._dispatch.recorder.recording())
+        return RunTimeline.of(self._dispatch.recorder.recording())
 
     def __repr__(self) -> str:
         counts = self.statistics()

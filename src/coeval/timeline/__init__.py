@@ -12,11 +12,15 @@ from coeval.timeline._event import (
     TimelineEvent,
     TimelineEventKind,
 )
-from coeval.timeline._timeline import Timeline, open_run
+from coeval.timeline._run_timeline import RunTimeline, open_run
+from coeval.timeline._timeline import TableEvent, Timeline, open_timeline
 
 __all__ = [
     "open_run",
+    "open_timeline",
     "Timeline",
+    "TableEvent",
+    "RunTimeline",
     "TimelineEvent",
     "TimelineEventKind",
     "TimelineCall",

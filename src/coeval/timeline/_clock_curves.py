@@ -18,7 +18,7 @@ from coeval.clocks import UTC, ClockId, Grade, Snapshot
 from coeval.timeline._clock_table import ClockEntry
 from coeval.timeline._evidence import Evidence
 from coeval.timeline._placed import place
-from coeval.timeline._timeline import Timeline
+from coeval.timeline._run_timeline import RunTimeline
 
 if TYPE_CHECKING:
     from coeval.timeline._related_clocks import RelatedClocks
@@ -171,7 +171,7 @@ def _middle_size(step: ClockStep) -> int | None:
     return (step.size_ns_least + step.size_ns_greatest) // 2
 
 
-def curves_of_run(timeline: Timeline) -> Curves:
+def curves_of_run(timeline: RunTimeline) -> Curves:
     """The wall clock of each host against the timeline, as it was read, with the bound that its raw clock has then."""
     evidence = timeline._evidence
     raws: list[_Raw] = []

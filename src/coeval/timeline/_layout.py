@@ -16,7 +16,12 @@ Everything else an event has stands in columns of its own, after these. One whos
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, cast
+
+from coeval.clocks import UTC, ClockId, Grade
+from coeval.errors import WrongTable
 
 LAYOUT = 2
 """Version of this layout, in the metadata of a table."""
@@ -34,19 +39,55 @@ class TableClaims(NamedTuple):
     What the metadata of a table says of its times.
 
     Attributes:
-        reference: what instants count on: "utc", or a clock.
+        reference: what instants count on: UTC, or a clock.
         reference_label: the same for people.
         grade: "declared" or "assumed".
+        set_back: clocks that were set back in between, so that their own readings do not tell the order of events.
     """
 
-    reference: str
+    reference: ClockId
     reference_label: str
-    grade: str = "declared"
+    grade: Grade = "declared"
+    set_back: tuple[ClockId, ...] = ()
 
     def metadata(self) -> dict[str, str]:
         """For a schema."""
-        said = {f"{_PREFIX}{name}": value for name, value in self._asdict().items()}
-        return {f"{_PREFIX}layout": str(LAYOUT), **said}
+        return {
+            "coeval.layout": str(LAYOUT),
+            "coeval.reference": self.reference,
+            "coeval.reference_label": self.reference_label,
+            "coeval.grade": self.grade,
+            "coeval.set_back": json.dumps(self.set_back),
+        }
+
+    @classmethod
+    def of(cls, metadata: Mapping[bytes, bytes] | None, name: str) -> TableClaims:
+        """
+        Read them back.
+
+        Args:
+            name: of the table, for people.
+
+        Raises:
+            WrongTable: they are not there, or were written by a later coeval.
+        """
+        said = {key.decode(): value.decode() for key, value in (metadata or {}).items() if key.startswith(b"coeval.")}
+        layout = said.get("coeval.layout", "")
+        if "coeval.reference" not in said or not layout.isdecimal():
+            raise WrongTable(
+                f"{name} is no timeline: it does not say what its times count on. Make one: coeval merge {name}"
+            )
+        if int(layout) > LAYOUT:
+            raise WrongTable(f"{name} has layout {layout}, and this coeval reads up to {LAYOUT}: install a later one.")
+        grade = cast("Literal['declared', 'assumed']", said.get("coeval.grade", "declared"))
+        set_back = tuple(ClockId(clock) for clock in json.loads(said.get("coeval.set_back", "[]")))
+        reference = ClockId(said["coeval.reference"])
+        return cls(reference, said.get("coeval.reference_label") or label_of(reference), grade, set_back)
+
+
+def label_of(reference: ClockId) -> str:
+    """What a reference is called where nothing better is known."""
+    return "UTC" if reference == UTC else f"time of clock {reference}"
 
 
 def payload_name(name: str) -> str:

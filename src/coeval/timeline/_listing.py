@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +31,7 @@ from coeval.timeline._time_text import (
 )
 
 if TYPE_CHECKING:
+    from coeval.timeline._run_timeline import RunTimeline
     from coeval.timeline._timeline import Timeline
 
 COLUMNS = 80
@@ -64,7 +65,7 @@ class Style:
 # The summary ----------------------------------------------------------------------------------------------------------
 
 
-def summary_text(timeline: Timeline, style: Style = Style()) -> str:
+def summary_text(timeline: RunTimeline, style: Style = Style()) -> str:
     """What ran, how it went, how long, where, how sure the times are, and what is wrong."""
     lines: list[str] = []
     for title, text in _summary_parts(timeline, style):
@@ -77,7 +78,7 @@ def summary_text(timeline: Timeline, style: Style = Style()) -> str:
     return "\n".join(lines)
 
 
-def _summary_parts(timeline: Timeline, style: Style) -> Iterator[tuple[str, str]]:
+def _summary_parts(timeline: RunTimeline, style: Style) -> Iterator[tuple[str, str]]:
     run = timeline.recording.run
     if run is not None:
         yield "run", f"{run['run'][:8]}  {shlex.join(run['command'])}"
@@ -98,7 +99,7 @@ def _summary_parts(timeline: Timeline, style: Style) -> Iterator[tuple[str, str]
     yield "reference", _reference(timeline)
 
 
-def _span(timeline: Timeline, style: Style) -> str:
+def _span(timeline: RunTimeline, style: Style) -> str:
     begins = timeline.events.begins
     placed = begins.estimate[begins.estimate != UNKNOWN_ESTIMATE]
     if not len(placed):
@@ -110,7 +111,7 @@ def _span(timeline: Timeline, style: Style) -> str:
     )
 
 
-def _workers(timeline: Timeline) -> str:
+def _workers(timeline: RunTimeline) -> str:
     hosts: dict[str, int] = {}
     for row in timeline.recording.processes:
         if row.role != "driver":
@@ -121,7 +122,7 @@ def _workers(timeline: Timeline) -> str:
     return f"{count}{f' on {on}' if hosts else ''}{f'; engine {engines}' if engines else ''}"
 
 
-def _reference(timeline: Timeline) -> str:
+def _reference(timeline: RunTimeline) -> str:
     events = timeline.events
     begins, shared = events.begins, events.is_shared
     own = begins.taken(np.flatnonzero(~shared)).widths_ns()
@@ -164,7 +165,7 @@ def more_text(count: int, what: str, how: str) -> str:
 # Lines ----------------------------------------------------------------------------------------------------------------
 
 
-def call_lines(timeline: Timeline, style: Style = Style(), limit: int | None = None) -> Iterator[str]:
+def call_lines(timeline: RunTimeline, style: Style = Style(), limit: int | None = None) -> Iterator[str]:
     """A heading, and a line per call: when, how sure, where, how long, what; a second line for why it failed."""
     calls = timeline.calls[: len(timeline.calls) if limit is None else limit]
     if not calls:
@@ -184,7 +185,7 @@ def call_lines(timeline: Timeline, style: Style = Style(), limit: int | None = N
             yield f"{indent}{before}{call.status}{after} {cut(note, room)}"
 
 
-def event_lines(timeline: Timeline, style: Style = Style(), limit: int | None = None) -> Iterator[str]:
+def event_lines(timeline: RunTimeline, style: Style = Style(), limit: int | None = None) -> Iterator[str]:
     """A heading, and a line per event: when, how sure, where, how long, what."""
     events = timeline.events[: len(timeline.events) if limit is None else limit]
     if not events:
@@ -356,7 +357,21 @@ def _unfinished(attempt: CallAttempt) -> str:
 # For notebooks --------------------------------------------------------------------------------------------------------
 
 
-def html_table(timeline: Timeline) -> str:
+def html_events(timeline: Timeline) -> str:
+    """What a timeline is and its first events, without those columns that are empty in all of them."""
+    rows = [event.row for event in islice(timeline.rows(), _HTML_ROWS_MAX)]
+    names = [name for name in timeline.schema.names if any(row[name] is not None for row in rows)]
+    heads = "".join(f"<th>{html.escape(plain(name))}</th>" for name in names)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(plain(str(row[name])))}</td>" for name in names) + "</tr>" for row in rows
+    )
+    more = len(timeline) - len(rows)
+    rest = f"<p>{html.escape(more_text(more, 'event', 'Timeline.sql'))}</p>" if more > 0 else ""
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<pre>{html.escape(repr(timeline))}</pre>{table}{rest}"
+
+
+def html_table(timeline: RunTimeline) -> str:
     """The summary and the first calls; everything that comes from outside is escaped."""
     rows = []
     for call in timeline.calls[:_HTML_ROWS_MAX]:

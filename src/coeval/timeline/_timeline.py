@@ -1,176 +1,322 @@
 """
-A timeline: what happened in a run, in one order, each time with a bound.
+A timeline: events of many clocks on one reference, in an order that contradicts nothing known.
 
-    Recording -> Attempts (columns) -> Evidence (messages, clocks, alignment) -> events, calls, clock table
-
-Each step is done when it is first asked for, and kept.
+It is a table (see `_layout`), in memory or as a Parquet file that need not fit there; what a run left behind is one too
+(`_run_timeline`). Questions in SQL go to DuckDB (`_query`).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from coeval.clocks import ClockId, Stamp
-from coeval.errors import ClocksNotRelated
-from coeval.recording import Recording
-from coeval.timeline._attempts import Attempts, attempts_of
-from coeval.timeline._calls import TimelineCalls
-from coeval.timeline._clock_table import ClockEntry, clock_table, driver_host
-from coeval.timeline._event import TimelineEvent
-from coeval.timeline._events import TimelineEvents
-from coeval.timeline._evidence import Evidence, evidence_of
+from coeval.clocks import ClockId, Grade, Instant, Stamp
+from coeval.errors import MissingExtra, WrongTable
+from coeval.timeline._layout import INSTANT, OWN_COLUMNS, TableClaims
+from coeval.timeline._time_filter import TimeFilter, time_filter
 
-Edge: TypeAlias = Literal["begin", "end"]
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+_ROWS_IN_BATCH = 1 << 16
 
 
-def open_run(path: str | os.PathLike[str]) -> Timeline:
+def open_timeline(path: str | os.PathLike[str]) -> Timeline:
     """
-    Read a run folder, also one that is still written.
+    Open a timeline that was written as Parquet, as `coeval merge` and `coeval export` do; read when it is used.
 
     Raises:
-        NotARun, NewerFormat, RecordingError: see `Recording.open`.
-
-    Warns:
-        RecordingWarning: once, if a part is missing or damaged; `problems` says what.
+        WrongTable: it is no timeline.
+        OSError: it cannot be read.
     """
-    return Timeline.of(Recording.open(path))
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    path = Path(path)
+    with open(path, "rb") as file:
+        if file.read(4) != b"PAR1":
+            raise WrongTable(f"{path} is no Parquet file; expected one that `coeval merge` or `coeval export` wrote.")
+    try:
+        return Timeline(ds.dataset(path, format="parquet"), str(path), path=path)
+    except pa.ArrowInvalid as error:
+        raise WrongTable(f"{path} is damaged: {error}") from error
 
 
 class Timeline:
     """
-    Everything that happened in a run.
+    Events on one reference, in timeline order.
 
-    Times are instants on one reference, in the declared grade: true whenever the clocks' declared rate bounds are.
+    Args:
+        table: in the layout of `coeval.timeline._layout`, with its metadata: in memory, or a dataset on disk.
+        name: what it is called in messages.
+        path: of the Parquet file that the dataset is, if it is one.
+        within: only these events of it.
 
-    Attributes:
-        recording: what this was made from.
+    Raises:
+        WrongTable: the metadata does not say what times count on, or the columns of an instant are missing.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
+    def __init__(
+        self,
+        table: pa.Table | ds.Dataset,
+        name: str = "the table",
+        *,
+        path: Path | None = None,
+        within: TimeFilter | None = None,
+    ) -> None:
+        self._source = table
+        self._name = name
+        self._path = path
+        self._within = within
+        schema = table.schema
+        self._claims = TableClaims.of(schema.metadata, name)
+        missing = [column for column in INSTANT if column not in schema.names]
+        if missing:
+            raise WrongTable(f"{name} has no column {missing[0]}; expected {', '.join(INSTANT)}")
 
-    @classmethod
-    def of(cls, recording: Recording) -> Timeline:
-        """The timeline of a recording."""
-        return cls(recording)
-
-    @cached_property
-    def _attempts(self) -> Attempts:
-        return attempts_of(self.recording)
-
-    @cached_property
-    def _evidence(self) -> Evidence:
-        return evidence_of(self.recording, self._attempts)
+    @property
+    def claims(self) -> TableClaims:
+        """What the times rest on."""
+        return self._claims
 
     @property
     def reference(self) -> ClockId:
-        """What instants count on: UTC, or the driver's clock."""
-        return self._evidence.alignment.reference
+        """What instants count on: UTC, or a clock."""
+        return self.claims.reference
 
     @property
     def reference_label(self) -> str:
         """The same for people: "UTC", or "time of host X"."""
-        if self._evidence.alignment.on_utc:
-            return "UTC"
-        return f"time of host {driver_host(self.recording, self._evidence)}"
+        return self.claims.reference_label
 
-    @cached_property
-    def events(self) -> TimelineEvents:
-        """Everything that happened, in timeline order."""
-        return TimelineEvents(self.recording, self._attempts, self._evidence)
+    @property
+    def grade(self) -> Grade:
+        """What the bounds rest on."""
+        return self.claims.grade
 
-    @cached_property
-    def calls(self) -> TimelineCalls:
-        """Every call with its tries, in the order they began."""
-        return TimelineCalls(self.recording, self._attempts, self._evidence)
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns."""
+        return self._source.schema
 
-    @cached_property
-    def clocks(self) -> tuple[ClockEntry, ...]:
-        """Each clock: offset, rate, steps, and the bound on each; the reference first."""
-        return clock_table(self.recording, self._evidence, self.events)
-
-    @cached_property
-    def problems(self) -> tuple[str, ...]:
-        """What is missing, contradictory or not known, one sentence each."""
-        lost = self.calls.unnamed_count
-        unnamed = [f"{lost} outcomes belong to hand-overs that are not in the recording; their calls are not listed."]
-        return (
-            *self.recording.problems,
-            *self._evidence.problems,
-            *self.calls.inconsistencies(),
-            *(unnamed if lost else ()),
-        )
-
-    def before(
-        self, first: TimelineEvent, second: TimelineEvent, *, of_first: Edge = "begin", of_second: Edge = "begin"
-    ) -> bool | None:
+    def between(
+        self,
+        since: str | datetime | int | None = None,
+        until: str | datetime | int | None = None,
+        *,
+        zone: str | None = None,
+        certain: bool = False,
+    ) -> Timeline:
         """
-        Did the first happen before the second?
-
-        By the readings of one clock, by a message between the two, or by instants that do not overlap. Equal readings
-        are a tie, and a tie is not before.
+        The events that can have been in [since, until): begun before its end and not before its start.
 
         Args:
-            of_first, of_second: which edge of each event counts; an event without an end has only its begin.
+            since, until: ISO 8601 text, a datetime, or int64 ns; None: no limit. A local time that was there twice
+                means the earlier one as `since`, the later one as `until`.
+            zone: of times that carry none: an IANA name.
+            certain: only those that were in it for certain.
+
+        Raises:
+            ValueError: a time cannot be read, carries no zone and none is given, or never was in that zone.
+        """
+        within = time_filter(since, until, zone, certain=certain)
+        if self._within is not None:
+            within = self._within.narrowed(within)
+        return Timeline(self._data, self._name, path=self._path, within=within)
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """
+        The events, in order, in pieces that fit into memory.
+
+        Args:
+            columns: only these; None: all.
+        """
+        import pyarrow as pa
+        import pyarrow.dataset as ds
+
+        scanner = ds.Scanner.from_dataset(
+            self._dataset, columns=columns, filter=self._expression, batch_size=_ROWS_IN_BATCH
+        )
+        schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+        for batch in scanner.to_batches():
+            if len(batch):
+                yield batch.replace_schema_metadata(schema.metadata)
+
+    def arrow(self) -> pa.Table:
+        """All events as an Arrow table, in memory."""
+        import pyarrow as pa
+
+        data = self._data
+        if isinstance(data, pa.Table) and self._within is None:
+            return data
+        table = self._dataset.to_table(filter=self._expression)
+        return table.replace_schema_metadata(self.schema.metadata)
+
+    def pl(self) -> pl.DataFrame:
+        """
+        All events as a Polars data frame.
+
+        Raises:
+            MissingExtra: polars is not installed.
+        """
+        try:
+            import polars
+        except ImportError as error:
+            raise MissingExtra("polars is not installed: pip install 'coeval[polars]'") from error
+        frame = polars.from_arrow(self.arrow())
+        assert isinstance(frame, polars.DataFrame)
+        return frame
+
+    def df(self) -> pd.DataFrame:
+        """
+        All events as a pandas data frame. Integers are of pandas' nullable type: with unknown ones among them they
+        would be floats otherwise, which have no room for ns.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtra("pandas is not installed: pip install 'coeval[pandas]'") from error
+        import pyarrow as pa
+
+        frame: pd.DataFrame = self.arrow().to_pandas(types_mapper={pa.int64(): pandas.Int64Dtype()}.get)
+        return frame
+
+    def sql(self, query: str, **others: Timeline) -> duckdb.DuckDBPyRelation:
+        """
+        Ask in SQL; this timeline is the table `timeline`.
+
+        Beside DuckDB's own functions: `before(a, b)` of two rows (aliases of tables): true, false, or null where it is
+        not known; `overlaps(a, b)` likewise; `certain(answer)` and `possible(answer)` make true or false of that;
+        `at_zone(ns, zone)`: the local time there.
+
+        Args:
+            others: more timelines, by the name of their table.
+
+        Returns:
+            A relation: `.show()`, `.fetchall()`, `.arrow()`, `.pl()`, `.df()`.
+
+        Raises:
+            DifferentClocks: another timeline has another reference.
+            ValueError: it was no query.
+            duckdb.Error: as DuckDB says.
+
+        Example:
+            timeline.sql("select a.line, b.line from timeline a, timeline b where certain(before(a, b))")
+        """
+        from coeval.timeline._query import ask
+
+        return ask(query, {"timeline": self, **others})
+
+    def before(self, first: Any, second: Any) -> bool | None:
+        """
+        Did the first event happen before the second?
+
+        By the readings of one clock, or by instants that do not overlap.
+
+        Args:
+            first, second: events of this timeline, as iteration gives them.
 
         Returns:
             True: certainly before. False: certainly not before. None: not known.
         """
-        same = _order_in_piece(first, second)
-        if same is not None:
-            return same
-        first_least, first_greatest = _edge(first, of_first)
-        second_least, second_greatest = _edge(second, of_second)
-        alignment = self._evidence.alignment
-        try:
-            if alignment.before(first_greatest, second_least):
-                return True
-            return False if alignment.before(first_least, second_greatest) is False else None
-        except ClocksNotRelated:
-            return None
+        one, other = first.stamp, second.stamp
+        # Equal readings are a tie on an exact clock, and say nothing on one that cuts its stamps.
+        if one.clock == other.clock and one.reading_ns != other.reading_ns and one.clock not in self.claims.set_back:
+            return bool(one.reading_ns < other.reading_ns)
+        answer: bool | None = first.begin.before(second.begin)
+        return answer
 
-    def summary(self) -> str:
-        """What ran, how it went, how long, where, and how sure the times are; lines of at most 80 columns."""
-        from coeval.timeline._listing import summary_text
+    def rows(self) -> Iterator[TableEvent]:
+        """Every event, in order, as a row of the table."""
+        claims = self.claims
+        for batch in self.batches():
+            for row in batch.to_pylist():
+                yield TableEvent(row, claims)
 
-        return summary_text(self)
-
-    def show(self, limit: int = 40) -> None:
-        """Print the summary and the first calls."""
-        from coeval.timeline._listing import call_lines, more_text
-
-        print(self.summary())
-        for line in call_lines(self, limit=limit):
-            print(line)
-        if (more := len(self.calls) - limit) > 0:
-            print(more_text(more, "call", "show(limit=...)"))
+    def __iter__(self) -> Iterator[Any]:
+        return self.rows()
 
     def __len__(self) -> int:
-        return len(self.events)
+        return int(self._dataset.count_rows(filter=self._expression))
 
     def __repr__(self) -> str:
-        return f"<coeval.Timeline on {self.reference_label}: {len(self.calls)} calls, {len(self.events)} events>"
+        return f"<coeval.Timeline on {self.reference_label}: {len(self):,} events>"
 
     def _repr_html_(self) -> str:
-        from coeval.timeline._listing import html_table
+        from coeval.timeline._listing import html_events
 
-        return html_table(self)
+        return html_events(self)
+
+    @property
+    def _data(self) -> pa.Table | ds.Dataset:
+        """What holds the events; a timeline that makes its table when asked overrides this."""
+        return self._source
+
+    @cached_property
+    def _dataset(self) -> ds.Dataset:
+        import pyarrow.dataset as ds
+
+        data = self._data
+        return data if isinstance(data, ds.Dataset) else ds.dataset(data)
+
+    @property
+    def _expression(self) -> ds.Expression | None:
+        return None if self._within is None else self._within.expression
 
 
-def _edge(event: TimelineEvent, edge: Edge) -> tuple[Stamp, Stamp]:
-    """The stamps that the truth lies between: one stamp twice, unless calls share it."""
-    if event.piece is not None:
-        return event.piece
-    stamp = event.end_stamp if edge == "end" and event.end_stamp is not None else event.begin_stamp
-    return stamp, stamp
+@dataclass(frozen=True, slots=True)
+class TableEvent(Mapping[str, Any]):
+    """
+    An event of a table: its columns by name, its times as instants.
 
+    Attributes:
+        row: the columns.
+    """
 
-def _order_in_piece(first: TimelineEvent, second: TimelineEvent) -> bool | None:
-    """Calls that share their stamps ran one after the other, in the order of their items."""
-    if first.piece is None or first.piece != second.piece:
-        return None
-    a = (first.executor, first.batch, first.item, first.kind == "finished")
-    b = (second.executor, second.batch, second.item, second.kind == "finished")
-    return a < b if a[:2] == b[:2] else None
+    row: Mapping[str, Any]
+    claims: TableClaims
+
+    @property
+    def begin(self) -> Instant:
+        """When it happened, or began."""
+        return self._instant("")
+
+    @property
+    def end(self) -> Instant | None:
+        """When it ended; None: it has no end."""
+        return None if self.row.get("end_raw_ns") is None else self._instant("end_")
+
+    @property
+    def stamp(self) -> Stamp:
+        """The reading as it was written."""
+        return Stamp(ClockId(self.row["clock"]), self.row["raw_ns"])
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the event has of its own."""
+        return {name: value for name, value in self.row.items() if name not in OWN_COLUMNS}
+
+    def _instant(self, prefix: str) -> Instant:
+        earliest, estimate, latest = (self.row[f"{prefix}{name}"] for name in INSTANT)
+        return Instant(self.claims.reference, earliest, estimate, latest, self.claims.grade)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.row[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.row)
+
+    def __len__(self) -> int:
+        return len(self.row)

@@ -58,8 +58,10 @@ _NEXT = re.compile(r"[}\]]\s*,?\s*(?=\{)|\n\s*,?\s*(?=\{)")
 _SURROGATE = re.compile("[\udc80-\udcff]")
 _OVERLAP_BYTES = 1 << 12
 
-_KINDS = {"i": "instant", "I": "instant", "R": "instant", "n": "instant", "C": "counter", "s": "flow", "t": "flow"}
-_KINDS |= {"f": "flow", "P": "sample", "N": "object", "D": "object", "O": "object", "v": "memory", "V": "memory"}
+_KINDS = {"i": "instant", "I": "instant", "R": "instant", "n": "instant", "C": "counter"}
+# What a flow starts in precedes its steps and its end: evidence between traces that share its id.
+_KINDS |= {"s": "flow start", "t": "flow step", "f": "flow end"}
+_KINDS |= {"P": "sample", "N": "object", "D": "object", "O": "object", "v": "memory", "V": "memory"}
 _READING_NS_MAX = 2**62
 
 

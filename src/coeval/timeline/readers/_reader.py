@@ -144,6 +144,9 @@ class Reader(Protocol):
 
     Attributes:
         name: as `--reader` and messages say it, such as "nginx".
+
+    One with an attribute `rereads` that is true is as cheap to read as a copy of ours would be, and gives the same
+    batches each time: a merge then reads it again where it needs the rest of its rows, and puts nothing down.
     """
 
     name: str

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from coeval.clocks import Instant, Stamp
 from coeval.timeline._event import CallAttempt, Duration, TimelineCall, TimelineEvent
+from coeval.timeline._timeline import TableEvent
 
 if TYPE_CHECKING:
     from coeval.timeline._timeline import Timeline
@@ -21,14 +23,16 @@ def write_jsonl(timeline: Timeline, file: TextIO) -> int:
         How many lines were written: all events.
     """
     count = 0
-    for event in timeline.events:
+    for event in timeline:
         file.write(json.dumps(event_json(event), separators=(",", ":"), allow_nan=False) + "\n")
         count += 1
     return count
 
 
-def event_json(event: TimelineEvent) -> dict[str, Any]:
+def event_json(event: TimelineEvent | TableEvent) -> dict[str, Any]:
     """An event as a JSON object."""
+    if isinstance(event, TableEvent):
+        return {name: json_value(value) for name, value in event.row.items() if name != "time"}
     return {
         "kind": event.kind,
         "name": event.name,
@@ -49,6 +53,21 @@ def event_json(event: TimelineEvent) -> dict[str, Any]:
         "reference": event.begin.reference,
         "grade": event.begin.grade,
     }
+
+
+def json_value(value: Any) -> Any:
+    """A value of a table's column as JSON has it; what JSON has no form for is text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def call_json(call: TimelineCall) -> dict[str, Any]:

@@ -1,0 +1,288 @@
+"""`coeval merge`: logs, traces and tables from many machines as one timeline."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor as FuturesExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from coeval.alignment import RATE_BOUND_PPM_DEFAULT
+from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_output
+from coeval.cli._interrupts import Interrupted, Interrupts
+from coeval.cli._merge_report import merge_json, merge_lines
+from coeval.cli._output import NOT_POSSIBLE, parse_zone, plain, write_json_lines
+from coeval.cli._progress import Counts, ProgressLine, duration_text, rate_text
+from coeval.clocks import SYSTEM_CLOCK
+from coeval.errors import CoevalError
+
+if TYPE_CHECKING:
+    from coeval.timeline.merge._merge import MergeReport, Step
+    from coeval.timeline.merge._output import Format
+
+DONE, DONE_IN_PART = 0, 1
+CLOSED_OUTPUT_EXIT_CODE = 141
+STDOUT = Path("-")
+
+# A worker that dies takes its attempt with it; scanning and merging a stretch can be done again.
+RETRIES = 2
+
+_SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+
+To = Literal["parquet", "jsonl", "csv", "text", "log"]
+Unplaced = Literal["last", "aside"]
+
+
+def merge_command(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="OUT", help="Write here; - for standard output.", show_default=False)
+    ],
+    to: Annotated[
+        To | None, typer.Option("--to", metavar="FORMAT", help="parquet, jsonl, csv, text, log. [by OUT's name]")
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME:KEY=VALUE", help="What is said of a source, as 'web*.log:tz=Asia/Tokyo'."),
+    ] = None,
+    reader: Annotated[str, typer.Option(metavar="NAME", help="The format of all sources. [found out]")] = "",
+    tz: Annotated[str, typer.Option("--tz", metavar="ZONE", help="Zone of stamps that carry none.")] = "",
+    assume_utc: Annotated[bool, typer.Option("--assume-utc", help="Stamps without a zone are UTC; mark them.")] = False,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="Lines with the same value of this are one request; see --order."),
+    ] = None,
+    order: Annotated[str, typer.Option(metavar="A,B,...", help="The clocks that requests pass, in this order.")] = "",
+    sent: Annotated[str, typer.Option(metavar="FIELD=VALUE", help="Or else: which lines send,")] = "",
+    received: Annotated[str, typer.Option(metavar="FIELD=VALUE", help="and which receive.")] = "",
+    clock: Annotated[
+        list[str] | None, typer.Option(metavar="web=+3s±0.1s", help="A known offset from UTC; @db: from clock db.")
+    ] = None,
+    trust_clocks: Annotated[
+        str | None, typer.Option(metavar="BOUND", help="Each clock shows UTC within this, as 50ms.")
+    ] = None,
+    messages: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Messages between clocks; see coeval clocks.")
+    ] = None,
+    anchors: Annotated[Path | None, typer.Option(metavar="FILE", help="Readings tied to UTC; likewise.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="CLOCK", help="What times count on without UTC. [the busiest]")
+    ] = None,
+    rate_bound: Annotated[
+        float, typer.Option(metavar="PPM", help="How far a clock's rate may be off.")
+    ] = RATE_BOUND_PPM_DEFAULT,
+    unplaced: Annotated[
+        Unplaced | None,
+        typer.Option(metavar="last|aside", help="What becomes of events that nothing relates. [an error]"),
+    ] = None,
+    set_aside: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep what cannot be read here. [OUT.set-aside.jsonl]")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where to work: local:4, dask://HOST:PORT. [this process]")
+    ] = None,
+    spill: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder for what does not fit into memory. [OUT's]")
+    ] = None,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory for rows, about.")] = "1G",
+    project: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What was said of the sources. [coeval.toml]")
+    ] = None,
+    show_tz: Annotated[
+        str | None, typer.Option("--show-tz", metavar="ZONE", help="Zone of the times in --to text. [UTC]")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON, on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary.")] = False,
+) -> None:
+    """
+    Merge logs, traces and tables into one timeline.
+
+    \b
+      coeval merge web.log db.log --pair id --order web,db -o all.parquet
+      coeval merge eight/*.log --trust-clocks 50ms -o - --to text | less
+      coeval merge a.parquet b.parquet --messages calls.csv -o all.parquet
+
+    A SOURCE is a file, also compressed, a folder, a name with wildcards, a
+    URL, - for standard input, or a run folder. Its format is found out.
+
+    Every event keeps its raw stamp, and gets the earliest and the latest time
+    it can have been at, and an estimate in between that the order goes by. No
+    known before is contradicted. Records that cannot be read are set aside
+    with their reasons, and counted.
+
+    \b
+    parquet  a row for each event   text  lines for people, with their times
+    jsonl, csv  the same            log   lines as they were, in order
+
+    Exit code: 0 all merged, 1 something was set aside, 2 it cannot be done as
+    asked and nothing was written, 130 or 143 interrupted, likewise.
+    """
+    interrupts = Interrupts()
+    del interrupts  # it stays in charge: a signal is raised where this command is, and everything is taken away
+    stream = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  # open until the process ends
+    shown = _Shown()
+    progress = ProgressLine(stream, SYSTEM_CLOCK, quiet=quiet or (out == STDOUT and os.isatty(1)), text_of=shown.text)
+
+    def on_progress(step: Step, done: int, total: int) -> None:
+        shown.step = step
+        progress.show(Counts(done, 0, total))
+
+    try:
+        from coeval.timeline.merge._request import requested
+
+        zone = parse_zone(show_tz)
+        kind = _format(out, to)
+        if as_json and out == STDOUT:
+            raise ValueError("--json and -o - both want standard output; name a file with -o")
+        if out != STDOUT:
+            check_output(out, force=force)
+        asked = requested(
+            sources,
+            source=[*(source or []), *([f"*:reader={reader}"] if reader else [])],
+            pair=_pairs(pair or [], order, sent, received),
+            clock=clock or [],
+            trust_clocks=trust_clocks,
+            anchors=anchors,
+            messages=messages or [],
+            reference=reference,
+            rate_bound_ppm=rate_bound,
+            zone=tz,
+            assume_utc=assume_utc,
+            unplaced=unplaced or "",
+            set_aside=set_aside,
+            spill=spill,
+            memory=parse_size(memory),
+            project=project,
+        )
+        report = _merged(asked, out, kind, zone, engine, on_progress)
+    except Interrupted as interrupted:
+        progress.clear()
+        progress.write("interrupted: nothing was written\n")
+        raise typer.Exit(interrupted.exit_code) from None
+    except (OutputClosed, BrokenPipeError):
+        raise typer.Exit(CLOSED_OUTPUT_EXIT_CODE) from None
+    except (OutputFailed, OutputRefused, CoevalError, ValueError, OSError) as error:
+        progress.clear()
+        progress.write(f"coeval merge: {_told(error)}\n")
+        raise typer.Exit(NOT_POSSIBLE) from None
+    progress.clear()
+    if as_json:
+        write_json_lines([merge_json(report)])
+    elif not quiet:
+        lines = merge_lines(report, None if out == STDOUT else out, progress.elapsed_ns())
+        progress.write("".join(f"{line}\n" for line in (*asked.notes, *lines)))
+    in_part = report.set_aside or any(each.problems for each in report.sources)
+    raise typer.Exit(DONE_IN_PART if in_part else DONE)
+
+
+def parse_size(text: str) -> int:
+    """`512M`, `1.5GiB` or a number of bytes."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"--memory {text!r} is no size; expected a number and a unit, such as 512M or 2G")
+    return int(float(match[1]) * _SIZES[match[2].lower()])
+
+
+class _Shown:
+    """What the line of progress says."""
+
+    def __init__(self) -> None:
+        self.step: Step = "scan"
+
+    def text(self, counts: Counts, elapsed_ns: int) -> str:
+        parts = [f"{self.step} {counts.done:,}/{counts.total or 0:,} {'rows' if self.step == 'merge' else 'parts'}"]
+        if counts.total:
+            parts.append(f"{counts.done * 100 // counts.total} %")
+        rate = counts.done / elapsed_ns * 1e9 if elapsed_ns > 0 else 0.0
+        if self.step == "merge" and rate:
+            parts.append(rate_text(rate))
+            if counts.total and counts.total > counts.done:
+                parts.append(f"{duration_text((counts.total - counts.done) / rate)} left")
+        return "  ".join(parts)
+
+
+def _merged(asked: Any, out: Path, kind: Format, zone: Any, engine: str | None, on_progress: Any) -> MergeReport:
+    from coeval.timeline.merge._merge import merge_sources
+
+    with _executor(engine) as executor:
+        target: Any = out
+        output = None
+        if out == STDOUT:
+            output = DataOutput.to_standard_output()
+            target = _Stream(output)
+        report = merge_sources(
+            asked.sources,
+            target,
+            asked.settings,
+            asked.evidence,
+            kind=kind,
+            executor=executor,
+            on_progress=on_progress,
+            zone=zone,
+        )
+        if output is not None:
+            output.close()
+        return report
+
+
+class _Stream:
+    """Standard output as a file that is written."""
+
+    closed = False
+
+    def __init__(self, output: DataOutput) -> None:
+        self._output = output
+
+    def write(self, data: Any) -> int:
+        """Write all of it."""
+        whole = bytes(data)
+        self._output.write([whole])
+        return len(whole)
+
+    def flush(self) -> None:
+        """What is written is written."""
+
+
+@contextlib.contextmanager
+def _executor(engine: str | None) -> Iterator[FuturesExecutor | None]:
+    if engine is None:
+        yield None
+        return
+    from coeval.executor import Executor, Retry
+
+    with Executor(engine, retries=Retry(RETRIES, on_death=True)) as executor:
+        yield executor
+
+
+def _format(out: Path, to: To | None) -> Format:
+    from coeval.timeline.merge._output import format_of
+
+    if to is not None:
+        return to
+    if out != STDOUT:
+        return format_of(out.name)
+    return "text" if os.isatty(1) else "jsonl"
+
+
+def _pairs(pairs: list[str], order: str, sent: str, received: str) -> list[Any]:
+    from coeval.timeline.sources._rules import parse_pair
+
+    if (order or sent or received) and not pairs:
+        raise ValueError("--order, --sent and --received say how the lines of a --pair go; give that too")
+    return [parse_pair(each, order=order, sent=sent, received=received) for each in pairs]
+
+
+def _told(error: Exception) -> str:
+    """What is wrong, in whole sentences; tables keep their lines."""
+    text = str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    return "\n".join(plain(line) for line in text.splitlines())

@@ -1,0 +1,136 @@
+"""`coeval query`: questions about timelines in SQL."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+
+import typer
+
+from coeval.cli._output import fail, parse_zone, plain, read_timeline, style_of_output
+from coeval.timeline.writers._jsonl import json_value
+
+if TYPE_CHECKING:
+    import duckdb
+
+Format = Literal["table", "jsonl", "csv", "parquet"]
+
+ROWS_SHOWN = 40
+_SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+
+
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="A SELECT, in DuckDB's SQL.", show_default=False)],
+    timelines: Annotated[
+        list[Path],
+        typer.Argument(metavar="TIMELINE...", help="Run folders, or what merge wrote.", show_default=False),
+    ],
+    to: Annotated[
+        Format | None,
+        typer.Option("--to", metavar="FORMAT", help="table, jsonl, csv or parquet. [by OUT's name, else table]"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="OUT", help="Write here. [standard output]")
+    ] = None,
+    tz: Annotated[
+        str | None, typer.Option("--tz", metavar="ZONE", help="Show column `time` in this zone. [UTC]")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="So many rows of a table.")] = ROWS_SHOWN,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+) -> None:
+    """
+    Ask about timelines in SQL. One timeline is the table `timeline`; of
+    several, each is a table of its file's name.
+
+    \b
+      coeval query "select clock, count(*) from timeline group by 1" all.parquet
+      coeval query "select a.line, b.line from web a, db b where a.id = b.id
+                    and certain(before(b, a))" web.parquet db.parquet
+      coeval query "from timeline where text like '%error%'" all.parquet -o e.csv
+
+    \b
+    Columns of time: time (the estimate); earliest_ns, estimate_ns, latest_ns
+    (the truth is between, null: unknown); raw_ns, as written by clock;
+    source, line. Beside DuckDB's functions, for aliases of tables a and b:
+      before(a, b)     true, false, or null where it is not known
+      overlaps(a, b)   likewise, of events with an end
+      certain(x)       true only where x is true: what is known for certain
+      possible(x)      false only where x is false
+      at_zone(ns, z)   the local time in a zone
+    """
+    chosen = to or (_SUFFIXES.get(out.suffix, "table") if out is not None else "table")
+    zone = parse_zone(tz)
+    if chosen == "parquet" and out is None:
+        fail("parquet is no text for standard output; name a file with -o")
+    if out is not None and out.exists() and not force:
+        fail(f"{out} is there already; name another file with -o, or overwrite it with --force")
+    found = [read_timeline(path) for path in timelines]
+    names = ["timeline"] if len(found) == 1 else _names(timelines)
+    import duckdb
+
+    from coeval.errors import DifferentClocks
+    from coeval.timeline._query import ask
+
+    tables = dict(zip(names, found, strict=True))
+    try:
+        answer = ask(sql, tables, str(zone))
+        if out is not None:
+            _write(answer, chosen, out, limit)
+        else:
+            _print(answer, chosen, sys.stdout, limit)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # `| head` has seen enough; what is still buffered must not be tried again when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (duckdb.Error, DifferentClocks, ValueError) as error:
+        fail(f"the query cannot be answered: {plain(str(error))}")
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """Tables' names from files' names."""
+    names = [re.sub(r"\W", "_", path.resolve().name.partition(".")[0]) for path in paths]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        fail(f"two timelines would be table {twice}; give their files different names")
+    return names
+
+
+def _write(answer: duckdb.DuckDBPyRelation, to: Format, out: Path, limit: int) -> None:
+    # Written beside it and renamed: nobody ever finds half a file under the name.
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        if to == "parquet":
+            answer.write_parquet(str(partial))
+        else:
+            with open(partial, "w", encoding="utf-8", newline="") as file:
+                _print(answer, to, file, limit)
+        partial.replace(out)
+    except OSError as error:
+        fail(f"{out} cannot be written: {error.strerror}")
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _print(answer: duckdb.DuckDBPyRelation, to: Format, file: TextIO, limit: int) -> None:
+    if to == "table":
+        with redirect_stdout(file):
+            answer.show(max_rows=limit, max_width=style_of_output().columns)
+        return
+    import pyarrow as pa
+
+    table = csv.writer(file)
+    if to == "csv":
+        table.writerow(answer.columns)
+    for batch in pa.RecordBatchReader.from_stream(answer):
+        for row in batch.to_pylist():
+            values = {name: json_value(value) for name, value in row.items()}
+            if to == "jsonl":
+                file.write(json.dumps(values, separators=(",", ":")) + "\n")
+            else:
+                table.writerow(json.dumps(v) if isinstance(v, (dict, list)) else v for v in values.values())

@@ -1,0 +1,157 @@
+"""
+Chunks of events in an Arrow file: written one after the other, read in any order.
+
+Beside the payload a chunk has columns of ours. What holds for a whole chunk stands in its metadata. Columns may differ
+from chunk to chunk, as with JSON lines; chunks of one kind then lie together in a file of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coeval.timeline.readers._reader import EventBatch
+
+# No payload has columns of such names: these would be cut at the NUL elsewhere.
+_LINE, _RAW, _END, _FOLD, _CLOCK = "\0line", "\0raw", "\0end", "\0fold", "\0clock"
+_OWN = (_LINE, _RAW, _END, _FOLD, _CLOCK)
+
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+
+
+class ChunkWriter:
+    """
+    Writes chunks; files get their names when all are whole.
+
+    Attributes:
+        schemas: of the payloads, each once.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._writers: dict[pa.Schema, Any] = {}
+        self._files: list[Any] = []
+        self._chunks: list[dict[str, Any]] = []
+        self._counts: list[int] = []
+        self._clocks: dict[str, int] = {}
+        self.schemas: list[pa.Schema] = []
+
+    def __enter__(self) -> ChunkWriter:
+        return self
+
+    def write(self, batch: EventBatch) -> None:
+        """One more."""
+        payload = _plain(batch.payload)
+        arrays, names = [pa.array(batch.lines), pa.array(batch.raw_ns)], [_LINE, _RAW]
+        for name, values in ((_END, batch.end_raw_ns), (_FOLD, batch.fold_ns)):
+            if values is not None:
+                arrays.append(pa.array(values))
+                names.append(name)
+        if batch.clocks is not None:
+            told = [self._clocks.setdefault(name, len(self._clocks)) for name in batch.clocks.dictionary.to_pylist()]
+            codes = np.array(told, dtype=np.int32)[batch.clocks.indices.to_numpy(zero_copy_only=False)]
+            arrays.append(pa.array(codes))
+            names.append(_CLOCK)
+        made = pa.RecordBatch.from_arrays([*arrays, *payload.columns], [*names, *payload.schema.names])
+        number = self._number_of(made.schema, payload.schema)
+        self._writers[made.schema].write_batch(made)
+        self._chunks.append(
+            {
+                "file": number,
+                "at": self._counts[number],
+                "resolution_ns": batch.resolution_ns,
+                "is_assumed": batch.is_assumed,
+            }
+        )
+        self._counts[number] += 1
+
+    def _number_of(self, schema: pa.Schema, payload: pa.Schema) -> int:
+        if schema not in self._writers:
+            self._files.append(open(f"{self._path}.{len(self._files)}.partial", "wb"))  # noqa: SIM115  # closed on exit
+            self._writers[schema] = pa.ipc.new_file(self._files[-1], schema, options=_OPTIONS)
+            self._counts.append(0)
+            if payload not in self.schemas:
+                self.schemas.append(payload)
+        return list(self._writers).index(schema)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            for file in self._files:
+                file.close()
+            return
+        for number, (writer, file) in enumerate(zip(self._writers.values(), self._files, strict=True)):
+            writer.close()
+            file.close()
+            Path(f"{self._path}.{number}.partial").replace(f"{self._path}.{number}")
+        told = {"chunks": self._chunks, "clocks": list(self._clocks)}
+        partial = Path(f"{self._path}.partial")
+        partial.write_text(json.dumps(told))
+        partial.replace(self._path)
+
+
+class ChunkFile:
+    """What a `ChunkWriter` wrote; `chunk(number)` gives one of them."""
+
+    def __init__(self, path: str) -> None:
+        told = json.loads(Path(path).read_text())
+        self._chunks = told["chunks"]
+        self._clocks = pa.array(told["clocks"], pa.string())
+        self._path = path
+        self._readers: dict[int, Any] = {}
+        self._maps: list[Any] = []
+
+    def __enter__(self) -> ChunkFile:
+        return self
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def chunk(self, number: int) -> EventBatch:
+        """One chunk."""
+        told = self._chunks[number]
+        made = self._reader(told["file"]).get_batch(told["at"])
+        names = made.schema.names
+        own = {name: made.column(name) for name in _OWN if name in names}
+        clocks = None
+        if _CLOCK in own:
+            clocks = pa.DictionaryArray.from_arrays(own[_CLOCK], self._clocks)
+        return EventBatch(
+            own[_LINE].to_numpy(),
+            own[_RAW].to_numpy(),
+            told["resolution_ns"],
+            made.select([name for name in names if name not in own]),
+            clocks,
+            own[_END].to_numpy() if _END in own else None,
+            own[_FOLD].to_numpy() if _FOLD in own else None,
+            told["is_assumed"],
+        )
+
+    def _reader(self, number: int) -> Any:
+        if number not in self._readers:
+            mapped = pa.memory_map(f"{self._path}.{number}")
+            self._maps.append(mapped)
+            self._readers[number] = pa.ipc.open_file(mapped)
+        return self._readers[number]
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._readers.clear()
+        for mapped in self._maps:
+            mapped.close()
+
+
+def _plain(payload: pa.RecordBatch) -> pa.RecordBatch:
+    """Without dictionaries, which a file may not change from batch to batch."""
+    columns, fields = list(payload.columns), list(payload.schema)
+    for number, field in enumerate(fields):
+        if pa.types.is_dictionary(field.type):
+            columns[number] = pc.cast(columns[number], field.type.value_type)
+            fields[number] = field.with_type(field.type.value_type)
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))

@@ -1,0 +1,623 @@
+"""
+From sources to one ordered timeline, beyond memory, on any executor.
+
+    sources -> parts -> scan, each by itself -> pieces          (_piece.py)
+    evidence of all parts -> one map for each clock             (sources/, _maps.py)
+    maps and samples -> stretches of about equal size           (_stretches.py)
+    stretch: rows of all pieces, placed, in their order         (_stream.py, _rows.py, _range.py)
+    tables of the stretches, in turn -> the output              (_output.py)
+
+Only the last step, which runs here, writes the target; the others leave their results in the spill folder or hand them
+over in memory. Repeating any of them gives the same, so a worker that dies costs its own work alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from coeval.alignment import RATE_BOUND_PPM_DEFAULT, Messages
+from coeval.clocks import Anchor, ClockId
+from coeval.errors import WrongTable
+from coeval.timeline._layout import TableClaims
+from coeval.timeline.merge._aside import aside_line, aside_lines
+from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of
+from coeval.timeline.merge._columns import MergedColumns, united
+from coeval.timeline.merge._maps import PlacedClock, placed_clocks
+from coeval.timeline.merge._output import Format, TableWriter, Target, format_of, writer_for
+from coeval.timeline.merge._piece import Piece, ScanOrder, scan
+from coeval.timeline.merge._rows import Placement, Settled
+from coeval.timeline.merge._sorted_piece import SortOrder, pieces_to_sort, sort_piece
+from coeval.timeline.merge._spill import SpillFolder, telling_full_disks
+from coeval.timeline.merge._stream import PlacedPiece, StreamSettings, place_chunks
+from coeval.timeline.merge._stretches import Pass, cuts_of, in_process, tables_by_calls, tables_in_threads
+from coeval.timeline.readers._input import head_of
+from coeval.timeline.readers._reader import Part, SourceSettings
+from coeval.timeline.readers._registry import detected, reader_named
+from coeval.timeline.readers._text import TextReader
+from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.sources._claims import ClockSpan, OffsetClaim
+from coeval.timeline.sources._folds import settle_folds
+from coeval.timeline.sources._links import links_of
+from coeval.timeline.sources._messages import messages_of
+from coeval.timeline.sources._relate import Relation, relate
+from coeval.timeline.sources._rules import EvidenceRules
+
+Unplaced: TypeAlias = Literal["", "last", "aside"]
+Step: TypeAlias = Literal["scan", "sort", "merge"]
+Progress: TypeAlias = Callable[[Step, int, int], None]
+
+MEMORY_DEFAULT = 1 << 30
+"""Bytes that rows may take at once, about."""
+
+PART_BYTES = 64 << 20
+"""How much of a source is scanned at once."""
+
+STDIN = "-"
+
+# What ours takes of a row beside its payload, in bytes.
+_OWN_BYTES_IN_ROW = 96
+_STRETCH_ROWS_MIN, _STRETCH_ROWS_MAX = 1 << 12, 1 << 20
+# Rows of a stretch are in memory as they were read, put together, and put in order.
+_COPIES = 3
+# Rows that wait in streams, and what readers take, may have the other half.
+_STRETCHES_SHARE = 2
+
+
+def nobody_listens(step: Step, done: int, total: int) -> None:
+    """No progress is shown."""
+
+
+class MergeSource(Protocol):
+    """
+    One source.
+
+    Attributes:
+        name: as results show it; no two have the same.
+        path: where it is; "-": standard input.
+        settings: what was said of it.
+        clock: the clock of rows for which the format names none.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def settings(self) -> SourceSettings: ...
+    @property
+    def clock(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSettings:
+    """
+    How to merge.
+
+    Attributes:
+        reference: the clock that times count on where nothing ties them to UTC; None: the busiest.
+        rate_bound_ppm: how far each clock's rate may be off.
+        rates_ppm: the same of some clocks, by name, also with wildcards.
+        trust_ns: each clock shows UTC within so much; None: nobody said that.
+        unplaced: what becomes of events of clocks that nothing relates: "": nothing is merged; "last": they come last,
+            clock by clock; "aside": they are set aside.
+        spill: where to put what does not fit into memory; None: beside the target, or the system's folder for that.
+        memory: bytes, about.
+        set_aside: the file of rows that were set aside; None: named after the target.
+    """
+
+    reference: str | None = None
+    rate_bound_ppm: float = RATE_BOUND_PPM_DEFAULT
+    rates_ppm: Mapping[str, float] = field(default_factory=dict)
+    trust_ns: int | None = None
+    unplaced: Unplaced = ""
+    spill: Path | None = None
+    memory: int = MEMORY_DEFAULT
+    set_aside: Path | None = None
+
+
+class SourceReport(NamedTuple):
+    """
+    What became of one source.
+
+    Attributes:
+        read: records that were there: events and those set aside.
+        clocks: that stamped its events.
+        width_ns: from the earliest to the latest an event can have been; the median over samples; None: unknown.
+    """
+
+    name: str
+    reader: str
+    read: int
+    events: int
+    set_aside: int
+    clocks: tuple[str, ...]
+    width_ns: int | None
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class MergeReport:
+    """
+    What a merge did.
+
+    Attributes:
+        merged: rows that were written.
+        set_aside: rows that were not, each with its reason in `set_aside_file`.
+        reasons: how many for which reason.
+        neighbours_turned: neighbours on the timeline whose raw stamps say the opposite.
+        spilled_bytes: what the spill folder held in the end.
+    """
+
+    sources: tuple[SourceReport, ...]
+    relation: Relation
+    claims: TableClaims
+    merged: int
+    set_aside: int
+    reasons: Mapping[str, int]
+    set_aside_file: Path | None
+    neighbours_turned: int
+    spilled_bytes: int
+
+    @property
+    def read(self) -> int:
+        """Records that were there."""
+        return sum(source.read for source in self.sources)
+
+
+@dataclass
+class MergeEvidence:
+    """
+    What is evidence, and what the user brings along beside the sources.
+
+    Attributes:
+        messages, anchors: of tables.
+        claims: offsets that somebody knows.
+        rules: what rows of the sources are looked at for.
+    """
+
+    messages: Messages = field(default_factory=lambda: Messages.of(()))
+    anchors: Sequence[Anchor] = ()
+    claims: Sequence[OffsetClaim] = ()
+    rules: EvidenceRules = field(default_factory=EvidenceRules)
+
+
+def merge_sources(
+    sources: Sequence[MergeSource],
+    out: Path | IO[bytes],
+    settings: MergeSettings,
+    evidence: MergeEvidence,
+    *,
+    kind: Format | None = None,
+    executor: Executor | None = None,
+    on_progress: Progress = nobody_listens,
+    make_writer: Callable[[IO[bytes], pa.Schema], TableWriter] | None = None,
+    zone: tzinfo = UTC,
+) -> MergeReport:
+    """
+    Merge.
+
+    Args:
+        out: a file, which is there once it is whole, or an open stream.
+        kind: the format; None: as the file's name says.
+        executor: None: threads of this process, one for each core.
+        make_writer: what writes, instead of the writer of the format.
+        zone: of times in text for people.
+
+    Raises:
+        ClocksNotRelated: nothing relates some clocks, and `unplaced` does not say what becomes of them.
+        WrongTable, OSError: a source cannot be read; `DiskFull` where there is no room.
+    """
+    target = out if isinstance(out, Path) else None
+    kind = kind or (format_of(target.name) if target is not None else "jsonl")
+    beside = settings.spill or (target.absolute().parent if target is not None else Path(_temporary()))
+    with contextlib.ExitStack() as stack:
+        spill = stack.enter_context(SpillFolder(beside))
+        stack.enter_context(telling_full_disks(spill, target))
+        if executor is None:
+            executor = stack.enter_context(_threads())
+        work = _Merge(sources, settings, evidence, kind, executor, spill, on_progress)
+        work.scan()
+        work.relate()
+        passes = work.passes()
+        writing = Target(target) if target is not None else contextlib.nullcontext(out)
+        with writing as file:
+            assert not isinstance(file, Path)
+            maker = make_writer or (lambda stream, schema: writer_for(kind, stream, schema, zone))
+            counted = _Counted(file, target is not None)
+            work.write(passes, maker(counted, work.columns.schema))  # type: ignore[arg-type]
+            return work.finished(target)
+
+
+class _Merge:
+    """One merge under way."""
+
+    def __init__(
+        self,
+        sources: Sequence[MergeSource],
+        settings: MergeSettings,
+        evidence: MergeEvidence,
+        kind: Format,
+        executor: Executor,
+        spill: SpillFolder,
+        on_progress: Progress,
+    ) -> None:
+        self._sources = sources
+        self._settings = settings
+        self._evidence = evidence
+        self._executor = executor
+        self._spill = spill
+        self._on_progress = on_progress
+        # Of logs that stay logs nothing else is shown. Other formats have no text, and are shown whole.
+        is_text = kind == "log" and all(is_text_log(source) for source in sources)
+        self._wanted = frozenset(["text"]) if is_text else None
+        self._pieces: list[tuple[int, Piece, int]] = []
+        self._turned = 0
+        self._aside_of: list[int] = [0] * len(sources)
+        self._aside_reasons: dict[str, int] = {}
+        self._merged = 0
+
+    def scan(self) -> None:
+        """Read every part once."""
+        orders: list[tuple[int, ScanOrder]] = []
+        for source, part in self._parts():
+            orders.append((source, self._order(source, part, len(orders))))
+        found = self._called("scan", scan, [order for _, order in orders])
+        lines = [0] * len(self._sources)
+        for (source, _), piece in zip(orders, found, strict=True):
+            self._pieces.append((source, piece, lines[source]))
+            lines[source] += piece.lines
+        uses: dict[str, ClockSpan] = {}
+        for source, piece, _ in self._pieces:
+            for name, stretch in piece.clocks.items():
+                clock = name or self._sources[source].clock
+                use = ClockSpan(int(stretch.counts.sum()), int(stretch.first_ns.min()), stretch.latest_ns)
+                if (other := uses.get(clock)) is not None:
+                    use = ClockSpan(
+                        use.events + other.events, min(use.first_ns, other.first_ns), max(use.last_ns, other.last_ns)
+                    )
+                uses[clock] = use
+        self._uses = {clock: uses[clock] for clock in sorted(uses)}
+        if not self._uses:
+            named = ", ".join(source.name for source in self._sources)
+            asides = sum(sum(piece.reasons.values()) for _, piece, _ in self._pieces)
+            raise WrongTable(
+                f"there is no event in {named}: {asides:,} records could not be read, and no other is there."
+            )
+
+    def _order(self, source: int, part: Part, number: int) -> ScanOrder:
+        clock = self._sources[source].clock
+        return ScanOrder(part, number, str(self._spill.path), clock, self._evidence.rules, self._wanted)
+
+    def _parts(self) -> Iterator[tuple[int, Part]]:
+        for number, source in enumerate(self._sources):
+            path = source.path
+            if path == STDIN:
+                path = str(self._spill.path / "stdin")
+                with open(path, "wb") as file:
+                    shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+            name = reader_of(source) if path == source.path else detected(head_of(path)).name
+            for part in reader_named(name).parts(source.name, path, source.settings, PART_BYTES):
+                yield number, part
+
+    def _called(self, step: Step, function: Callable[[Any], Any], orders: Sequence[Any]) -> list[Any]:
+        """Call a function with each order on the executor; the results in the orders' sequence."""
+        futures: list[Future[Any]] = [self._executor.submit(function, order) for order in orders]
+        left = set(futures)
+        try:
+            while left:
+                self._on_progress(step, len(futures) - len(left), len(futures))
+                done, left = wait(left, timeout=0.2, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+            self._on_progress(step, len(futures), len(futures))
+            return [future.result() for future in futures]
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+    def relate(self) -> None:
+        """Find where each clock lies."""
+        pieces = [piece for _, piece, _ in self._pieces]
+        given = [self._evidence.messages, *(piece.messages for piece in pieces)]
+        found = messages_of(
+            [piece.evidence for piece in pieces],
+            self._evidence.rules,
+            [messages for messages in given if len(messages)],
+            memory_limit=f"{self._settings.memory}B",
+            folder=str(self._spill.path),
+        )
+        self._relation = relation = relate(
+            found,
+            {ClockId(clock): use for clock, use in self._uses.items()},
+            anchors=[*self._evidence.anchors, *(anchor for piece in pieces for anchor in piece.anchors)],
+            claims=self._evidence.claims,
+            trust_ns=self._settings.trust_ns,
+            reference=self._settings.reference,
+            rates_ppm=self._settings.rates_ppm,
+            rate_bound_ppm=self._settings.rate_bound_ppm,
+            unplaced=self._settings.unplaced or None,
+        )
+        self._maps: dict[str, PlacedClock] = placed_clocks(relation)
+        settled = settle_folds(relation.alignment, found.folded)
+        self._settled: dict[int, Settled] = {}
+        for part in np.unique(settled.part).tolist():
+            rows = np.flatnonzero(settled.part == part)
+            self._settled[part] = Settled(settled.line[rows], settled.is_later[rows])
+        clocks = tuple(self._uses)
+        self._code_of = {clock: code for code, clock in enumerate(clocks)}
+        self._placement = Placement([self._maps.get(clock) for clock in clocks], self._orders(clocks))
+        self._claims = TableClaims(
+            relation.reference, relation.reference_label, set_back=tuple(ClockId(clock) for clock in self._set_back())
+        )
+        self.columns = MergedColumns(
+            clocks,
+            tuple(source.name for source in self._sources),
+            united(schema for piece in pieces for schema in piece.schemas),
+            any(piece.has_end for piece in pieces),
+            any(piece.has_assumed for piece in pieces),
+            self._claims,
+        )
+
+    def _orders(self, clocks: Sequence[str]) -> dict[int, ClockOrder]:
+        """What messages change in the order of rows."""
+        pieces = [piece for _, piece, _ in self._pieces]
+        rows = [piece.evidence for piece in pieces]
+        # A stamp cut to seconds leaves a second in which rows may be lifted, and those may lift others in turn.
+        within_ns = max(
+            (stretch.latest_ns - int(stretch.last_ns.max()) for piece in pieces for stretch in piece.clocks.values()),
+            default=0,
+        )
+        while any(each.points is not None or each.spans is not None for each in rows):
+            links = links_of(
+                rows,
+                self._evidence.rules,
+                clocks,
+                partial(near_each_other, maps=self._maps, within_ns=within_ns),
+                memory_limit=f"{self._settings.memory}B",
+                folder=str(self._spill.path),
+            )
+            nodes = nodes_of(
+                links,
+                [source for source, _, _ in self._pieces],
+                [lines_before for _, _, lines_before in self._pieces],
+                self._maps,
+            )
+            orders = clock_orders(nodes, keys_of(nodes))
+            moved_ns = max((order.lifted_ns + order.lowered_ns for order in orders.values()), default=0)
+            if moved_ns <= within_ns:
+                return orders
+            within_ns = moved_ns
+        return {}
+
+    def _set_back(self) -> list[str]:
+        return [clock for clock, found in self._maps.items() if not found.map.is_monotone]
+
+    def passes(self) -> list[Pass]:
+        """The ways through the pieces; pieces that are too far from their order are sorted first."""
+        placed = frozenset(self._code_of[clock] for clock in self._maps)
+        unplaced = [frozenset([self._code_of[clock]]) for clock in self._relation.unplaced if clock in self._code_of]
+        return [self._pass(clocks, is_placed=clocks is placed) for clocks in [placed, *unplaced] if clocks]
+
+    def _pass(self, clocks: frozenset[int], *, is_placed: bool) -> Pass:
+        settings = StreamSettings(self._placement, clocks, self._wanted)
+        pieces, samples = [], []
+        for number, (source, piece, lines_before) in enumerate(self._pieces):
+            codes = {name: self._code_of[name or self._sources[source].clock] for name in piece.clocks}
+            if not clocks & set(codes.values()):
+                continue
+            first, last = place_chunks(piece, codes, self._placement, clocks)
+            pieces.append(PlacedPiece(piece, codes, source, lines_before, first, last, self._settled.get(number)))
+            for name, stretch in piece.clocks.items():
+                if codes[name] in clocks:
+                    samples.append(self._placement.keys(codes[name], stretch.samples_ns))
+        half = self._settings.memory // _STRETCHES_SHARE
+        chosen = pieces_to_sort(pieces, half)
+        if chosen:
+            orders = [
+                SortOrder(pieces[number], settings, str(self._spill.path), f"sorted-{min(clocks)}-{number:06}")
+                for number in chosen
+            ]
+            for number, made in zip(chosen, self._called("sort", sort_piece, orders), strict=True):
+                pieces[number] = made
+        rows = self._stretch_rows(half)
+        return Pass(tuple(pieces), settings, self.columns, cuts_of(samples, rows), is_placed)
+
+    def _stretch_rows(self, memory: int) -> int:
+        total = sum(piece.events for _, piece, _ in self._pieces)
+        payload = sum(piece.bytes_in_row * piece.events for _, piece, _ in self._pieces) / max(1, total)
+        at_once = _COPIES * (cores() + 1)
+        rows = int(memory / (at_once * (payload + _OWN_BYTES_IN_ROW)))
+        return min(max(rows, _STRETCH_ROWS_MIN), _STRETCH_ROWS_MAX)
+
+    def write(self, passes: Sequence[Pass], writer: TableWriter) -> None:
+        """Make the tables, and write them as they come."""
+        total = sum(use.events for use in self._uses.values())
+        self._aside_path = self._spill.path / "aside.jsonl"
+        with open(self._aside_path, "w", encoding="utf-8") as aside:
+            self._aside = aside
+            self._copy_asides()
+            last_raw: int | None = None
+            for number, work in enumerate(passes):
+                for table in self._tables(work, number):
+                    if not table.num_rows:
+                        continue
+                    if not work.is_placed and self._settings.unplaced == "aside":
+                        self._set_aside(table)
+                        continue
+                    writer.write(table)
+                    if work.is_placed:
+                        raw = table.column("raw_ns").to_numpy()
+                        self._turned += int(np.count_nonzero(raw[1:] < raw[:-1]))
+                        self._turned += int(last_raw is not None and int(raw[0]) < last_raw)
+                        last_raw = int(raw[-1])
+                    self._merged += table.num_rows
+                    self._on_progress("merge", self._merged, total)
+            writer.finish()
+
+    def _tables(self, work: Pass, number: int) -> Iterator[pa.Table]:
+        if in_process(self._executor):
+            return tables_in_threads(work, self._executor, cores() + 1)
+        return tables_by_calls(work, self._executor, str(self._spill.path), f"pass-{number}")
+
+    def _copy_asides(self) -> None:
+        """What parts set aside, in the order of sources and lines."""
+        for source, piece, lines_before in self._pieces:
+            for reason, count in piece.reasons.items():
+                self._aside_reasons[reason] = self._aside_reasons.get(reason, 0) + count
+                self._aside_of[source] += count
+            if piece.aside_file:
+                self._aside.writelines(aside_lines(piece.aside_file, lines_before))
+
+    def _set_aside(self, table: pa.Table) -> None:
+        """Rows of a clock that cannot be placed."""
+        names = [name for name in table.schema.names if name not in ("clock", "source", "line")]
+        for row in table.to_pylist():
+            reason = f"nothing relates clock {row['clock']} to the {self._claims.reference_label}"
+            values = {name: row[name] for name in names if row[name] is not None}
+            self._aside.write(aside_line(row["source"], row["line"], reason, values))
+            self._aside_reasons[reason] = self._aside_reasons.get(reason, 0) + 1
+            self._aside_of[self.columns.sources.index(row["source"])] += 1
+
+    def finished(self, target: Path | None) -> MergeReport:
+        """Keep the rows that were set aside, check the sum, and tell what was done."""
+        count = sum(self._aside_of)
+        kept = None
+        if count:
+            kept = self._settings.set_aside or (target and target.with_name(f"{target.name}.set-aside.jsonl"))
+            if kept is not None:
+                with Target(kept) as file, open(self._aside_path, "rb") as made:
+                    shutil.copyfileobj(made, file, 1 << 20)
+        reports = tuple(self._report(number) for number in range(len(self._sources)))
+        report = MergeReport(
+            reports,
+            self._relation,
+            self._claims,
+            self._merged,
+            count,
+            self._aside_reasons,
+            kept,
+            self._turned,
+            self._spill.size(),
+        )
+        assert report.read == self._merged + count, f"{report.read} read, {self._merged} merged and {count} set aside"
+        return report
+
+    def _report(self, number: int) -> SourceReport:
+        pieces = [piece for source, piece, _ in self._pieces if source == number]
+        source = self._sources[number]
+        clocks = dict.fromkeys(name or source.clock for piece in pieces for name in piece.clocks)
+        read = sum(piece.read for piece in pieces)
+        return SourceReport(
+            source.name,
+            pieces[0].part.reader if pieces else "",
+            read,
+            read - self._aside_of[number],
+            self._aside_of[number],
+            tuple(clocks),
+            self._width_ns(number),
+            tuple(problem for piece in pieces for problem in piece.problems),
+        )
+
+    def _width_ns(self, number: int) -> int | None:
+        widths: list[Int64Array] = []
+        for source, piece, _ in self._pieces:
+            if source != number:
+                continue
+            for name, stretch in piece.clocks.items():
+                found = self._maps.get(name or self._sources[source].clock)
+                if found is None:
+                    return None
+                means_ns = stretch.latest_ns - int(stretch.last_ns.max())
+                earliest, latest = found.instants(stretch.samples_ns), found.instants(stretch.samples_ns + means_ns)
+                known = earliest.known & latest.known
+                widths.append((latest.latest_ns - earliest.earliest_ns)[known])
+        every = np.concatenate(widths) if widths else np.empty(0, dtype=np.int64)
+        return int(np.median(every)) if len(every) else None
+
+
+class _Counted:
+    """A stream that marks what goes wrong in it as the target's, with how much was written before."""
+
+    def __init__(self, file: IO[bytes], is_target: bool) -> None:
+        self._file = file
+        self._is_target = is_target
+        self._written = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        """As a file does."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            error.is_target, error.written = self._is_target, self._written  # type: ignore[attr-defined]
+            raise
+        size = memoryview(data).nbytes
+        self._written += size
+        return size
+
+    def tell(self) -> int:
+        """How much was written."""
+        return self._written
+
+    def flush(self) -> None:
+        """As a file does."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Left to whoever opened it."""
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+
+def reader_of(source: MergeSource) -> str:
+    """The name of a source's format, as somebody said it or as it begins; "": standard input, not looked at yet."""
+    if source.settings.reader or source.path == STDIN:
+        return source.settings.reader
+    return detected(head_of(source.path)).name
+
+
+def is_text_log(source: MergeSource) -> bool:
+    """Whether each event of a source has its text."""
+    name = reader_of(source)
+    return bool(name) and isinstance(reader_named(name), TextReader)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(cores(), thread_name_prefix="coeval-merge")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _temporary() -> str:
+    import tempfile
+
+    return tempfile.gettempdir()

@@ -1,0 +1,127 @@
+"""
+The spill folder: what does not fit into memory, for as long as a merge takes; and what killed merges left behind.
+
+A folder and a partial output are held by a lock as long as their process lives. Whoever comes later and gets the lock
+knows that its process is gone, whatever else has its number by now, and takes the remains away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_PREFIX = ".coeval-merge-"
+_LOCK = "lock"
+
+
+class DiskFull(OSError):
+    """There is no room for what a merge must put down; the message says where, and how much was needed so far."""
+
+
+class SpillFolder:
+    """
+    A folder of one merge's own; taken away in the end.
+
+    Args:
+        beside: where to make it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self, beside: Path) -> None:
+        remove_remains(beside)
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=beside))
+        self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        with contextlib.suppress(OSError):  # a file system without locks: remains there are left alone
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def __enter__(self) -> SpillFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+    def size(self) -> int:
+        """How many bytes are in it."""
+        total = 0
+        for entry in self.path.iterdir():
+            with contextlib.suppress(OSError):
+                total += entry.stat().st_size
+        return total
+
+
+def remove_remains(folder: Path) -> None:
+    """Take spill folders away whose processes are gone."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        if _is_left(left / _LOCK):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def remove_partials(target: Path) -> None:
+    """Take partial outputs of one target away whose processes are gone."""
+    for left in target.parent.glob(f"{_escaped(target.name)}.partial-*"):
+        if _is_left(left):
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _is_left(lock: Path) -> bool:
+    """Whether nobody holds this lock any more."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def telling_full_disks(spill: SpillFolder, target: Path | None) -> Iterator[None]:
+    """
+    One clear error where there is no room.
+
+    Raises:
+        DiskFull: names the disk and what was needed on it.
+    """
+    try:
+        yield
+    except OSError as error:
+        number = _full(error)
+        if number is None:
+            raise
+        used = spill.size()
+        where = f"the spill folder's disk ({spill.path.parent})"
+        more = f"{used:,} bytes were spilled so far"
+        if target is not None and getattr(error, "is_target", False):
+            where = f"the target's disk ({target.parent})"
+            more = f"{getattr(error, 'written', 0):,} bytes were written so far, and {used:,} bytes spilled"
+        raise DiskFull(
+            number,
+            f"there is no room on {where}: {more}. Nothing was changed; give a folder on a larger disk with "
+            "--spill DIR, or write the output elsewhere",
+        ) from error
+
+
+def _full(error: OSError) -> int | None:
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno == number or os.strerror(number) in str(error):
+            return number
+    return None

@@ -1,0 +1,133 @@
+"""`coeval merge`, as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from coeval.cli._merge import parse_size
+from tests.timeline.merge.worlds import CLOCKS, write_logs, write_parquet
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+
+KNOWN = [option for claim in CLOCKS for option in ("--clock", claim)]
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_summary_tells_sources_clocks_and_bounds_in_eighty_columns(coeval: Run, folder: Path) -> None:
+    write_logs(folder, 300, rubbish=True)
+    done = coeval("merge", "s*.log", "s2.jsonl", *KNOWN, "-o", "all.parquet")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("scan", "merge"))]
+    assert lines[0].split() == ["source", "format", "events", "aside", "clock", "width"]
+    assert lines[1].split() == ["s0.log", "iso", lines[1].split()[2], "1", "s0.log", "3.00", "ms"]
+    assert lines[4].startswith("301 read = 300 merged to all.parquet + 1 set aside, in ")
+    assert "they are in all.parquet.set-aside.jsonl" in done.stderr
+    assert "times: UTC, 3 clocks, all related" in lines
+    assert all(len(line) <= 80 for line in lines if not line.startswith(("evidence:", "finding:")))
+    assert pq.read_metadata("all.parquet").num_rows == 300
+
+
+def test_standard_input_and_output_are_files_like_others(coeval: Run, folder: Path) -> None:
+    [path, *_] = write_logs(folder, 300)
+    text = Path(path).read_text()
+    done = coeval("merge", "-", "-o", "-", stdin=text)
+    assert done.returncode == 0
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["text"] for row in rows] == text.splitlines()
+    assert {row["source"] for row in rows} == {"stdin"}
+    assert files_in(folder) == {"s0.log", "s1.log", "s2.jsonl"}
+
+
+@pytest.mark.parametrize("name", ["all.jsonl", "all.csv", "all.txt", "all.log"])
+def test_the_name_tells_the_format(coeval: Run, folder: Path, name: str) -> None:
+    write_logs(folder, 300)
+    assert coeval("merge", "s*.log", *KNOWN[:4], "-o", name).returncode == 0
+    lines = (folder / name).read_text().splitlines()
+    count = sum(len((folder / log).read_text().splitlines()) for log in ("s0.log", "s1.log"))
+    assert len(lines) == count + (name == "all.csv")
+    events = [int(line.split("event ")[1].split('"')[0]) for line in lines if "event " in line]
+    assert events == sorted(events)
+    assert len(events) == count
+
+
+def test_a_log_of_logs_holds_their_lines_as_they_were(coeval: Run, folder: Path) -> None:
+    write_logs(folder, 300)
+    assert coeval("merge", "s*.log", *KNOWN[:4], "-o", "all.log").returncode == 0
+    before = [line for log in ("s0.log", "s1.log") for line in (folder / log).read_text().splitlines()]
+    assert sorted((folder / "all.log").read_text().splitlines()) == sorted(before)
+
+
+def test_what_nothing_relates_is_told_in_a_table_and_nothing_is_written(coeval: Run, folder: Path) -> None:
+    write_logs(folder, 30)
+    done = coeval("merge", "s*.log", "s2.jsonl", "-o", "all.parquet")
+    assert done.returncode == 2
+    assert "3 groups of clocks have nothing to do with each other" in done.stderr
+    assert files_in(folder) == {"s0.log", "s1.log", "s2.jsonl"}
+
+
+def test_the_summary_as_json_adds_up(coeval: Run, folder: Path) -> None:
+    write_parquet(folder, 300)
+    options = ["--source", "*:time=ts", "--engine", "local:2", "--json"]
+    done = coeval("merge", "s*.parquet", *KNOWN, *options, "-o", "all.parquet")
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    assert told["read"] == told["merged"] == 300
+    assert told["reference"] == "utc"
+    assert sum(source["events"] for source in told["sources"]) == 300
+    assert told["neighbours_turned"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-o", "all.xyz"], "all.xyz does not say what to write"),
+        (["-o", "-", "--json"], "--json and -o - both want standard output"),
+        (["-o", "x.parquet", "--memory", "much"], "--memory 'much' is no size"),
+        (["-o", "x.parquet", "--order", "a,b"], "say how the lines of a --pair go"),
+        (["-o", "x.parquet", "--trust-clocks", "5"], "--trust-clocks '5' is none"),
+        (["-o", "s0.log"], "is there already"),
+        (["nowhere.log", "-o", "x.parquet"], "nowhere.log"),
+    ],
+)
+def test_what_cannot_be_done_as_asked_is_said_in_one_sentence(
+    coeval: Run, folder: Path, arguments: list[str], expected: str
+) -> None:
+    write_logs(folder, 30)
+    done = coeval("merge", "s0.log", *arguments)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert done.stderr.startswith("coeval merge: ")
+    assert files_in(folder) == {"s0.log", "s1.log", "s2.jsonl"}
+
+
+def test_ctrl_c_leaves_nothing(coeval_started: Start, folder: Path) -> None:
+    """While it reads standard input that does not end."""
+    process = coeval_started("merge", "-", "-o", "all.parquet")
+    assert process.stdin is not None
+    line = "2026-01-01T00:00:00Z hello\n"
+    process.stdin.write(line * 100_000)
+    process.stdin.flush()
+    assert any(name.startswith(".coeval-merge-") for name in files_in(folder))
+    process.send_signal(signal.SIGINT)
+    process.stdin.close()
+    assert process.wait(30) == 130
+    assert process.stderr is not None
+    assert process.stderr.read() == "interrupted: nothing was written\n"
+    assert files_in(folder) == set()
+
+
+@pytest.mark.parametrize(("text", "size"), [("1000", 1000), ("512M", 512 << 20), ("1.5 GiB", 3 << 29), ("2g", 2 << 30)])
+def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
+    assert parse_size(text) == size

@@ -1,0 +1,65 @@
+"""SQL over timelines: what is certain, what is possible, what is not known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from coeval import open_timeline
+from coeval.timeline import Timeline
+from coeval.timeline.writers import write_parquet
+from tests.timeline.tables import WEB, event, table, timeline
+
+PAIRS = "select a.text, b.text, {} from timeline a, timeline b where a.line <> b.line or a.clock <> b.clock"
+
+
+def test_before_answers_as_the_timeline_does() -> None:
+    found = timeline()
+    events = {row["text"]: row for row in found}
+    answers = found.sql(PAIRS.format("before(a, b)")).fetchall()
+    assert len(answers) == 30
+    assert {None, True, False} == {answer for *_, answer in answers}
+    for first, second, answer in answers:
+        assert answer == found.before(events[first], events[second]), (first, second)
+
+
+def test_before_does_not_trust_the_readings_of_a_clock_that_was_set_back() -> None:
+    rows = [event("web", 0, 3_000, "a", 1), event("web", 2_000, 3_000, "b", 2)]
+    found = Timeline(table(rows, set_back=(WEB,)))
+    answers = found.sql(PAIRS.format("before(a, b)")).fetchall()
+    assert sorted(answers, key=lambda row: row[:2]) == [("a", "b", None), ("b", "a", None)]
+
+
+def test_certain_and_possible_make_two_answers_of_three() -> None:
+    asked = "select certain(x), possible(x) from (values (true), (null), (false)) v(x)"
+    assert timeline().sql(asked).fetchall() == [(True, True), (False, True), (False, False)]
+
+
+def test_overlaps_is_certain_only_where_no_admissible_time_parts_the_two() -> None:
+    rows = [
+        event("web", 0, 100, "long", 1, end_ns=10_000),
+        event("db", 4_000, 1_000, "inside", 1, end_ns=5_000),
+        event("db", 10_500, 1_000, "at its end", 2, end_ns=12_000),
+        event("db", 20_000, 1_000, "after", 3, end_ns=21_000),
+    ]
+    found = Timeline(table(rows))
+    asked = "select b.text, overlaps(a, b) from timeline a, timeline b where a.text = 'long' and b.text <> 'long'"
+    assert found.sql(f"{asked} order by 1").fetchall() == [("after", False), ("at its end", None), ("inside", True)]
+
+
+def test_a_local_time_is_that_of_the_zone_asked_for() -> None:
+    asked = "select at_zone(estimate_ns, 'Europe/Berlin')::varchar from timeline where text = 'GET /pay'"
+    assert timeline().sql(asked).fetchall() == [("2026-11-06 22:20:00.00002",)]
+
+
+def test_a_file_and_a_table_in_memory_are_asked_together(tmp_path: Path) -> None:
+    write_parquet(timeline(), tmp_path / "all.parquet")
+    other = open_timeline(tmp_path / "all.parquet")
+    asked = "select count(*) from timeline a join other b on a.line = b.line and a.clock = b.clock"
+    assert timeline().sql(asked, other=other).fetchall() == [(6,)]
+
+
+def test_what_is_no_query_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a SELECT"):
+        timeline().sql("create table x (a int)")
