@@ -1,8 +1,10 @@
 """
 Merging 8 sources of wrong clocks into one file, beside the best that DuckDB and Polars can do with the offsets given.
 
-Ours relates the clocks by messages, corrects every stamp, gives it its bounds and keeps its raw reading; theirs
-subtract a constant from each source's stamps and sort. Of text logs, GNU sort merges by the raw stamps, and lnav shows them.
+Ours relates the clocks by messages, corrects every stamp, gives it its bounds and keeps its raw reading; the others
+subtract a constant from each source's stamps and sort. Of text logs, GNU sort merges by the raw stamps, and lnav shows
+them.
+
 Each runs in a process of its own, in a memory cgroup of 2 GB where one can be made; rivals take turns; the figures are
 medians of the rounds. Who is ended for memory did not finish.
 
@@ -151,7 +153,11 @@ def duckdb_query(folder: Path, kind: str, out: Path) -> None:
     """Subtract and sort, spilling within its own limit."""
     import duckdb
 
-    settings = {"memory_limit": "1500MB", "threads": 2, "temp_directory": str(out.parent / "duckdb")}
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": "1500MB",
+        "threads": 2,
+        "temp_directory": str(out.parent / "duckdb"),
+    }
     database = duckdb.connect(config=settings)
     columns = "host, level, path, message, status, size" + (", duration" if kind == "parquet" else "")
     read = {

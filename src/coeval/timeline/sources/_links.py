@@ -89,7 +89,7 @@ def links_of(
         with _database(memory_limit, folder, threads) as database:
             queries = []
             if points:
-                _read_points(database, points)
+                _read_points(database, points, rules)
                 without = _orderless_links(rules)
                 queries.append(_POINT_MESSAGES + (f" and link not in ({without})" if without else ""))
             if spans:
