@@ -33,7 +33,7 @@ from coeval.clocks import Anchor, ClockId
 from coeval.errors import WrongTable
 from coeval.timeline._layout import TableClaims
 from coeval.timeline.merge._aside import aside_line, aside_lines
-from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of
+from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of, with_messages
 from coeval.timeline.merge._columns import MergedColumns, united
 from coeval.timeline.merge._maps import PlacedClock, placed_clocks
 from coeval.timeline.merge._output import Format, TableWriter, Target, format_of, writer_for
@@ -381,7 +381,9 @@ class _Merge:
             (stretch.latest_ns - int(stretch.last_ns.max()) for piece in pieces for stretch in piece.clocks.values()),
             default=0,
         )
-        while any(each.points is not None or each.spans is not None for each in rows):
+        given = Messages.concatenated([self._evidence.messages, *(piece.messages for piece in pieces)])
+        has_rows = any(each.points is not None or each.spans is not None for each in rows)
+        while has_rows or len(given):
             links = links_of(
                 rows,
                 self._evidence.rules,
@@ -396,9 +398,10 @@ class _Merge:
                 [lines_before for _, _, lines_before in self._pieces],
                 self._maps,
             )
+            nodes = with_messages(nodes, given, {clock: code for code, clock in enumerate(clocks)}, self._maps)
             orders = clock_orders(nodes, keys_of(nodes))
             moved_ns = max((order.lifted_ns + order.lowered_ns for order in orders.values()), default=0)
-            if moved_ns <= within_ns:
+            if moved_ns <= within_ns or not has_rows:
                 return orders
             within_ns = moved_ns
         return {}

@@ -142,6 +142,20 @@ class Stream:
                 self._number += 1
                 self._turn.notify_all()
 
+    def prime(self) -> None:
+        """Read the first chunk, ahead of time, unless a stretch did."""
+        with self._turn:
+            if self._number or self._chunks is not None or self._is_broken or self._next >= len(self._later):
+                return
+            try:
+                rows = self._read()
+            except BaseException:
+                self._is_broken = True
+                self._turn.notify_all()
+                raise
+            if rows is not None and len(rows):
+                self._waiting.append(rows)
+
     def break_off(self) -> None:
         """Whoever waits for a turn gives up."""
         with self._turn:
