@@ -422,8 +422,9 @@ class _Merge:
             codes = {name: self._code_of[name or self._sources[source].clock] for name in piece.clocks}
             if not clocks & set(codes.values()):
                 continue
-            first, last = place_chunks(piece, codes, self._placement, clocks)
-            pieces.append(PlacedPiece(piece, codes, source, lines_before, first, last, self._settled.get(number)))
+            nowhere = np.empty(0, dtype=np.int64)
+            made = PlacedPiece(piece, codes, source, lines_before, nowhere, nowhere, self._settled.get(number))
+            pieces.append(place_chunks(made, settings))
             for name, stretch in piece.clocks.items():
                 if codes[name] in clocks:
                     samples.append(self._placement.keys(codes[name], stretch.samples_ns))
