@@ -13,6 +13,7 @@ fails is printed with its seed and kept in a file.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -58,11 +60,22 @@ def fuzz(reader: str, seed: int, folder: Path) -> None:
     """
     rng = random.Random(f"{reader} {seed}")
     subject = SUBJECTS[reader]
-    records = subject.records(rng.randint(1, RECORDS_MAX))
     path = folder / "file"
+    options: dict[str, Any] = {
+        "size": rng.choice([1 << 60, 64, 200, 1000]),
+        "wanted": rng.choice([None, (), ("text",)]),
+    }
+    if type(subject).content is ReaderContract.content:
+        _fuzz_lines(subject, rng, path, options)
+    else:
+        _fuzz_bytes(subject, rng, path, options)
+
+
+def _fuzz_lines(subject: ReaderContract, rng: random.Random, path: Path, options: dict[str, Any]) -> None:
+    """Change some records: every other one must come."""
+    records = subject.records(rng.randint(1, RECORDS_MAX))
     path.write_bytes(subject.content(records))
-    whole = subject.read(path).without_lines()
-    stamps = [event["raw_ns"] for event in whole]
+    stamps = [event["raw_ns"] for event in subject.read(path).without_lines()]
     touched: set[int] = set()
     for _ in range(rng.randint(1, 6)):
         number = rng.randrange(len(records))
@@ -72,21 +85,31 @@ def fuzz(reader: str, seed: int, folder: Path) -> None:
     if rng.random() < 0.3:
         cut = rng.randint(len(subject.header), len(content))
         kept = [len(subject.content(records[:count], (b"",))) for count in range(len(records) + 1)]
-        # Without line ends, so that what is left is not overrated.
+        # As if every line end had two bytes, so that what is left is not overrated.
         touched |= {number for number in range(len(records)) if kept[number + 1] + 2 * (number + 2) > cut}
         content = content[:cut]
     path.write_bytes(content)
     try:
-        read = subject.read(path, size=rng.choice([1 << 60, 64, 200, 1000]), wanted=rng.choice([None, (), ("text",)]))
+        read = subject.read(path, **options)
     except WrongTable:
-        # Refused at opening: only what stands at the begin can make it look like another table.
-        if min(touched, default=RECORDS_MAX) > 0 and subject.header:
+        # Refused at opening: what stands at the begin can make it look like something else.
+        if 0 not in touched:
             raise
         return
     given = Counter(event["raw_ns"] for event in read.events.values())
     lost = [number for number, stamp in enumerate(stamps) if number not in touched and not given[stamp]]
     if lost:
         raise AssertionError(f"records {lost} were not touched and are lost")
+
+
+def _fuzz_bytes(subject: ReaderContract, rng: random.Random, path: Path, options: dict[str, Any]) -> None:
+    """Change a file whose records cannot be changed one by one; it may be refused, and what is read must add up."""
+    content = subject.content(subject.records(rng.randint(1, RECORDS_MAX)))
+    for _ in range(rng.randint(1, 6)):
+        content = rng.choice(CHANGES[:4] if rng.random() < 0.2 else CHANGES[:1])(rng, content)
+    path.write_bytes(content)
+    with contextlib.suppress(WrongTable, OSError):
+        subject.read(path, **options)
 
 
 def _flip(rng: random.Random, record: bytes) -> bytes:

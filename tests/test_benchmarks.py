@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import clock_scale, clock_steps
+from benchmarks import clock_scale, clock_steps, text_logs
 from benchmarks.clock_accuracy import ROWS as TRAFFIC
 from benchmarks.clock_accuracy import measure
 from benchmarks.contenders import faults
@@ -437,6 +437,12 @@ def test_every_call_of_a_storm_of_faults_ends_with_one_right_outcome_and_nothing
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"coeval: {calls} calls in " in done.stdout
     assert done.stdout.startswith("seed ")
+
+
+def test_the_benchmark_of_text_logs_reads_every_record_of_every_format() -> None:
+    done = run(BENCHMARKS / "text_logs.py", 1)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("MB/s") == 2 * len(text_logs.KINDS)
 
 
 def test_the_benchmark_of_clock_tables_takes_every_row_through_every_step() -> None:

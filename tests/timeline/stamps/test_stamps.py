@@ -73,12 +73,26 @@ def test_what_is_no_time_is_a_fault_with_its_reason() -> None:
     assert reasons(stamps) == {NO_SUCH_TIME: [0], SKIPPED: [1], BEYOND: [2]}
 
 
+def test_stamp_with_two_things_wrong_is_one_fault() -> None:
+    assert reasons(sense("2626-11-05T12:34:56", "2026-02-30T12:34:56", refuses=False)) == {
+        BEYOND: [0],
+        NO_SUCH_TIME: [1],
+    }
+
+
 def test_years_go_on_from_the_first() -> None:
     stamps = sense("Dec 31 23:59:59", "Jan  1 00:00:00", "Feb 29 00:00:00", zone="UTC", year=2026, splits=())
     assert np.diff(stamps.raw_ns)[0] == NS
     assert reasons(stamps) == {NO_SUCH_DAY: [2]}
     with pytest.raises(WrongTable, match="without a year, such as 'Dec 31 23:59:59'"):
         sense("Dec 31 23:59:59", zone="UTC")
+
+
+def test_odd_stamp_at_the_end_of_a_block_moves_none_of_the_next() -> None:
+    texts = ["Nov  5 12:00:00"] * 3 + ["Jan  5 12:00:00"] + ["Nov  5 12:00:01"] * 9
+    for split in range(1, 13):
+        raw_ns = sense(*texts, zone="UTC", year=2026, splits=(split,)).raw_ns
+        assert (np.delete(raw_ns, 3) - raw_ns[0]).tolist() == [0] * 3 + [NS] * 9
 
 
 TWICE = ["01:59:00", "02:10:00", "02:50:00", "02:05:00", "02:55:00", "03:01:00"]

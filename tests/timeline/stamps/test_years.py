@@ -30,7 +30,7 @@ def test_years_go_on_over_new_year_also_where_lines_are_late(begin: datetime, ga
         times.append(latest if gap > 0 else latest + timedelta(seconds=gap) / 2)
     times = [time.replace(microsecond=0) for time in times]
     seconds = np.array([yearless(time) for time in times])
-    years = times[0].year + year_steps(seconds, None)
+    years = times[0].year + year_steps(seconds)
     assert years.tolist() == [time.year for time in times]
     told, exists = in_years(seconds, years)
     assert exists.all()
@@ -45,10 +45,15 @@ def test_29_february_is_no_day_of_other_years() -> None:
     assert seconds.tolist() == [second(datetime(2028, 2, 29, 12, tzinfo=UTC))]
 
 
-def test_steps_go_on_from_the_stamp_before() -> None:
-    january, december = yearless(datetime(2000, 1, 1, tzinfo=UTC)), yearless(datetime(2000, 12, 31, tzinfo=UTC))
-    assert year_steps(np.array([january]), december).tolist() == [1]
-    assert year_steps(np.array([december]), january).tolist() == [-1]
+def test_odd_stamps_move_no_other_to_another_year() -> None:
+    day = yearless(datetime(2000, 11, 5, tzinfo=UTC))
+    odd = [yearless(datetime(2000, month, 7, tzinfo=UTC)) for month in (1, 12, 8)]
+    for count in (1, 2, 3):
+        for place in (2, 5):
+            seconds = [day] * place + odd[:count] + [day + 60] * 4
+            steps = year_steps(np.array(seconds))
+            assert steps[:place].tolist() == [0] * place
+            assert steps[place + count :].tolist() == [0] * 4
 
 
 def test_last_line_is_not_after_the_file_was_written() -> None:

@@ -19,7 +19,7 @@ from coeval.errors import WrongTable
 from coeval.timeline.readers._input import Head, is_plain, is_url, open_input, size_of
 from coeval.timeline.readers._merged import DERIVED, MergedEvents, merged_columns
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
-from coeval.timeline.readers._stamp_columns import SAMPLE_ROWS, Sample, StampColumns, stamp_columns
+from coeval.timeline.readers._stamp_columns import SAMPLE_ROWS, Sample, StampColumns, names_tried, stamp_columns
 from coeval.timeline.readers._table_events import Rows, TableEvents
 
 _MAGIC = b"PAR1"
@@ -27,6 +27,7 @@ DAMAGED = (pa.ArrowException, OSError)
 """What a damaged table raises; also that it wants more memory than there is, or names what is not there."""
 
 ROWS_IN_BATCH = 1 << 17
+_GROUPS_TRIED = 16
 
 
 class ParquetReader:
@@ -98,7 +99,7 @@ def grouped(sizes: Sequence[int], size: int) -> Iterator[tuple[int, int]]:
     """
     start = total = 0
     for index, more in enumerate(sizes):
-        if total and total + more > size:
+        if index > start and total + more > size:
             yield start, index
             start, total = index, 0
         total += more
@@ -139,16 +140,27 @@ def _stamps(file: Any, source: str, settings: SourceSettings) -> tuple[StampColu
     merged = merged_columns(schema, source, settings)
     if merged is not None:
         return merged, True
-    flat = [entry.name for entry in schema if not pa.types.is_nested(entry.type)]
-    sample = pa.RecordBatch.from_pylist([], schema)
-    try:
-        # One page of each column is decoded for this.
-        sample = next(iter(file.iter_batches(SAMPLE_ROWS, columns=flat, use_threads=False)), sample)
-    except DAMAGED as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise WrongTable(f"{source} is damaged at its beginning: {error}") from error
-    return stamp_columns(Sample(source, sample), settings), False
+    tried = names_tried(schema, settings)
+    sample = pa.RecordBatch.from_pylist([], pa.schema([schema.field(name) for name in tried]))
+    for group in range(min(file.metadata.num_row_groups, _GROUPS_TRIED)):
+        try:
+            # One page of each column is decoded for this.
+            found = file.iter_batches(SAMPLE_ROWS, row_groups=[group], columns=tried, use_threads=False)
+            sample = next(found, sample)
+            sample.validate(full=True)
+        except DAMAGED as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            continue
+        break
+    else:
+        if file.metadata.num_row_groups:
+            raise WrongTable(f"{source} is damaged: none of its first groups of rows can be read.")
+    # Columns that nobody would take for stamps are not decoded for this.
+    columns = [
+        sample.column(entry.name) if entry.name in tried else pa.nulls(len(sample), entry.type) for entry in schema
+    ]
+    return stamp_columns(Sample(source, pa.RecordBatch.from_arrays(columns, names=schema.names)), settings), False
 
 
 def check_names(names: Sequence[str], source: str) -> None:

@@ -16,6 +16,8 @@ from coeval.timeline.stamps._leap import unsmeared
 
 EVENTS_IN_BATCH = 1 << 15
 
+_DECIMAL = frozenset((0, *(10**digits for digits in range(10))))
+
 
 class RecordColumns:
     """
@@ -126,5 +128,9 @@ class RecordColumns:
 
 
 def _few(spread_ns: list[int]) -> Int64Array:
-    """Widths as powers of two at least as great, since each makes a batch of its own; 0 stays."""
-    return np.array([0 if width <= 0 else 1 << (width - 1).bit_length() for width in spread_ns], dtype=np.int64)
+    """
+    Widths, since each makes a batch of its own: decimal ones as they are, others as the next power of two.
+    """
+    return np.array(
+        [width if width in _DECIMAL else 1 << (width - 1).bit_length() for width in spread_ns], dtype=np.int64
+    )

@@ -15,6 +15,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from coeval.alignment import Messages
@@ -78,9 +79,9 @@ class _Log:
     """Puts lines together that are one event."""
 
     def __init__(self, part: Part, tally: Tally, wanted: Collection[str] | None, *, is_text_first: bool) -> None:
-        # Counts are exact; ten events of a host are no clock that ticks in tens.
+        # Counts are exact, and stamps say themselves what they are cut to.
         self._counted = RecordColumns(SCHEMA, part, wanted, is_cut=False)
-        self._stamped = RecordColumns(SCHEMA, part, wanted)
+        self._stamped = RecordColumns(SCHEMA, part, wanted, is_cut=False)
         self._part = part
         self._tally = tally
         self._is_text_first = is_text_first
@@ -88,7 +89,7 @@ class _Log:
         self._open_clock: tuple[int, dict[str, Any], str] | None = None
         self._execution: str | None = None
         self._stamps: StampReader | None = None
-        self._known: dict[str, int | None] = {}
+        self._known: dict[str, tuple[int, int] | None] = {}
 
     def full(self) -> Iterator[EventBatch]:
         """The events so far, if they are many."""
@@ -112,10 +113,13 @@ class _Log:
         settings = self._part.settings
         if self._stamps is None:
             sample = Sample(self._part.source, pa.RecordBatch.from_pydict({"time": column}))
-            unit = stamp_columns(sample, SourceSettings(unit=settings.unit)).unit
-            self._stamps = StampReader("time", self._part.source, unit, bool(settings.unit), settings)
+            found = stamp_columns(sample, SourceSettings(unit=settings.unit))
+            self._stamps = StampReader(
+                "time", self._part.source, found.unit, found.grain, bool(settings.unit), settings
+            )
         made = self._stamps.read(column)
-        self._known.update(zip(stamps, made.raw_ns.tolist(), strict=True))
+        resolution = np.broadcast_to(np.asarray(made.resolution_ns), made.raw_ns.shape)
+        self._known.update(zip(stamps, zip(made.raw_ns.tolist(), resolution.tolist(), strict=True), strict=True))
         for fault in made.faults:
             self._known.update((stamps[row], None) for row in fault.rows.tolist())
 
@@ -163,17 +167,18 @@ class _Log:
         if own is None:
             self._set_aside(number, f"its vector clock says nothing of its own host {host}", line)
             return
-        raw_ns, clock, columns = own, f"{host}/{LOGICAL}", self._counted
+        raw_ns, width_ns, clock, columns = own, 0, f"{host}/{LOGICAL}", self._counted
         if read["stamp"]:
             stamp = self._known[read["stamp"]]
             if stamp is None:
                 self._set_aside(number, f"its stamp {read['stamp']!r} is no time", line)
                 return
-            raw_ns, clock, columns = stamp, host, self._stamped
+            (raw_ns, width_ns), clock, columns = stamp, host, self._stamped
         if self._execution is not None:
             clock = f"{self._execution}: {clock}"
         self._tally.read += 1
-        columns.add(number, raw_ns, None, clock, (host, event or None, json.dumps(counts), self._execution))
+        row = (host, event or None, json.dumps(counts), self._execution)
+        columns.add(number, raw_ns, None, clock, row, width_ns)
 
     def _set_aside(self, number: int, reason: str, text: str) -> None:
         self._tally.read += 1

@@ -8,7 +8,7 @@ years they fall in; none is rounded: what a number was cut to, or what a float o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coeval.errors import WrongTable
-from coeval.timeline._grains import DECIMAL_GRAINS_NS
+from coeval.timeline._grains import DECIMAL_GRAINS_NS, TICK_STAMPS_MIN
 from coeval.timeline.readers._reader import SourceSettings, Unit
 from coeval.timeline.readers._values import BoolArray, Fault, Int64Array, integers, texts
 from coeval.timeline.stamps._epoch import UNITS, in_band, unit_of
 from coeval.timeline.stamps._leap import unsmeared
-from coeval.timeline.stamps._stamps import StampSense
+from coeval.timeline.stamps._stamps import StampSense, no_zone
 from coeval.timeline.stamps._texts import Shapes
 from coeval.timeline.stamps._written import GOOD, NO_OFFSET, NO_STAMP, Written, nothing_written
 
@@ -68,13 +68,25 @@ _FORMS = ("iso", "clf", "syslog", "day", "asctime")
 
 _READING_NS_MAX = 2**62
 
-# A double has 53 bits: up to here it counts whole numbers exactly, and so many digits name one.
-_DOUBLE_MAX = 2**53
-_DOUBLE_DIGITS = (16, 17)
-
 SAMPLE_ROWS = 4096
 _TRIED = 64
 _NUMBER = r"^[+-]?[0-9]{6,19}(\.[0-9]*)?$"
+
+
+class Grain(NamedTuple):
+    """
+    What the stamps of a column are cut to, seen of its first ones, so that it is the same for every part.
+
+    Attributes:
+        ns: each of them is a multiple of this; 0: not known.
+        is_sure: they are too many for that to be chance.
+    """
+
+    ns: int = 0
+    is_sure: bool = False
+
+
+NO_GRAIN = Grain()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,7 @@ class StampColumns:
         clock: the column that names each row's clock; "": none does.
         unit, end_unit: of numbers; "": they are none.
         is_unit_said: somebody named the unit, so that a number outside of 1990 to 2100 is no mistake.
+        grain, end_grain: what the first stamps are cut to.
     """
 
     time: str
@@ -95,6 +108,8 @@ class StampColumns:
     unit: Unit | Literal[""] = ""
     end_unit: Unit | Literal[""] = ""
     is_unit_said: bool = False
+    grain: Grain = NO_GRAIN
+    end_grain: Grain = NO_GRAIN
 
 
 @dataclass(eq=False, slots=True)
@@ -106,6 +121,7 @@ class Readings:
         raw_ns: int64 ns since 1970 by the clock that wrote them.
         resolution_ns: of each: a stamp means [stamp, stamp + resolution); one number: of all.
         fold_ns, is_assumed: as in `EventBatch`.
+        slack_ns: so much less than what is written is `raw_ns`, since that may have been rounded.
     """
 
     raw_ns: Int64Array
@@ -113,6 +129,7 @@ class Readings:
     faults: list[Fault] = field(default_factory=list)
     fold_ns: Int64Array | None = None
     is_assumed: bool = False
+    slack_ns: int | Int64Array = 0
 
 
 class Sample(NamedTuple):
@@ -134,13 +151,18 @@ def stamp_columns(sample: Sample, settings: SourceSettings) -> StampColumns:
     time = _named(settings.time, "time", sample) if settings.time else _found_time(sample)
     end = _named(settings.end, "end", sample) if settings.end else _found_end(time, schema)
     clock = _named(settings.clock_field, "clock_field", sample) if settings.clock_field else ""
-    return StampColumns(
+    found = StampColumns(
         time,
         end,
         "" if settings.clock else clock,
         _unit_of(time, sample, settings),
         _unit_of(end, sample, settings) if end else "",
         bool(settings.unit),
+    )
+    return replace(
+        found,
+        grain=_grain_of(time, found.unit, sample, settings),
+        end_grain=_grain_of(end, found.end_unit, sample, settings) if end else NO_GRAIN,
     )
 
 
@@ -149,10 +171,36 @@ def may_have_stamps(names: Sequence[str]) -> bool:
     return any(_plain(name) in _TIMES for name in names)
 
 
+def names_tried(schema: pa.Schema, settings: SourceSettings) -> list[str]:
+    """The columns whose values `stamp_columns` looks at."""
+    return [
+        entry.name
+        for entry in schema
+        if entry.name in (settings.time, settings.end)
+        or pa.types.is_timestamp(entry.type)
+        or (_may_be_time(entry.type) and (_rank(entry.name) is not None or _is_end(entry.name)))
+    ]
+
+
 def likely_times(names: Sequence[str]) -> list[str]:
     """Those that are called as times are, the likeliest first."""
     ranked = [(rank, name) for name in names if (rank := _rank(name)) is not None]
     return [name for _, name in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _grain_of(name: str, unit: Unit | Literal[""], sample: Sample, settings: SourceSettings) -> Grain:
+    column = sample.columns.column(name)
+    if not unit and not pa.types.is_timestamp(column.type):
+        return NO_GRAIN  # a text says itself how many digits it has
+    # Where the zone is not said that is refused elsewhere, and a zone moves by whole seconds or more.
+    careless = replace(settings, zone=settings.zone or "UTC", resolution_ns=None, smear="")
+    made = StampReader(name, sample.source, unit, NO_GRAIN, True, careless).read(column)
+    good = np.ones(len(made.raw_ns), dtype=np.bool_)
+    for fault in made.faults:
+        good[fault.rows] = False
+    stamps = (made.raw_ns + made.slack_ns)[good]
+    grain_of = decimal_grain_ns if pa.types.is_integer(column.type) or not unit else decimal_power_ns
+    return Grain(grain_of(stamps), len(np.unique(stamps)) >= TICK_STAMPS_MIN)
 
 
 class StampReader:
@@ -162,16 +210,23 @@ class StampReader:
     Args:
         name, source: whose they are, for errors.
         unit: of numbers; "": they are none.
-        is_unit_said: see `StampColumns`.
+        grain, is_unit_said: see `StampColumns`.
         settings: what was said of the source.
     """
 
     def __init__(
-        self, name: str, source: str, unit: Unit | Literal[""], is_unit_said: bool, settings: SourceSettings
+        self,
+        name: str,
+        source: str,
+        unit: Unit | Literal[""],
+        grain: Grain,
+        is_unit_said: bool,
+        settings: SourceSettings,
     ) -> None:
         self._name = name
         self._source = source
         self._unit = unit
+        self._grain = grain
         self._is_unit_said = is_unit_said
         self._settings = settings
         self._shapes = Shapes(_FORMS)
@@ -212,13 +267,13 @@ class StampReader:
             numbers = np.flatnonzero(_mask(pc.is_valid(column)))
             return Readings(np.zeros(len(column), dtype=np.int64), 0, [Fault(reason, numbers)])
         if types.is_integer(kind):
-            made = _of_integers(column, self._unit)
+            made = _of_integers(column, self._unit, self._grain)
         elif types.is_decimal(kind):
-            made = _of_decimals(column, self._unit)
+            made = _of_decimals(column, self._unit, self._grain)
         elif types.is_float64(kind):
-            made = _of_doubles(column, self._unit)
+            made = _of_doubles(column, self._unit, self._grain)
         elif _is_text(kind):
-            made = _of_number_text(column, self._unit)
+            made = _of_number_text(column, self._unit, self._grain)
         else:
             raise WrongTable(_no_times(self._name, kind, self._source))
         if not self._is_unit_said and self._unit:
@@ -238,21 +293,18 @@ class StampReader:
         if column.type.tz is None:
             return self._of_local(counts, factor, column)
         raw, faults = _scaled(counts, factor, [])
-        resolution = max(factor, decimal_grain_ns(_good(raw, faults, column)))
-        return self._unsmeared(Readings(raw, resolution, faults))
+        return self._unsmeared(Readings(raw, _cut_to(raw, factor, self._grain), faults))
 
     def _of_local(self, counts: Int64Array, factor: int, column: pa.Array) -> Readings:
         per_second = 10**9 // factor
-        local, faults = _scaled(counts, factor, [])
-        grain = max(factor, decimal_grain_ns(_good(local, faults, column)))
+        cut = _cut_to(_scaled(counts, factor, [])[0], factor, self._grain)
         written = nothing_written(len(counts))
         known = _mask(pc.is_valid(column))
-        digits = 9 - (len(str(grain)) - 1)
         written = written._replace(
             state=np.where(known, GOOD, NO_STAMP).astype(np.uint8),
             seconds=counts // per_second,
             nanos=counts % per_second * factor,
-            digits=np.full(len(counts), digits, dtype=np.uint8),
+            digits=9 - np.round(np.log10(np.broadcast_to(cut, counts.shape))).astype(np.uint8),
             offset_s=np.full(len(counts), NO_OFFSET, dtype=np.int32),
         )
         return self._of_written(written, column)
@@ -260,6 +312,11 @@ class StampReader:
     def _of_written(self, written: Written, column: pa.Array) -> Readings:
         is_none = written.state == NO_STAMP
         count = len(written.seconds)
+        zoneless = np.zeros(count, dtype=np.bool_)
+        if not self._settings.zone and not self._settings.assume_utc and _is_text(column.type):
+            # Where most stamps have none, the source was refused; a single one is a matter of its row.
+            zoneless = _are_zoneless(written)
+            is_none = is_none | zoneless
         rows = None if not is_none.any() else np.flatnonzero(~is_none)
         stamps = self._sense.read(
             written if rows is None else written.taken(rows),
@@ -270,7 +327,9 @@ class StampReader:
         if rows is not None:
             raw, resolution, fold = (_spread(values, rows, count) for values in (raw, resolution, fold))
             faults = [Fault(fault.reason, rows[fault.rows]) for fault in faults]
-            odd = np.flatnonzero(is_none & ~_mask(pc.is_null(column)))
+            if zoneless.any():
+                faults.append(Fault("has no zone, and others have", np.flatnonzero(zoneless)))
+            odd = np.flatnonzero(is_none & ~zoneless & ~_mask(pc.is_null(column)))
             if len(odd):
                 faults.append(Fault("is no time in a form that is known", odd))
         return Readings(raw, resolution, faults, fold if fold.any() else None, bool(stamps.is_assumed.any()))
@@ -294,6 +353,16 @@ def decimal_grain_ns(stamps_ns: Int64Array) -> int:
         if not (stamps_ns[:64] % grain).any() and not (stamps_ns % grain).any():
             return grain
     return 1
+
+
+def decimal_power_ns(stamps_ns: Int64Array) -> int:
+    """The greatest power of ten up to 1 s that all of them are multiples of; 0 for none at all."""
+    if not len(stamps_ns):
+        return 0
+    grain = 10**9
+    while grain > 1 and (stamps_ns % grain).any():
+        grain //= 10
+    return grain
 
 
 # Which column ---------------------------------------------------------------------------------------------------------
@@ -340,6 +409,11 @@ def _found_time(sample: Sample) -> str:
     )
 
 
+def _is_end(name: str) -> bool:
+    plain = name.lower().translate(str.maketrans("", "", "_-.@ "))
+    return any(plain in (ending, *(ending + unit for unit in _UNIT_ENDINGS)) for ending in _ALL_ENDS)
+
+
 def _found_end(time: str, schema: pa.Schema) -> str:
     wanted = _ENDS.get(_plain(time), ())
     for ending in wanted:
@@ -380,8 +454,20 @@ def _holds_times(column: pa.Array) -> bool:
     return any(2 * int(in_band(numbers, unit).sum()) > len(numbers) for unit in UNITS)
 
 
-def _holds_any_time(column: pa.Array) -> bool:
-    return bool((Shapes(_FORMS).read_texts(column.drop_null()[:SAMPLE_ROWS]).state != NO_STAMP).any())
+def _check_times(name: str, column: pa.Array, source: str, settings: SourceSettings) -> None:
+    """Refuse texts of which none is a time, or most have no zone and nobody said one."""
+    written = Shapes(_FORMS).read_texts(column[:SAMPLE_ROWS])
+    if (written.state == NO_STAMP).all():
+        raise WrongTable(_odd_text(name, column, source))
+    zoneless = _are_zoneless(written)
+    if not settings.zone and not settings.assume_utc and 2 * zoneless.sum() > (written.state == GOOD).sum():
+        first = int(np.flatnonzero(zoneless)[0])
+        raise no_zone(f"column {name} of {source}", str(texts(column[first : first + 1])[0].as_py()))
+
+
+def _are_zoneless(written: Written) -> BoolArray:
+    zoneless: BoolArray = (written.state == GOOD) & (written.offset_s == NO_OFFSET)
+    return zoneless
 
 
 def _odd_text(name: str, column: pa.Array, source: str) -> str:
@@ -430,8 +516,8 @@ def _unit_of(name: str, sample: Sample, settings: SourceSettings) -> Unit | Lite
         # Without a single row nothing is there to go by, and nothing to be wrong.
         return settings.unit or "s"
     if _is_text(kind) and not _holds_numbers(column):
-        if len(column) > column.null_count and not _holds_any_time(column):
-            raise WrongTable(_odd_text(name, column, sample.source))
+        if len(column) > column.null_count:
+            _check_times(name, column.drop_null(), sample.source, settings)
         return ""
     if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         return ""
@@ -457,96 +543,79 @@ def _ending_unit(name: str) -> Unit | Literal[""]:
 # Readings -------------------------------------------------------------------------------------------------------------
 
 
-def _of_integers(column: pa.Array, unit: Unit) -> Readings:
+def _of_integers(column: pa.Array, unit: Unit, grain: Grain) -> Readings:
     values, faults = integers(column)
-    factor = UNITS[unit]
-    faults = [fault for fault in faults if fault.reason != "is missing"]
-    scaled, faults = _scaled(values, factor, faults)
-    return Readings(scaled, max(factor, decimal_grain_ns(_good(scaled, faults, column))), faults)
+    raw, faults = _scaled(values, UNITS[unit], [fault for fault in faults if fault.reason != "is missing"])
+    return Readings(raw, _cut_to(raw, UNITS[unit], grain), faults)
 
 
-def _of_decimals(column: pa.Array, unit: Unit) -> Readings:
+def _cut_to(raw: Int64Array, unit_ns: int, grain: Grain) -> int | Int64Array:
+    """What whole numbers are cut to: their unit, or the grain of those that are multiples of it."""
+    if grain.ns <= unit_ns:
+        return unit_ns
+    resolution: Int64Array = np.where(raw % grain.ns == 0, grain.ns, unit_ns)
+    return resolution
+
+
+def _of_decimals(column: pa.Array, unit: Unit, grain: Grain) -> Readings:
     """Digits as they were written, cut to nanoseconds."""
-    digits = _DIGITS[unit]
-    cut = pc.cast(column, options=pc.CastOptions(pa.decimal128(38, digits), allow_decimal_truncate=True))
+    cut = pc.cast(column, options=pc.CastOptions(pa.decimal128(38, _DIGITS[unit]), allow_decimal_truncate=True))
+    # The number without its point, of 128 bits; of nanoseconds it needs 64.
     words = np.frombuffer(cut.buffers()[1], dtype=np.int64)[2 * cut.offset : 2 * (cut.offset + len(cut))]
     low, high = words[0::2], words[1::2]
     known = _mask(pc.is_valid(column))
     beyond = known & (high != (low >> 63))
-    values = np.where(known & ~beyond, low, 0)
-    values, faults = _scaled(values, 1, [Fault("is beyond int64", np.flatnonzero(beyond))] if beyond.any() else [])
-    good = _good(values, faults, column)
-    return _widened(Readings(values, 0, faults), good, decimal_powers_ns(good), unit)
+    raw, faults = _scaled(np.where(known & ~beyond, low, 0), 1, [])
+    if beyond.any():
+        faults.append(Fault("is beyond int64", np.flatnonzero(beyond)))
+    # Doubles are printed with seventeen digits at most, and stamps of this millennium have nineteen down to their ns.
+    return _rounded(raw, unit, grain, raw % 100 != 0, faults)
 
 
-def decimal_powers_ns(stamps_ns: Int64Array) -> int:
-    """The greatest power of ten up to 1 s that all of them are multiples of; 0 for none at all."""
-    if not len(stamps_ns):
-        return 0
-    grain = 10**9
-    while grain > 1 and (stamps_ns % grain).any():
-        grain //= 10
-    return grain
-
-
-def _widened(made: Readings, good: Int64Array, grain: int, unit: Unit) -> Readings:
-    """
-    What digits say of their grain. So many as name one double were printed from one, which had its own rounding: the
-    truth may be on both sides of what stands there.
-    """
-    made.resolution_ns = grain
-    if len(good) and grain < UNITS[unit]:
-        greatest = int(np.abs(good).max())
-        digits = len(str(greatest)) - (len(str(grain)) - 1)
-        if _DOUBLE_DIGITS[0] <= digits <= _DOUBLE_DIGITS[1]:
-            slack = _double_step_ns(greatest, unit)
-            made.raw_ns = made.raw_ns - slack
-            made.resolution_ns = grain + 2 * slack if digits == _DOUBLE_DIGITS[1] else grain + slack
-    return made
-
-
-def _double_step_ns(greatest_ns: int, unit: Unit) -> int:
-    factor = UNITS[unit]
-    return int(np.ceil(np.spacing(greatest_ns / factor) * factor))
-
-
-def _of_doubles(column: pa.Array, unit: Unit) -> Readings:
-    """
-    Doubles that are as near as can be to so many decimals were those decimals; others are good to their last bit.
-    """
+def _of_doubles(column: pa.Array, unit: Unit, grain: Grain) -> Readings:
     values = pc.fill_null(column, 0.0).to_numpy(zero_copy_only=False)
     finite = np.isfinite(values)
     faults = [] if finite.all() else [Fault("is no number", np.flatnonzero(~finite))]
-    factor, digits = UNITS[unit], _DIGITS[unit]
+    factor = UNITS[unit]
     beyond = finite & (np.abs(values) >= _READING_NS_MAX / factor)
     if beyond.any():
         faults.append(Fault("is more than 146 years from its clock's origin", np.flatnonzero(beyond)))
     values = np.where(finite & ~beyond, values, 0.0)
-    greatest = float(np.abs(values).max()) if len(values) else 0.0
-    for decimals in range(min(digits, 6) + 1):
-        power = 10.0**decimals
-        if greatest * power >= _DOUBLE_MAX:
-            break
-        scaled = np.rint(values[:64] * power)
-        if not (scaled / power == values[:64]).all():
-            continue
-        scaled = np.rint(values * power)
-        if (scaled / power == values).all():
-            grain = 10 ** (digits - decimals)
-            made = Readings(scaled.astype(np.int64) * grain, grain, faults)
-            return _widened(made, made.raw_ns, grain, unit)
     whole = np.floor(values)
-    raw = whole.astype(np.int64) * factor + np.floor((values - whole) * factor).astype(np.int64)
-    slack = max(_double_step_ns(int(greatest * factor), unit), 1)
-    return Readings(raw - slack, 2 * slack + 1, faults)
+    # Decimals of microseconds that a double stands for are found again by rounding; what is beyond is its last bits.
+    step = 1000 if factor > 1000 else 1
+    fraction = np.rint((values - whole) * (factor // step)).astype(np.int64) * step
+    near = whole.astype(np.int64) * factor + fraction
+    is_near = np.abs((values - whole) * factor - fraction) <= np.spacing(np.abs(values)) * factor / 2
+    exact = whole.astype(np.int64) * factor + np.floor((values - whole) * factor).astype(np.int64)
+    raw = np.where(is_near, near, exact)
+    return _rounded(raw, unit, grain, np.zeros(len(raw), dtype=np.bool_), faults)
 
 
-def _of_number_text(column: pa.Array, unit: Unit) -> Readings:
+def _rounded(raw: Int64Array, unit: Unit, grain: Grain, is_exact: BoolArray, faults: list[Fault]) -> Readings:
+    """
+    Numbers that may have been rounded to doubles when they were written, and then the truth may be on both sides.
+
+    Those that are multiples of a grain that is sure were not; they were cut.
+    """
+    width = np.where(raw % grain.ns == 0, grain.ns, 1) if grain.ns > 1 else np.ones(len(raw), dtype=np.int64)
+    slack = np.ceil(np.spacing(np.abs(raw) / UNITS[unit]) * UNITS[unit]).astype(np.int64)
+    slack = np.where(is_exact | ((width > 1) & grain.is_sure), 0, slack)
+    return Readings(raw - slack, slack + np.maximum(width, slack + 1), faults, slack_ns=slack)
+
+
+def _of_number_text(column: pa.Array, unit: Unit, grain: Grain) -> Readings:
     trimmed = pc.utf8_trim_whitespace(texts(column))
     known = pc.fill_null(pc.match_substring_regex(trimmed, r"^[+-]?[0-9]{1,19}(\.[0-9]{1,18})?$"), False)
     kept = pc.if_else(known, trimmed, None)
     # 18 decimals hold the digits of a double; there may be fewer, and never more.
-    made = _of_decimals(pc.cast(kept, pa.decimal128(38, 18)), unit)
+    made = _of_decimals(pc.cast(kept, pa.decimal128(38, 18)), unit, grain)
+    whole = ~_mask(pc.match_substring(trimmed, "."))
+    if whole.any():
+        raw = made.raw_ns + made.slack_ns
+        made.raw_ns = np.where(whole, raw, made.raw_ns)
+        made.resolution_ns = np.where(whole, _cut_to(raw, UNITS[unit], grain), made.resolution_ns)
+        made.slack_ns = np.where(whole, 0, made.slack_ns)
     odd = ~_mask(known) & _mask(pc.is_valid(column))
     if odd.any():
         made.faults.append(Fault("is no number", np.flatnonzero(odd)))
@@ -566,15 +635,6 @@ def _scaled(values: Int64Array, factor: int, faults: list[Fault]) -> tuple[Int64
         return (values * factor if factor != 1 else values), faults
     fault = Fault("is more than 146 years from its clock's origin", np.flatnonzero(beyond))
     return np.where(beyond, 0, values) * factor, [*faults, fault]
-
-
-def _good(values: Int64Array, faults: Sequence[Fault], column: pa.Array) -> Int64Array:
-    if not column.null_count and not faults:
-        return values
-    good = _mask(pc.is_valid(column))
-    for fault in faults:
-        good[fault.rows] = False
-    return values[good]
 
 
 def _holds_numbers(column: pa.Array) -> bool:

@@ -61,8 +61,10 @@ class TableEvents:
         self._wanted = wanted
         self._left_out = {stamps.time, stamps.end, *left_out}
         said = stamps.is_unit_said
-        self._begin = StampReader(stamps.time, part.source, stamps.unit, said, part.settings)
-        self._end = StampReader(stamps.end, part.source, stamps.end_unit, said, part.settings) if stamps.end else None
+        self._begin = StampReader(stamps.time, part.source, stamps.unit, stamps.grain, said, part.settings)
+        self._end: StampReader | None = None
+        if stamps.end:
+            self._end = StampReader(stamps.end, part.source, stamps.end_unit, stamps.end_grain, said, part.settings)
 
     def of(self, rows: Rows) -> Iterator[EventBatch]:
         """

@@ -15,9 +15,10 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -45,12 +46,19 @@ NOT_BEGUN = "there is no stamp in it, nor before it"
 TOO_LONG = f"it goes on with a record that has {RECORD_BYTES_MAX:,} bytes already"
 
 _SEARCH_BYTES = 512
+_CLOCK_BYTES = 256
 _STAMP_SHOWN = 60
 _EXAMPLES = 4
 _PREFIX_MAX = 16
 _DISAPPOINTMENTS_MAX = 8
 _HEAD_LINES = 60
 _ZONE_LINES = 200
+_INTEGER_DIGITS_MAX = 18
+_STEP = "step_"
+_REST = re.compile(r"\(\?P<(\w+)>\.\*\)\$")
+
+
+Steps: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,12 +69,16 @@ class TextFormat:
     Attributes:
         forms: that the stamp may have, of `stamps`.
         before: what stands before a stamp, from the line's begin. The shorter one is taken where two would do.
-        fields_before, fields: what stands before the stamp, and what after it, in named groups, each from its begin;
-            of several the first that fits counts.
+        fields_before, fields: what stands before the stamp, and what after it, in named groups; of several the first
+            that fits counts. Each is a row of expressions, the next from where the one before ended: RE2 is several
+            times faster where it need not try twice and has at most three groups.
+        after_first: a byte that `before` ends with, and the first one in most lines: there stamps are looked for first.
+        anywhere: further fields, each found by its own expression in what stands after the stamp.
         whole: an expression for the whole line with a group `time`, instead of those.
         has_continuations: a line without a stamp goes on with the record before it.
         clock_field: names the clock of each record, unless somebody says otherwise.
-        integers: fields that are whole numbers of at most 18 digits.
+        clock_by: finds that alone in what stands after the stamp, in its first bytes.
+        integers: fields that are whole numbers; null where they have more than 18 digits.
         nothing: what stands for a field that is not there.
         may_begin_with_space: else a line that does has no stamp.
         names_zone: a stamp without its zone is none of this format.
@@ -75,16 +87,19 @@ class TextFormat:
 
     forms: tuple[str, ...]
     before: str = ""
-    fields_before: str = ""
-    fields: tuple[str, ...] = ()
+    after_first: str = ""
+    fields_before: Steps = ()
+    fields: tuple[Steps, ...] = ()
+    anywhere: tuple[str, ...] = ()
     whole: str = ""
     has_continuations: bool = True
     clock_field: str = ""
+    clock_by: str = ""
     integers: tuple[str, ...] = ()
     nothing: str = ""
     may_begin_with_space: bool = False
     names_zone: bool = False
-    loose: tuple[str, ...] = ()
+    loose: tuple[Steps, ...] = ()
 
     @cached_property
     def search(self) -> str:
@@ -101,8 +116,9 @@ class TextFormat:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Of the fields, without the stamp."""
-        patterns = (self.fields_before, *self.fields, *self.loose, self.whole)
-        found = {name: None for pattern in patterns for name in _GROUP.findall(pattern)}
+        steps = (*self.fields_before, *(step for steps in (*self.fields, *self.loose) for step in steps))
+        steps += (*self.anywhere, self.whole)
+        found = {name: None for step in steps for name in _GROUP.findall(step)}
         return tuple(name for name in found if name != "time")
 
     def fits(self, line: bytes) -> bool:
@@ -111,12 +127,16 @@ class TextFormat:
         if found is None or self.whole:
             return found is not None
         before, after = line[: found.start("time")], line[found.end("time") :].rstrip(b"\r\n")
-        return re.search(self.fields_before.encode(), before) is not None and (
-            not self.fields or any(re.search(pattern.encode(), after) for pattern in self.fields)
+        return _joined(self.fields_before).match(before) is not None and (
+            not self.fields or any(_joined(steps).match(after) for steps in self.fields)
         )
 
 
 _GROUP = re.compile(r"\(\?P<(\w+)>")
+
+
+def _joined(steps: Steps) -> re.Pattern[bytes]:
+    return re.compile("".join(steps).encode(), re.DOTALL)
 
 
 def without_groups(pattern: str, but: str) -> str:
@@ -182,7 +202,7 @@ class TextReader:
             return
         with closing(open_input(path)) as file:
             for _ in range(_ZONE_LINES):
-                found = form.python.search(line_of(file))
+                found = form.python.search(line_of(file)[0])
                 if found is None:
                     continue
                 text = found["time"].decode("latin-1")
@@ -239,12 +259,10 @@ class _PartOfText:
             end = self._end_line(block, records)
             is_end = block.is_last or end < len(block.begins)
             records = records[(records >= begin) & (records < end)]
-            if self._form.has_continuations and not is_end and len(records):
-                # The last record may go on in the next block, so it comes again.
-                last = int(records[-1])
-                held = block.data[block.begins[last] : block.size]
-                if len(held) < RECORD_BYTES_MAX:
-                    keep, end, records = held.tobytes(), last, records[:-1]
+            if not is_end and (count := self._held(block, written, records)):
+                first = int(records[-count])
+                keep = block.data[block.begins[first] : block.size].tobytes()
+                end, records = first, records[:-count]
             lines = _Lines(block, written, records, begin, end)
             self._take_unstamped(lines)
             if len(records):
@@ -254,6 +272,15 @@ class _PartOfText:
             if is_end:
                 break
         self._tally.problems.extend(blocks.problems)
+
+    def _held(self, block: LineBlock, written: Written, records: Int64Array) -> int:
+        """How many of the last records come again with the next block, as what follows may belong to them."""
+        # Either the last one goes on, or it is not settled yet which time is meant.
+        counts = [self._sense.waiting(written.taken(records)), int(self._form.has_continuations)]
+        for count in counts:
+            if 0 < count <= len(records) and block.size - block.begins[records[-count]] < RECORD_BYTES_MAX:
+                return count
+        return 0
 
     def _first_line(self, block: LineBlock, records: Int64Array) -> int | None:
         """The first line that is ours; None: none is, yet."""
@@ -275,15 +302,30 @@ class _PartOfText:
     def _stamps_of(self, block: LineBlock) -> Written:
         count = len(block.begins)
         written = nothing_written(count)
-        rows = self._shapes.read_known(block.data, block.begins, block.ends, written, np.arange(count))
+        # A line that is empty or begins with space is not looked at further, unless the format has such.
+        first = block.data[block.begins]
+        rows = np.flatnonzero((first > 32) | ((first != 10) & self._form.may_begin_with_space))
+        if self._form.after_first:
+            rows = self._read_after_first(block, written, rows)
+        else:
+            rows = self._shapes.read_known(block.data, block.begins, block.ends, written, rows)
         if not len(rows):
             return written
-        first = block.data[block.begins[rows]]
-        is_blank = block.ends[rows] - block.begins[rows] <= (first == 13)
-        rows = rows[~is_blank & ((first > 32) | self._form.may_begin_with_space)]
-        if len(rows):
-            self._search(block, written, rows)
+        self._search(block, written, rows)
         return written
+
+    def _read_after_first(self, block: LineBlock, written: Written, rows: Int64Array) -> Int64Array:
+        """Read the stamps that stand right after the first of a certain byte in their line; what is left."""
+        places = np.flatnonzero(block.data[: block.size] == ord(self._form.after_first)) + 1
+        places = np.append(places, block.size)
+        begins = places[np.searchsorted(places, block.begins, "right")]
+        is_there = begins <= block.ends
+        is_there = is_there[rows]
+        left = self._shapes.read_known(block.data, begins, block.ends, written, rows[is_there])
+        shift = np.where(written.state == GOOD, begins - block.begins, 0).astype(np.int32)
+        written.begin[:] += shift
+        written.end[:] += shift
+        return np.union1d(left, rows[~is_there]) if not is_there.all() else left
 
     def _search(self, block: LineBlock, written: Written, rows: Int64Array) -> None:
         """Find and read the stamps of lines whose shape is not known."""
@@ -292,6 +334,10 @@ class _PartOfText:
         lines = lines if len(rows) == len(lines) else lines.take(pa.array(rows))
         if not self._form.whole:
             lines = pc.binary_slice(lines, 0, _SEARCH_BYTES)
+        if self._form.before and self._form.has_continuations:
+            # Lines that go on, as those of stack traces, have no stamp: that is told faster than where it is.
+            may_have = _mask(pc.match_substring_regex(lines, "|".join(PATTERNS[form] for form in self._form.forms)))
+            rows, lines = rows[may_have], lines.filter(pa.array(may_have))
         found = pc.extract_regex(lines, self._form.search)
         is_found = _mask(pc.is_valid(found))
         rows, found = rows[is_found], found.filter(pa.array(is_found))
@@ -311,8 +357,13 @@ class _PartOfText:
         for row in rows[:: max(1, len(rows) // _EXAMPLES)][:_EXAMPLES].tolist():
             line = block.data[block.begins[row] : min(block.ends[row], block.begins[row] + _SEARCH_BYTES)].tobytes()
             found = self._form.python.search(line)
-            if found is not None and found.start("time") <= _PREFIX_MAX:
-                self._disappointments += self._shapes.learn(line, *found.span("time"))
+            if found is None:
+                continue
+            begin, end = found.span("time")
+            if self._form.after_first:
+                line, begin, end = line[begin:], 0, end - begin
+            if begin <= _PREFIX_MAX:
+                self._disappointments += self._shapes.learn(line, begin, end)
 
     def _take_unstamped(self, lines: _Lines) -> None:
         """Account for the lines that begin no record: they go on with one, are blank, or are set aside."""
@@ -367,7 +418,8 @@ class _PartOfText:
             columns = self._fields(records, written, "" if fields else self._clock_field)
         clocks = None
         if self._clock_field:
-            clocks = pc.fill_null(columns[self._clock_field], self._part.source).dictionary_encode()
+            named = columns[self._clock_field].cast(pa.string())
+            clocks = pc.fill_null(named, self._part.source).dictionary_encode()
         if TEXT in self._wanted:
             columns[TEXT] = as_text(records)
         payload = pa.RecordBatch.from_arrays([columns[name] for name in self._wanted], list(self._wanted))
@@ -375,22 +427,30 @@ class _PartOfText:
 
     def _fields(self, records: pa.Array, written: Written, only: str) -> dict[str, pa.Array]:
         """The fields of each record, or one of them, null where it has none."""
-        form, kept = self._form, only or r"(?!time>)\w+"
+        form = self._form
         if form.whole:
-            found = _extracted(as_text(records), (without_groups(form.whole, kept),))
+            found = _extracted(_first_lines(as_text(records)), without_groups(form.whole, r"(?!time>)\w+"))
+        elif form.clock_by and only == form.clock_field:
+            [after] = _pieces(records, written.end, written.end + _CLOCK_BYTES, wanted=(1,))
+            found = _in_steps(as_text(after), ((form.clock_by,),))
         else:
             before, after = _around(records, written)
-            found = _extracted(
-                as_text(after), tuple(without_groups(pattern, kept) for pattern in (*form.fields, *form.loose))
-            )
-            if _GROUP.search(form.fields_before):
-                found |= _extracted(as_text(before), (without_groups(form.fields_before, kept),))
+            found = _in_steps(as_text(after), (*form.fields, *form.loose))
+            for pattern in form.anywhere:
+                found |= _extracted(as_text(after), pattern)
+            for name, column in _in_steps(as_text(before), (form.fields_before,)).items():
+                # A field may stand on either side; after the stamp it counts more.
+                column = pc.if_else(pc.equal(column, ""), None, column)
+                found[name] = pc.coalesce(found[name], column) if name in found else column
         nothing = pa.array(["", form.nothing], pa.string())
         columns = {}
         for name in (only,) if only else form.names:
             column = found.get(name, pa.nulls(len(records), pa.string()))
             column = pc.if_else(pc.is_in(column, nothing), None, column)
-            columns[name] = column.cast(pa.int64()) if name in form.integers else column
+            if name in form.integers:
+                is_small = pc.less_equal(pc.binary_length(column), _INTEGER_DIGITS_MAX)
+                column = pc.if_else(is_small, column, None).cast(pa.int64())
+            columns[name] = column
         return columns
 
     def _aside(self, line: int, reason: str, text: bytes) -> None:
@@ -431,38 +491,76 @@ def as_text(column: pa.Array) -> pa.Array:
 
 def _around(records: pa.Array, written: Written) -> tuple[pa.Array, pa.Array]:
     """What stands before each record's stamp, and what after it."""
-    offsets = np.frombuffer(records.buffers()[1], np.int32)[records.offset : records.offset + len(records) + 1]
-    cuts = np.empty(3 * len(records) + 1, np.int32)
-    cuts[0::3] = offsets
-    cuts[1::3] = offsets[:-1] + written.begin
-    cuts[2::3] = np.minimum(offsets[:-1] + written.end, offsets[1:])
-    pieces = pa.Array.from_buffers(pa.binary(), len(cuts) - 1, [None, pa.py_buffer(cuts), records.buffers()[2]])
-    places = np.arange(0, len(cuts) - 1, 3)
-    return pieces.take(pa.array(places)), pieces.take(pa.array(places + 2))
+    before, after = _pieces(records, written.begin, written.end, wanted=(0, 2))
+    return before, after
 
 
-def _extracted(texts: pa.Array, patterns: tuple[str, ...]) -> dict[str, pa.Array]:
-    """Named groups of the first pattern that fits each text."""
+def _pieces(texts: pa.Array, *cuts: npt.NDArray[np.int32], wanted: tuple[int, ...]) -> list[pa.Array]:
+    """Every text cut at some of its bytes, in increasing order; an array for the first pieces, or the second…"""
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    count = len(cuts) + 1
+    edges = np.empty(count * len(texts) + 1, np.int32)
+    edges[0::count] = offsets
+    for number, cut in enumerate(cuts, 1):
+        edges[number::count] = np.minimum(offsets[:-1] + cut, offsets[1:])
+    buffers = [None, pa.py_buffer(edges), texts.buffers()[2]]
+    pieces = pa.Array.from_buffers(texts.type, len(edges) - 1, buffers)
+    places = np.arange(0, len(edges) - 1, count)
+    return [pieces.take(pa.array(places + number)) for number in wanted]
+
+
+def _in_steps(texts: pa.Array, alternatives: tuple[Steps, ...]) -> dict[str, pa.Array]:
+    """Named groups of the first alternative that fits each text."""
     columns: dict[str, pa.Array] = {}
     rows = np.arange(len(texts))
-    for pattern in patterns:
+    for steps in alternatives:
         if not len(rows):
             break
-        if not _GROUP.search(pattern):
-            continue
-        found = pc.extract_regex(texts if len(rows) == len(texts) else texts.take(pa.array(rows)), pattern)
-        fits = _mask(pc.is_valid(found))
-        is_every = len(rows) == len(texts) and fits.all()
+        found, fitting = _followed(texts if len(rows) == len(texts) else texts.take(pa.array(rows)), steps)
+        if len(fitting) == len(texts):
+            return found
         mask = np.zeros(len(texts), np.bool_)
-        mask[rows[fits]] = True
-        for kind in found.type:
-            values = pc.struct_field(found, kind.name)
-            if not is_every:
-                before = columns.get(kind.name, pa.nulls(len(texts), pa.string()))
-                values = pc.replace_with_mask(before, pa.array(mask), values.filter(pa.array(fits)))
-            columns[kind.name] = values
-        rows = rows[~fits]
+        mask[rows[fitting]] = True
+        for name, values in found.items():
+            before = columns.get(name, pa.nulls(len(texts), pa.string()))
+            columns[name] = pc.replace_with_mask(before, pa.array(mask), values)
+        rows = np.delete(rows, fitting)
     return columns
+
+
+def _followed(texts: pa.Array, steps: Steps) -> tuple[dict[str, pa.Array], Int64Array]:
+    """Named groups of all steps, of those texts that fit every one; and which those are."""
+    columns: dict[str, pa.Array] = {}
+    fitting, rest = np.arange(len(texts)), texts
+    for number, step in enumerate(steps, 1):
+        if number == len(steps) and (all_that_is_left := _REST.fullmatch(step)):
+            columns[all_that_is_left[1]] = rest
+            break
+        found = pc.extract_regex(rest, f"(?s)^(?P<{_STEP}>{step})")
+        fits = _mask(pc.is_valid(found))
+        if not fits.all():
+            found, rest = found.filter(pa.array(fits)), rest.filter(pa.array(fits))
+            columns = {name: column.filter(pa.array(fits)) for name, column in columns.items()}
+            fitting = fitting[fits]
+        columns |= _columns(found)
+        passed = pc.binary_length(columns.pop(_STEP)).to_numpy(zero_copy_only=False)
+        if number < len(steps):
+            [rest] = _pieces(rest, passed, wanted=(1,))
+    return columns, fitting
+
+
+def _extracted(texts: pa.Array, pattern: str) -> dict[str, pa.Array]:
+    return _columns(pc.extract_regex(texts, pattern)) if _GROUP.search(pattern) else {}
+
+
+def _columns(found: pa.StructArray) -> dict[str, pa.Array]:
+    return {kind.name: pc.struct_field(found, kind.name) for kind in found.type}
+
+
+def _first_lines(texts: pa.Array) -> pa.Array:
+    if not pc.any(pc.match_substring(texts, "\n")).as_py():
+        return texts
+    return pc.replace_substring_regex(texts, r"(?s)\r?\n.*", "")
 
 
 def _slices(block: LineBlock, offsets: Int64Array) -> pa.Array:

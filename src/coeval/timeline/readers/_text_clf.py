@@ -6,8 +6,10 @@ from coeval.timeline.readers._text import TextFormat, TextReader
 
 _QUOTED = r'(?:[^"\\]|\\.)*'
 _REST = (
-    r" (?P<status>[0-9]{3}) (?P<bytes>[0-9]{1,18}|-)"
-    rf'(?: "(?P<referrer>{_QUOTED})" "(?P<agent>{_QUOTED})")?(?: (?P<more>.*))?$'
+    r" (?P<status>[0-9]{3}) (?P<bytes>[0-9]+|-)",
+    rf'(?: "(?P<referrer>{_QUOTED})" "(?P<agent>{_QUOTED})")?',
+    "(?: |$)",
+    "(?P<more>.*)$",
 )
 
 
@@ -19,10 +21,11 @@ class ClfReader(TextReader):
     format = TextFormat(
         forms=("clf",),
         before=r".*?\[",
-        fields_before=r"^(?P<client>\S+) (?P<identity>\S+) (?P<user>.*) \[$",
+        after_first="[",
+        fields_before=(r"(?P<client>\S+) (?P<identity>\S+) ", r"(?P<user>[^\[]*) \[$"),
         fields=(
-            rf'^\] "(?P<method>[A-Z]+) (?P<path>[^" ]+)(?: (?P<protocol>[^" ]+))?"{_REST}',
-            rf'^\] "(?P<request>{_QUOTED})"{_REST}',
+            (r'\] "(?P<method>[A-Z]+) (?P<path>[^" ]+)(?: (?P<protocol>[^" ]+))?"', *_REST),
+            (rf'\] "(?P<request>{_QUOTED})"', *_REST),
         ),
         has_continuations=False,
         names_zone=True,

@@ -13,7 +13,10 @@ class GoReader(TextReader):
     format = TextFormat(
         forms=("slash",),
         before=r"(?:[^\s0-9]\S*\x20*)?",
-        fields_before=r"^(?P<prefix>.*)$",
-        fields=(r"(?s)^ (?:(?P<file>[^\s:]+\.go):(?P<line_number>[0-9]{1,18}): )?(?P<message>.*)$",),
+        fields_before=("(?P<prefix>.*)$",),
+        fields=(
+            (r" (?P<file>[^\s:]+\.go):(?P<line_number>[0-9]+): ", "(?P<message>.*)$"),
+            (" ", "(?P<message>.*)$"),
+        ),
         integers=("line_number",),
     )

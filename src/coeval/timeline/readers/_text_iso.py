@@ -15,5 +15,9 @@ class IsoReader(TextReader):
     format = TextFormat(
         forms=("iso", "slash"),
         before=r"(?:\S+\x20+){0,3}?[^\s0-9]*",
-        fields=(rf"(?s)^[^\s\w]?[\s:\[(|-]*{LEVEL}[\])]?[\s:|-]*(?P<message>.*)$", r"(?s)^[^\s\w]?\s*(?P<message>.*)$"),
+        fields_before=(rf"[\[(]?(?:{LEVEL})?",),
+        fields=(
+            (rf"[^\s\w]?[\s:\[(|-]*{LEVEL}[\])]?[\s:|-]*", "(?P<message>.*)$"),
+            (r"[^\s\w]?\s*", "(?P<message>.*)$"),
+        ),
     )

@@ -16,8 +16,8 @@ class Log4jReader(TextReader):
         forms=("iso", "day"),
         before=r"\[?",
         fields=(
-            rf"(?s)^\]? +\[(?P<thread>[^\]]*)\] +{_LEVEL} +(?P<logger>\S+?)(?: -|:) (?P<message>.*)$",
-            rf"(?s)^\]? +{_LEVEL} +\[(?P<thread>[^\]]*)\] +(?P<logger>\S+?)(?: -|:) (?P<message>.*)$",
-            rf"(?s)^\]? +{_LEVEL} +(?P<logger>[\w.$]+\.[\w$.]+)(?: -|:) (?P<message>.*)$",
+            (rf"\]? +\[(?P<thread>[^\]]*)\] +{_LEVEL} +", r"(?P<logger>[^\s:]+)(?: -|:) ", "(?P<message>.*)$"),
+            (rf"\]? +{_LEVEL} +\[(?P<thread>[^\]]*)\] +", r"(?P<logger>[^\s:]+)(?: -|:) ", "(?P<message>.*)$"),
+            (rf"\]? +{_LEVEL} +", r"(?P<logger>[\w$]+(?:\.[\w$]+)+)(?: -|:) ", "(?P<message>.*)$"),
         ),
     )

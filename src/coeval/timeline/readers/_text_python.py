@@ -15,8 +15,8 @@ class PythonLoggingReader(TextReader):
     format = TextFormat(
         forms=("iso",),
         fields=(
-            rf"(?s)^ - (?P<logger>\S+) - {_LEVEL} - (?P<message>.*)$",
-            rf"(?s)^:? *[\[:|-]? ?{_LEVEL}\]? *[:|-]? ?(?P<logger>[\w.-]+)? ?(?::|-) ?(?P<message>.*)$",
+            (rf" - (?P<logger>\S+) - {_LEVEL} - ", "(?P<message>.*)$"),
+            (rf":? *[\[:|-]? ?{_LEVEL}\]? *[:|-]? ?(?P<logger>[\w.-]+)? ?(?::|-) ?", "(?P<message>.*)$"),
         ),
-        loose=(rf"(?s)^:? *[\[:|-]? ?{_LEVEL}\]?:? (?P<message>.*)$",),
+        loose=((rf":? *[\[:|-]? ?{_LEVEL}\]?:? ", "(?P<message>.*)$"),),
     )

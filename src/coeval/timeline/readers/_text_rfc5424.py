@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from coeval.timeline.readers._text import TextFormat, TextReader
 
-_NAMES = r"(?P<host>\S+) (?P<program>\S+) (?P<pid>\S+) (?P<message_id>\S+)"
-_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
+_HOST = r" (?P<host>\S+)(?: |$)"
 _DATA = r'(?P<data>-|(?:\[(?:[^\]"\\]|\\.|"(?:[^"\\]|\\.)*")*\])+)'
+_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 
 class Rfc5424Reader(TextReader):
@@ -17,11 +17,20 @@ class Rfc5424Reader(TextReader):
     format = TextFormat(
         forms=("iso",),
         before=r"(?:[0-9]+ )?<[0-9]{1,3}>[1-9][0-9]{0,2} ",
-        fields_before=r"^(?:[0-9]+ )?<(?P<priority>[0-9]{1,3})>",
-        fields=(rf"(?s)^ {_NAMES} {_DATA}(?: (?:{_MARK})?(?P<message>.*))?$",),
+        fields_before=(r"(?:[0-9]+ )?<(?P<priority>[0-9]{1,3})>",),
+        fields=(
+            (
+                _HOST,
+                r"(?P<program>\S+) (?P<pid>\S+) (?P<message_id>\S+) ",
+                rf"{_DATA}(?: (?:{_MARK})?|$)",
+                "(?P<message>.*)$",
+            ),
+        ),
+        loose=((_HOST,),),
         has_continuations=False,
         names_zone=True,
         clock_field="host",
+        clock_by=_HOST,
         integers=("priority",),
         nothing="-",
     )

@@ -8,6 +8,8 @@ from coeval.timeline.readers._input import Head
 from coeval.timeline.readers._text import TextFormat, TextReader
 from coeval.timeline.stamps import PATTERNS
 
+# A word with one of the other signs is a program that comes without a host.
+_HOST = r" (?P<host>[^\s:\[\]<>(),]+)(?: |$)"
 _CLASSIC = re.compile(rf"^(?:<[0-9]{{1,3}}>)?(?:{PATTERNS['syslog']})".encode(), re.MULTILINE)
 _PROGRAM = re.compile(rb"^[0-9]{4}-[0-9]{2}-\S+ [^\s:\[\]<>(),]+ [^\s:\[]+\[[0-9]+\]: ", re.MULTILINE)
 
@@ -20,13 +22,12 @@ class SyslogReader(TextReader):
     format = TextFormat(
         forms=("syslog", "iso"),
         before=r"(?:<[0-9]{1,3}>)?",
-        fields_before=r"^(?:<(?P<priority>[0-9]{1,3})>)?$",
-        fields=(
-            r"(?s)^ (?P<host>[^\s:\[\]<>(),]+) (?P<program>[^\s:\[]+)(?:\[(?P<pid>[0-9]{1,18})\])?: ?(?P<message>.*)$",
-        ),
-        loose=(r"(?s)^ (?P<host>[^\s:\[\]<>(),]+) (?P<message>.*)$",),
+        fields_before=(r"(?:<(?P<priority>[0-9]{1,3})>)?",),
+        fields=((_HOST, r"(?P<program>[^\s:\[]+)(?:\[(?P<pid>[0-9]+)\])?: ?", "(?P<message>.*)$"),),
+        loose=((_HOST, "(?P<message>.*)$"),),
         has_continuations=False,
         clock_field="host",
+        clock_by=_HOST,
         integers=("priority", "pid"),
     )
 

@@ -20,12 +20,15 @@ from coeval.timeline.readers._input import DAMAGED, is_plain, modified_s, open_i
 from coeval.timeline.readers._reader import Part
 from coeval.timeline.stamps._forms import read_stamp
 from coeval.timeline.stamps._written import GOOD
-from coeval.timeline.stamps._years import first_year, year_steps
+from coeval.timeline.stamps._years import LATE_DAYS_MAX, first_year, year_steps
 
 _STRIDE_BYTES = 1 << 18
 _WINDOW_BYTES = 1 << 13
 _HEAD_LINES = 200
 _APART_S = 60 * 86_400
+_YEAR_S = 366 * 86_400
+# A smaller file is looked at whole: it may have few lines a year.
+_SAMPLED_BYTES = 1 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,13 +67,14 @@ def years_of_parts(search: re.Pattern[bytes], forms: tuple[str, ...], parts: Seq
     with closing(open_input(path)) as file:
         if next(finder.in_lines(file, 0, _HEAD_LINES), None) is None:
             return None
-        file.seek(0) if is_plain(path) else None
-        samples = list(_of_plain(finder, file, [part.start for part in parts], size_of(path))) if is_plain(path) else []
+        samples = []
+        if is_plain(path) and size_of(path) > _SAMPLED_BYTES:
+            samples = list(_of_plain(finder, file, [part.start for part in parts], size_of(path)))
     if not samples:
         with closing(open_input(path)) as file:
             samples = list(finder.in_lines(file, 0, None))
     seconds = np.array([sample.seconds for sample in samples], np.int64)
-    steps = year_steps(seconds, None)
+    steps = year_steps(seconds)
     notes: tuple[str, ...] = ()
     year = settings.year
     if year is None:
@@ -92,14 +96,19 @@ def years_of_parts(search: re.Pattern[bytes], forms: tuple[str, ...], parts: Seq
     return PartYears([year + int(steps[index]) for index in after], notes)
 
 
-def line_of(file: IO[bytes]) -> bytes:
-    """The next line, or as much of it as counts; b"" at the end, and where a file is damaged."""
+def line_of(file: IO[bytes]) -> tuple[bytes, int]:
+    """As much of the next line as counts, and how long it is; 0 at the end, and where a file is damaged."""
     try:
-        return file.readline(_WINDOW_BYTES)
+        line = piece = file.readline(_WINDOW_BYTES)
+        length = len(line)
+        while len(piece) == _WINDOW_BYTES and not piece.endswith(b"\n"):
+            piece = file.readline(_WINDOW_BYTES)
+            length += len(piece)
     except DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        return b""
+        return b"", 0
+    return line, length
 
 
 class _Finder:
@@ -113,13 +122,13 @@ class _Finder:
         """Of the lines from where the file stands, which is `at`: so many, and none that begins at `stop` or later."""
         number = 0
         while (count is None or number < count) and (stop is None or at < stop):
-            line = line_of(file)
-            if not line:
+            line, length = line_of(file)
+            if not length:
                 return
             sample = self.in_line(line, at)
             if sample is not None:
                 yield sample
-            at += len(line)
+            at += length
             number += 1
 
     def in_line(self, line: bytes, at: int) -> _Sample | None:
@@ -148,8 +157,11 @@ def _of_plain(finder: _Finder, file: IO[bytes], starts: Sequence[int], size: int
 
 
 def _between(finder: _Finder, file: IO[bytes], before: _Sample | None, after: _Sample) -> Iterator[_Sample]:
-    """Every stamp between two, where they are far apart."""
-    if before is not None and after.seconds - before.seconds > _APART_S:
+    """Every stamp between two that are far apart, in whichever year the second is."""
+    if before is None:
+        return
+    # A late one, up to a week, is not far.
+    if _APART_S < (after.seconds - before.seconds) % _YEAR_S < _YEAR_S - LATE_DAYS_MAX * 86_400:
         file.seek(before.at)
         for sample in finder.in_lines(file, before.at, None, after.at):
             if sample.at > before.at:

@@ -13,8 +13,8 @@ from coeval.errors import WrongTable
 from coeval.timeline.readers._reader import SourceSettings
 from coeval.timeline.readers._values import BoolArray, Fault, Int64Array
 from coeval.timeline.stamps._leap import unsmeared
-from coeval.timeline.stamps._written import IMPOSSIBLE, NO_OFFSET, Written
-from coeval.timeline.stamps._years import in_years, year_steps
+from coeval.timeline.stamps._written import GOOD, IMPOSSIBLE, NO_OFFSET, Written
+from coeval.timeline.stamps._years import CONTEXT, in_years, odd_ones, year_steps
 from coeval.timeline.stamps._zones import LocalTimes, Zone
 
 _NS = 10**9
@@ -66,7 +66,7 @@ class StampSense:
         self._source = source
         self._zone = Zone(settings.zone) if settings.zone else None
         self._year = settings.year
-        self._yearless_s: int | None = None
+        self._yearless_s = np.zeros(0, np.int64)
         self._ran_twice = _RanTwice()
 
     def read(self, written: Written, shown: Callable[[int], str]) -> Stamps:
@@ -106,11 +106,34 @@ class StampSense:
         resolution_ns = self._resolution(written)
         if self._settings.smear == "24h-noon":
             raw_ns, resolution_ns = unsmeared(raw_ns, resolution_ns)
-        faults = [
-            Fault(reason, np.flatnonzero(mask & is_good)) for reason, mask in bad.items() if reason != NO_SUCH_TIME
-        ]
-        faults.append(Fault(NO_SUCH_TIME, np.flatnonzero(~is_good)))
-        return Stamps(raw_ns, resolution_ns, fold_s * _NS, is_assumed, [fault for fault in faults if len(fault.rows)])
+        # A row has one reason, though more may be wrong with it.
+        faults, is_told = [], np.zeros(count, np.bool_)
+        for reason, mask in bad.items():
+            rows = np.flatnonzero(mask & ~is_told)
+            if len(rows):
+                faults.append(Fault(reason, rows))
+            is_told |= mask
+        return Stamps(raw_ns, resolution_ns, fold_s * _NS, is_assumed, faults)
+
+    def waiting(self, written: Written) -> int:
+        """How many of the last of the next stamps may mean two times, between which those after them may decide."""
+        if self._zone is None or not len(written.seconds) or not self._may_run_twice(written.taken(slice(-1, None)))[0]:
+            return 0
+        is_twice = self._may_run_twice(written)
+        count = len(is_twice) - int(np.max(np.flatnonzero(~is_twice), initial=-1)) - 1
+        return 0 if self._ran_twice.is_decided_by(written.seconds[-count:]) else count
+
+    def _may_run_twice(self, written: Written) -> BoolArray:
+        assert self._zone is not None
+        seconds = written.seconds
+        if written.is_yearless.any() and self._year is not None:
+            known = np.concatenate([self._yearless_s, seconds])
+            years = (self._year + year_steps(known))[len(self._yearless_s) :]
+            seconds = np.where(written.is_yearless, in_years(seconds, years)[0], seconds)
+        is_local: BoolArray = (written.offset_s == NO_OFFSET) & (written.state == GOOD)
+        is_local &= (seconds > _FIRST_S) & (seconds < _LAST_S)
+        is_local &= self._zone.read(np.where(is_local, seconds, 0)).fold_s > 0
+        return is_local
 
     def _with_years(
         self, written: Written, is_good: BoolArray, shown: Callable[[int], str]
@@ -126,10 +149,14 @@ class StampSense:
                 "one, with `year =` in coeval.toml."
             )
         yearless = written.seconds[rows]
-        years = self._year + year_steps(yearless, self._yearless_s)
-        seconds[rows], exists = in_years(yearless, years)
+        # What was read before is looked at again, to tell single odd stamps from a New Year.
+        known = len(self._yearless_s)
+        yearless = np.concatenate([self._yearless_s, yearless])
+        years = self._year + year_steps(yearless)
+        seconds[rows], exists = in_years(yearless[known:], years[known:])
         missing[rows] = ~exists
-        self._year, self._yearless_s = int(years[-1]), int(yearless[-1])
+        usual = np.flatnonzero(~odd_ones(yearless))[-CONTEXT:]
+        self._yearless_s, self._year = yearless[usual], int(years[usual[0]])
         return seconds, missing
 
     def _of_local_times(
@@ -158,6 +185,8 @@ class StampSense:
         return np.where(written.is_leap, np.maximum(resolution_ns, _NS), resolution_ns)
 
 
+# The least that runs twice anywhere: Lord Howe Island puts its clocks back by half an hour.
+_TWICE_S_MIN = 1800
 _GRAIN_NS = np.array([10 ** (9 - digits) for digits in range(10)], np.int64)
 
 
@@ -185,6 +214,10 @@ class _RanTwice:
         self._before_s: int | None = None
         self._is_second = False
         self._is_in_disorder = False
+
+    def is_decided_by(self, local_s: Int64Array) -> bool:
+        """Whether more stamps cannot tell more of these, which all ran twice."""
+        return self._is_second or self._is_in_disorder or bool((np.diff(local_s) < -_TWICE_S_MIN // 2).any())
 
     def settled(self, local_s: Int64Array, times: LocalTimes) -> LocalTimes:
         """

@@ -50,7 +50,7 @@ class Written(NamedTuple):
     begin: npt.NDArray[np.int32]
     end: npt.NDArray[np.int32]
 
-    def taken(self, rows: npt.NDArray[np.int64] | BoolArray) -> Written:
+    def taken(self, rows: npt.NDArray[np.int64] | BoolArray | slice) -> Written:
         """Some of the rows."""
         return Written._make(column[rows] for column in self)
 

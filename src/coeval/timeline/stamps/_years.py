@@ -13,30 +13,64 @@ from coeval.timeline.stamps._written import YEARLESS_YEAR
 LATE_DAYS_MAX = 7
 """How much earlier than the line before it a line may be without meaning the next year: logs arrive in disorder."""
 
+ODD_ONES_MAX = 3
+"""So many odd stamps in a row are told from a New Year."""
+
+CONTEXT = ODD_ONES_MAX + 2
+"""Stamps before others that tell which of those are odd."""
+
 _DAY_S = 86_400
 _DAYS = 366
 _BASE_DAY = (date(YEARLESS_YEAR, 1, 1) - date(1970, 1, 1)).days
 
 
-def year_steps(seconds: Int64Array, before_s: int | None) -> npt.NDArray[np.int64]:
+def year_steps(seconds: Int64Array) -> npt.NDArray[np.int64]:
     """
-    How many New Years lie before each stamp of a log, in its order.
+    How many New Years lie between the first stamp of a log and each, in its order.
 
     A stamp that is more than a week earlier in the year than the one before it is of the next year; one that is almost
-    a year later is a late one of the year before.
+    a year later is a late one of the year before. A few stamps in a row that are far from those around them, which are
+    of one day, are odd ones, and count for themselves only: one wrong letter must not move all that follows by a year.
 
     Args:
         seconds: of stamps without a year, as `Written` has them, int64, shape (n,).
-        before_s: of the stamp before the first; None: there is none.
 
     Returns:
-        int64, shape (n,): from that stamp's year, or from the first's.
+        int64, shape (n,).
     """
     days = seconds // _DAY_S
-    first = days[:1] if before_s is None else np.array([before_s // _DAY_S], np.int64)
-    steps = np.diff(days, prepend=first)
-    crossed = (steps < -LATE_DAYS_MAX).astype(np.int64) - (steps > _DAYS - 1 - LATE_DAYS_MAX)
-    return np.cumsum(crossed)
+    if not len(days):
+        return days
+    usual = _without_odd_ones(days)
+    return np.cumsum(_crossed(np.diff(usual, prepend=usual[:1]))) + _crossed(days - usual)
+
+
+def odd_ones(seconds: Int64Array) -> BoolArray:
+    """Which stamps are odd, and tell nothing about others."""
+    days = seconds // _DAY_S
+    is_odd: BoolArray = _without_odd_ones(days) != days
+    return is_odd
+
+
+def _crossed(steps: Int64Array) -> Int64Array:
+    """New Years between two stamps, from how many days the second is later in the year."""
+    return (steps < -LATE_DAYS_MAX).astype(np.int64) - (steps > _DAYS - 1 - LATE_DAYS_MAX)
+
+
+def _without_odd_ones(days: Int64Array) -> Int64Array:
+    """With the day before it in the place of each that is odd."""
+    leaps = np.flatnonzero(np.abs(np.diff(days)) > LATE_DAYS_MAX) + 1
+    usual, back = days, 0
+    # Few, so that going through them one by one costs nothing.
+    for place in leaps.tolist():
+        if place <= back or place < 2 or abs(days[place - 1] - days[place - 2]) > 1:
+            continue
+        near = np.flatnonzero(np.abs(days[place + 1 : place + 1 + ODD_ONES_MAX] - days[place - 1]) <= 1)
+        if len(near):
+            back = place + 1 + int(near[0])
+            usual = usual.copy() if usual is days else usual
+            usual[place:back] = days[place - 1]
+    return usual
 
 
 def in_years(seconds: Int64Array, years: npt.NDArray[np.int64]) -> tuple[Int64Array, BoolArray]:

@@ -5,6 +5,7 @@ from coeval.timeline.writers._jsonl import call_json, event_json, instant_json, 
 from coeval.timeline.writers._otlp import WrittenOtlp, write_otlp
 from coeval.timeline.writers._parquet import write_parquet
 from coeval.timeline.writers._perfetto import Written, write_perfetto
+from coeval.timeline.writers._sqlite import write_sqlite
 from coeval.timeline.writers._text import write_text
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "WrittenOtlp",
     "write_text",
     "write_parquet",
+    "write_sqlite",
     "write_perfetto",
     "Written",
     "event_json",
