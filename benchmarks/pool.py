@@ -15,6 +15,9 @@ the per-round ratios, which cover it with at least 95 % whatever their distribut
 and the greatest, which cover less). Where the median is good enough but a part of the interval is not, it says
 `held, barely`.
 
+Names in brackets are no pools but floors, measured in the same run and compared with nothing: `(import alone)` is the
+caller's own import, which is a part of everybody's time, and `(copy alone)` one ordinary copy of the array.
+
 Needs what requirements/bench.lock lists: `make bench`. A rival that is not installed ends the run, unless --rivals
 leaves it out.
 """
@@ -224,7 +227,7 @@ ROWS = (
         ),
         workers=8,
         is_cold=True,
-        contenders=(OURS, *NEWCOMERS, *PRELOADED),
+        contenders=(OURS, *NEWCOMERS, *PRELOADED, "(import alone)"),
     ),
     Row(
         "submit",
@@ -288,12 +291,14 @@ ROWS = (
         "100 MB array as an argument, changed in place each time",
         "array_in",
         (Figure("gb_per_s", "GB/s", (Claim("≥", 1.8, anyone, "the best rival"),), more_is_better=True),),
+        contenders=(OURS, *NEWCOMERS, "(copy alone)"),
     ),
     Row(
         "array-out",
         "100 MB array as a result",
         "array_out",
         (Figure("gb_per_s", "GB/s", (Claim("≥", 0.9, anyone, "the best rival"),), more_is_better=True),),
+        contenders=(OURS, *NEWCOMERS, "(copy alone)"),
     ),
     Row(
         "broadcast",
@@ -303,6 +308,7 @@ ROWS = (
             Figure("s", "s", (Claim("≤", 0.4, anyone, "the best rival"),)),
             Figure("memory_mb", "MB", (Claim("≤", 220),)),  # one copy, and a tenth for what else there is
         ),
+        contenders=(OURS, *NEWCOMERS, "(copy alone)"),
     ),
     Row(
         "memory",

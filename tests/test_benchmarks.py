@@ -455,3 +455,14 @@ def test_a_process_that_has_ended_is_a_tree_of_itself() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert list(tree(ended.pid)) == [ended.pid]
+
+
+def test_the_benchmark_of_joins_compares_everyone_on_the_same_files() -> None:
+    command = [sys.executable, str(BENCHMARKS / "join.py"), "--rows", "20000", "--rounds", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    # At this size a process start decides; what counts is the long form.
+    assert done.returncode in (0, 1), done.stderr
+    assert "failed" not in done.stdout
+    assert done.stdout.count("ours / DuckDB's best:") == 2
+    for contender in ("coeval", "duckdb zstd", "duckdb snappy", "duckdb ordered", "polars"):
+        assert done.stdout.count(f"  {contender} ") == 2

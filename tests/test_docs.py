@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pyarrow.parquet as pq
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -17,22 +19,60 @@ SVG = "{http://www.w3.org/2000/svg}"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+FILE = re.compile(r"^`([a-z.]+)`:\n\n```[a-z]+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """The files that a page shows, for its programs and commands."""
+    for name, text in FILE.findall(page.read_text()):
+        (folder / name).write_text(text)
+
+
 def programs() -> list[Path]:
     return [page for page in PAGES if BLOCK.search(page.read_text())]
 
 
 @pytest.mark.parametrize("page", programs(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_programs_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    write_files(page, tmp_path)
     script = tmp_path / "page.py"
     script.write_text("\n".join(BLOCK.findall(page.read_text())))
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
 
 
+def test_the_commands_of_the_page_on_which_happened_first_run_and_print_what_it_shows(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "how-to" / "which-happened-first.md"
+    write_files(page, tmp_path)
+    (tmp_path / "coeval.toml").rename(tmp_path / "kept.toml")
+    first, kept = re.findall(r"^\$ coeval (.*)$", page.read_text(), re.MULTILINE)
+    said = []
+    for command in (first, f"{kept} --project kept.toml"):
+        line = [sys.executable, "-m", "coeval", *shlex.split(command)]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        said.append(done)
+    shown = re.search(r"^```text\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    assert shown[1] in said[0].stdout
+    assert "2 clocks, all related" in said[1].stderr
+
+
+def test_the_project_file_of_the_reference_is_read(tmp_path: Path) -> None:
+    from coeval.timeline.sources import read_project
+
+    text = (ROOT / "docs" / "reference" / "evidence-in-sources.md").read_text()
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "coeval.toml").write_text(block)
+    project = read_project(tmp_path / "coeval.toml")
+    assert [name for name, _ in project.sources] == ["web*.log"]
+    assert [claim.clock for claim in project.claims] == ["web", "app"]
+    assert project.pairs[0].order == ("web", "app", "db")
+
+
 def test_the_commands_of_the_page_on_your_own_logs_run_on_its_tables(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "how-to" / "relate-clocks-from-your-own-logs.md").read_text()
-    for name, table in re.findall(r"^`([a-z.]+)`:\n\n```csv\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        (tmp_path / name).write_text(table)
+    write_files(ROOT / "docs" / "how-to" / "relate-clocks-from-your-own-logs.md", tmp_path)
     commands = re.findall(r"^\$ coeval (.*)$", text, re.MULTILINE)
     said = []
     for command in commands:
@@ -44,6 +84,21 @@ def test_the_commands_of_the_page_on_your_own_logs_run_on_its_tables(tmp_path: P
     placed = list(csv.DictReader((tmp_path / "placed.csv").read_text().splitlines()))
     assert [row["event"] for row in placed] == ["order arrived", "row written"]
     assert all(int(row["earliest_ns"]) <= int(row["estimate_ns"]) <= int(row["latest_ns"]) for row in placed)
+
+
+def test_the_commands_of_the_page_on_joins_find_every_frames_scan(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "how-to" / "join-two-streams.md").read_text()
+    (tmp_path / "page.py").write_text("\n".join(BLOCK.findall(text)))
+    subprocess.run([sys.executable, "page.py"], cwd=tmp_path, check=True, timeout=100)
+    commands = re.findall(r"^\$ coeval (.*)$", text, re.MULTILINE)
+    for command in commands:
+        line = [sys.executable, "-m", "coeval", *command.split()]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.startswith("5 rows: 5 certain, 0 possible, 0 none; 5 written in pairs.parquet")
+        pairs = pq.read_table(tmp_path / "pairs.parquet").to_pylist()
+        assert [(row["frame"], row["scan"]) for row in pairs] == list(zip("ABCDE", range(1, 6), strict=True))
+    assert len(commands) == 2
 
 
 def test_the_page_on_clocks_shows_what_its_programs_print(tmp_path: Path) -> None:

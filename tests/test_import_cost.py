@@ -117,7 +117,7 @@ def test_the_front_door_alone_imports_nothing_else() -> None:
         ("from coeval import Executor", HEAVY),
         ("from coeval import mark, span, attempt", HEAVY | SLOW),
         ("import coeval.engines.local._worker", HEAVY | {"concurrent", "subprocess"}),
-        ("from coeval.errors import CoevalError", HEAVY | SLOW),
+        ("from coeval.errors import CoevalError, WorkerDied", HEAVY | SLOW),
         ("from coeval.clocks import clock_id", HEAVY | SLOW),
         (RECORDERS_SHARE, HEAVY | SLOW),
     ],
@@ -169,6 +169,7 @@ Executor("local:1").shutdown()
 print(*seen[0])
 """
     assert {name for name in printed_by(program) if name.startswith("coeval.")} == {
+        "coeval._late_bases",
         "coeval.executor",
         "coeval.executor._executor",
         "coeval.executor._standard",
@@ -218,7 +219,6 @@ def test_what_shows_a_run_waits_for_no_arrow(statement: str) -> None:
         ("from coeval.recording import Recording", "typing"),
         ("from coeval.recording import LogCapture", "logging"),
         ("from coeval.clocks import Instant", "dataclasses"),
-        ("from coeval.errors import WorkerDied", "multiprocessing"),
     ],
 )
 def test_what_costs_comes_when_it_is_asked_for(statement: str, comes: str) -> None:

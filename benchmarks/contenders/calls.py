@@ -43,10 +43,10 @@ def nap_or_die(given: "tuple[int, int, str]") -> "tuple[int, int, int]":
     number, killer, note = given
     began_ns = time.monotonic_ns()
     if number == killer:
-        with open(note, "w") as file:
-            file.write(str(time.monotonic_ns()))
         import signal
 
+        with open(note, "w") as file:
+            file.write(str(time.monotonic_ns()))
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.01)
     return os.getpid(), began_ns, time.monotonic_ns()

@@ -4,6 +4,8 @@ One cold start: run as a script in a fresh interpreter, it prints the seconds fr
     cold.py NAME first WORKERS      until the first result of an empty call
     cold.py NAME heavy WORKERS      until every worker has run a call that needs numpy and pandas
 
+With "(import alone)" for NAME: until the caller has imported them, with no pool at all, which is in all the others.
+
 Python's own start is not in it, the same for all. Nothing but what every interpreter has is imported before.
 """
 
@@ -19,6 +21,10 @@ def main(name: str, what: str, workers: int) -> float:
     from benchmarks.contenders import pools
 
     began_s = time.perf_counter()
+    if name == "(import alone)":
+        from benchmarks.contenders import heavy
+
+        return time.perf_counter() - began_s
     if what == "first":
         pool = pools.start(name, workers)
         pool.each(calls.empty, [0])

@@ -33,7 +33,10 @@ class Pool:
 
     Attributes:
         submits, round_trips, map_items: how many a sample takes; fewer where they are slow.
+        has_workers: False for what is no pool, but a floor.
     """
+
+    has_workers = True
 
     submits = 10_000
     round_trips = 300
@@ -323,6 +326,39 @@ class Ray(Pool):
         self.pool.shutdown()
 
 
+class CopyAlone(Pool):
+    """
+    No pool: an array is copied once, by numpy in one thread, into memory that is there already, and the call runs here.
+    A floor for whoever has to copy it once as a program usually does.
+    """
+
+    has_workers = False
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(None)
+        self.copied: Any = None
+
+    def copy(self, array: Any) -> Any:
+        if self.copied is None:
+            self.copied = array.copy()
+        else:
+            self.copied[:] = array
+        return self.copied
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        [given] = arguments
+        if hasattr(given[0], "nbytes"):
+            return function((self.copy(given[0]), *given[1:]))
+        return self.copy(function(given))
+
+    def with_one_array(self, function: Callable[[Any, int], Any], array: Any, indices: Sequence[int]) -> list[Any]:
+        copied = self.copy(array)
+        return [function(copied, index) for index in indices]
+
+    def close(self) -> None:
+        return
+
+
 def standard_pool(way: str) -> Callable[[int], Pool]:
     return lambda workers: StandardPool(workers, way)
 
@@ -346,6 +382,7 @@ STARTS: dict[str, Callable[[int], Pool]] = {
     "pathos": Pathos,
     "dask": Dask,
     "ray": Ray,
+    "(copy alone)": CopyAlone,
 }
 
 

@@ -203,3 +203,68 @@ def test_without_a_contradiction_nothing_is_rejected() -> None:
     assert not alignment.findings
     assert not alignment.steps
     assert not len(alignment.rejected)
+
+
+@pytest.mark.parametrize("stepped", [C1, C2])
+@pytest.mark.parametrize("size_ns", [-30_000_000, 30_000_000])
+def test_where_nobody_can_tell_whose_step_it_was_bounds_hold_either_way(stepped: ClockId, size_ns: int) -> None:
+    """Two clocks talk often, and with the reference over a path so slow that it does not show the step."""
+    shapes: dict[ClockId, list[Shape]] = {C0: [], C1: [Linear(20)], C2: [Linear(-20)]}
+    shapes[stepped].append(Step(30 * SECOND_NS, size_ns))
+    near, far = Light(200_000), Light(40_000_000)
+    traffic = [Traffic(C0, C1, 5, far, far), Traffic(C0, C2, 5, far, far), Traffic(C1, C2, 20, near, near)]
+    trace = VirtualNetwork(shapes, traffic, 60).trace(seed=4)
+    alignment = align(trace.messages, reference=C0)
+    (found,) = alignment.steps
+    assert not found.is_certain
+    assert {found.clock, found.rival} == {C1, C2}
+    assert f"(or {found.rival} did, the other way" in found.text
+    assert_true_everywhere(alignment, trace)
+    assert_all_counted(alignment)
+    # Either may have been set, so neither is tied to what it was before by more than the slow path.
+    stretches = [fit.clock for fit in alignment.report()]
+    assert stretches.count(C1) == stretches.count(C2) == 2
+
+
+@pytest.mark.parametrize("size_ns", [-300_000_000, 300_000_000])
+def test_a_third_clock_that_shows_that_one_of_two_did_not_move_makes_the_step_of_the_other_certain(
+    size_ns: int,
+) -> None:
+    """C2 is known through C1 alone, and C1 through the reference."""
+    trace = traced({C0: [], C1: [Linear(20)], C2: [Step(40 * SECOND_NS, size_ns)]}, [(C0, C1), (C1, C2)])
+    alignment = align(trace.messages, reference=C0)
+    (found,) = alignment.steps
+    assert (found.clock, found.is_certain, found.rival) == (C2, True, None)
+    assert len(alignment.report()) == 3  # C1 is whole
+    assert_true_everywhere(alignment, trace)
+
+
+def test_what_a_sparse_pair_sees_as_one_step_is_the_sum_of_what_others_see() -> None:
+    """C1 and C2 are set shortly after each other, and hardly talk to each other."""
+    shapes: dict[ClockId, list[Shape]] = {
+        C0: [],
+        C1: [Step(30 * SECOND_NS, 70_000_000)],
+        C2: [Step(30 * SECOND_NS + 400_000_000, 25_000_000)],
+    }
+    path = Light(150_000)
+    traffic = [Traffic(C0, C1, 20, path, path), Traffic(C0, C2, 20, path, path), Traffic(C1, C2, 0.7, path, path)]
+    trace = VirtualNetwork(shapes, traffic, 60).trace(seed=2)
+    alignment = align(trace.messages, reference=C0)
+    assert [step.clock for step in alignment.steps] == [C1, C2]
+    for found, true_ns in zip(alignment.steps, (70_000_000, 25_000_000), strict=True):
+        assert found.size_ns_least is not None
+        assert found.size_ns_greatest is not None
+        assert found.size_ns_least <= true_ns <= found.size_ns_greatest
+        assert found.size_ns_greatest - found.size_ns_least < 2_000_000
+    assert not len(alignment.rejected)
+    assert_true_everywhere(alignment, trace)
+
+
+def test_a_clock_that_was_set_twice_within_few_messages_is_placed_between_the_two() -> None:
+    shapes: dict[ClockId, list[Shape]] = {
+        C0: [],
+        C1: [Step(30 * SECOND_NS, 150_000_000), Step(30 * SECOND_NS + 80_000_000, 470_000_000)],
+    }
+    for seed in range(6):
+        trace = traced(shapes, [(C0, C1)], seed=seed, rate_per_s=9)
+        assert_true_everywhere(align(trace.messages, reference=C0), trace)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import _thread
 import gc
 import os
 import pickle
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 
 from coeval.clocks import SYSTEM_CLOCK, Snapshot
 from coeval.engines import _segments
+from coeval.engines._copying import LARGE_BYTES_MIN
 from coeval.engines._payload import drop, dump, load, take
 from coeval.engines._segments import Heavy, SegmentGone, Segments, can_reach, choose
 from coeval.testing._leaks import leaks
@@ -88,17 +88,8 @@ def test_a_segment_is_used_again_once_it_is_dropped_and_unmapped(segments: Segme
     assert (load(second) == 1).all()
 
 
-@pytest.mark.parametrize("threads", ["there are threads", "there are no more threads"])
-def test_a_long_value_arrives_whole_in_a_segment_that_is_used_again(
-    segments: Segments, monkeypatch: pytest.MonkeyPatch, threads: str
-) -> None:
-    if threads == "there are no more threads":
-
-        def refuse(*_: object) -> None:
-            raise RuntimeError("can't start new thread")
-
-        monkeypatch.setattr(_thread, "start_new_thread", refuse)
-    numbers = np.arange(2 * _segments._TWO_THREADS_BYTES_MIN // 8 + 5)
+def test_a_long_value_arrives_whole_in_a_segment_that_is_used_again(segments: Segments) -> None:
+    numbers = np.arange(2 * LARGE_BYTES_MIN // 8 + 5)
     descriptors = set()
     for times in range(1, 4):
         heavy = heavy_of(times * numbers, segments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from coeval.errors import CallStopped, EngineError, RemoteTraceback, WorkerDied
 from coeval.executor import Executor
 from coeval.executor._dispatch import MOVES_MAX
 from coeval.recording import _capture
+from coeval.testing._gate import wait_until
 
 # What workers run is made inside functions: they cannot import a test's module, and local code travels by itself.
 
@@ -308,6 +310,39 @@ def test_a_second_interrupt_leaves_no_future_without_an_outcome(pipe: Path) -> N
         raise KeyboardInterrupt
     assert isinstance(running.exception(0), CallStopped)
     assert waiting.cancelled()
+
+
+class _Unread(LocalEngine):
+    """A worker sends a result when nobody reads any more, as it does in the moment of Ctrl-C."""
+
+    def __init__(self, finish: Callable[[], object]) -> None:
+        super().__init__(1)
+        self._finish = finish
+
+    def close(self) -> None:
+        if not self.is_closing:
+            while not (self._reading.acquire(blocking=False) or self._relieve_helper()):
+                pass
+            [worker] = self._workers.values()
+            self._finish()
+            assert select.select([worker.results], [], [], 30)[0]
+        super().close()
+
+
+def test_a_call_that_was_finished_when_an_interrupt_came_has_its_value_and_no_other_one_begins(
+    pipe: Path, tmp_path: Path
+) -> None:
+    engine = _Unread(lambda: pipe.write_text("finished"))
+    ex = Executor(engine)
+    with pytest.raises(KeyboardInterrupt), ex:
+        finished, waiting = ex.submit(pipe.read_text), ex.submit((tmp_path / "begun").touch)
+        wait_until(lambda: len(engine.running()) == 1, 30)
+        raise KeyboardInterrupt
+    assert finished.result(0) == "finished"
+    assert waiting.cancelled() or isinstance(waiting.exception(0), CallStopped)
+    assert not (tmp_path / "begun").exists()
+    counts = ex.statistics()
+    assert (counts.finished, counts.running, counts.waiting) == (1, 0, 0)
 
 
 def test_an_executor_may_be_collected_in_the_middle_of_its_own_work() -> None:

@@ -406,7 +406,9 @@ def align(
         reference,
         clocks,
         _components(sorting, messages),
-        tuple(clock_step(step, messages, on_clock.tracks["declared"], believed) for step in believed.steps),
+        tuple(
+            clock_step(step, messages, on_clock.tracks["declared"], believed) for step in believed.steps if step.is_told
+        ),
         believed.rejected,
         believed.unsorted,
         findings,

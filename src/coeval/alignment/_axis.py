@@ -182,6 +182,8 @@ def _seams(sorting: Sorting) -> list[tuple[int, int, int, int]]:
         (int(first[code]) + number, cut.before, int(first[code]) + number + 1, cut.after)
         for code, cuts in sorting.cuts.items()
         for number, cut in enumerate(cuts)
+        # Of a clock that was not set, after all, a lower reading was shown before a greater one.
+        if not cut.is_doubtful or cut.before <= cut.after
     ]
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from coeval.alignment._instants import UNKNOWN_EARLIEST, UNKNOWN_LATEST
 from coeval.alignment._messages import Messages
+from coeval.alignment._ownership import Step
 from coeval.alignment._rate import GRID_BITS
-from coeval.alignment._sorting import Sorted, Step
+from coeval.alignment._sorting import Sorted
 from coeval.alignment._track import Track
 from coeval.clocks import ClockId
 
@@ -27,8 +28,10 @@ class ClockStep:
             it. The first is the greater one where the clock was set back by more than lies between.
         size_ns_least, size_ns_greatest: how far forward it was set (negative: back); None: unknown on that side.
         is_given: the step was given, not found.
-        is_certain: it is this clock that stepped: several others agree. False: its only neighbour may have, instead.
+        is_certain: it is this clock that stepped: others agree. False: another one may have, instead.
         others: the clocks whose messages prove it.
+        rival: the clock that may have been set instead, the other way; None: none, or all others together. Whatever the
+            bounds of either clock say holds in both cases, but that the reference is taken at its word.
         text: the step in one sentence.
     """
 
@@ -40,6 +43,7 @@ class ClockStep:
     is_given: bool
     is_certain: bool
     others: tuple[ClockId, ...]
+    rival: ClockId | None
     text: str
 
 
@@ -68,6 +72,7 @@ def clock_step(step: Step, messages: Messages, tracks: Mapping[ClockId, Track], 
         # Where only the clock itself tells how long it was, that much may be off too.
         greatest = shown - (ends[2] - ends[1]) + ceil(2 * passed * rate)
     others = tuple(messages.clocks[code] for code in step.others)
+    rival = None if step.rival is None else messages.clocks[step.rival]
     return ClockStep(
         clock,
         cut.before,
@@ -77,7 +82,8 @@ def clock_step(step: Step, messages: Messages, tracks: Mapping[ClockId, Track], 
         cut.is_given,
         step.is_certain,
         others,
-        _text(clock, cut.before, cut.after, least, greatest, step.is_certain, others),
+        rival,
+        _text(clock, cut.before, cut.after, least, greatest, None if step.is_certain else rival or "all others"),
     )
 
 
@@ -87,12 +93,11 @@ def _text(
     after: int,
     least: int | None,
     greatest: int | None,
-    is_certain: bool,
-    others: tuple[ClockId, ...],
+    rival: ClockId | str | None,
 ) -> str:
     if least is None:
         size = "by an unknown amount" if greatest is None else f"by at most {greatest} ns"
     else:
         size = f"by at least {least} ns" if greatest is None else f"by {least} to {greatest} ns"
-    blame = "" if is_certain or not others else f" (or {others[0]} did, the other way: no third clock tells)"
+    blame = "" if rival is None else f" (or {rival} did, the other way: no third clock tells)"
     return f"Clock {clock} was set {size} between its readings {before} and {after}{blame}."

@@ -42,6 +42,10 @@ _SUPPORT_LEAST = 3
 # Likewise, where nothing speaks for the old offset.
 _SUPPORT_UNOPPOSED = 2
 
+# How much slower than the fastest a message may be, in widths of what its stretch leaves open, to date a step.
+# Less: steps are dated by fewer messages. More: two steps with few messages between them look like one, dated too well.
+_FAST = 2.0
+
 _ROUNDS_MAX = 50
 
 
@@ -187,9 +191,25 @@ def _without_stretches(points: Points, blamed: BoolArray) -> BoolArray:
         return blamed
     blamed = blamed.copy()
     for group in np.split(places, np.flatnonzero(np.diff(places) > _AGREEING_APART) + 1):
-        if len(group) >= _AGREEING_LEAST and is_consistent(points.among(group)):
-            blamed[group] = False
+        start = 0
+        while len(group) - start >= _AGREEING_LEAST:
+            end = _agreeing(points.among(group[start:]))
+            if end >= _AGREEING_LEAST:
+                blamed[group[start : start + end]] = False
+            start += end
     return blamed
+
+
+def _agreeing(points: Points) -> int:
+    """How many points from the first one on do not contradict each other."""
+    least, most = 1, len(points.x)
+    while least < most:
+        middle = (least + most + 1) // 2
+        if is_consistent(points.among(np.arange(middle))):
+            least = middle
+        else:
+            most = middle - 1
+    return least
 
 
 def _stretches(points: Points) -> tuple[Int64Array, list[Break]]:
@@ -286,26 +306,54 @@ def _without_tiny(
         return false, []
     if tiny:  # of two stretches either may be false
         return false, []
-    breaks = []
+    breaks: list[Break] = []
+    fast: list[Break] = []
     for number in range(1, len(starts)):
         start, end, earlier = edges[number], edges[number + 1], edges[number - 1]
-        before = _last_old(points, earlier, start, end)
-        if before is not None:
-            breaks.append(Break(before, start))
-    return false, breaks
+        old, new = np.arange(earlier, start), np.arange(start, end)
+        before, after = _contradicting(points, old, new), _contradicting(points, new, old)
+        if len(before):
+            breaks.append(Break(int(before[-1]), start))
+            after = after if len(after) else new
+            fast.append(Break(int(_fast(points, before, old)[-1]), int(_fast(points, after, new)[0])))
+    return false, _with_stretches(points, breaks, fast)
 
 
-def _last_old(points: Points, earlier: int, start: int, end: int) -> int | None:
-    """The last point of the stretch before that contradicts the new one."""
-    x, excess, is_upper = points.x[start:end], points.excess[start:end], points.is_upper[start:end]
-    for place in range(start - 1, earlier - 1, -1):
-        drift = points.slope * np.abs(x - points.x[place])
-        if points.is_upper[place]:
-            low = np.where(is_upper, -np.inf, excess - drift).max()
-            contradicts = points.excess[place] < low - points.tolerance_ns
-        else:
-            high = np.where(is_upper, excess + drift, np.inf).min()
-            contradicts = points.excess[place] > high + points.tolerance_ns
-        if contradicts:
-            return place
-    return None
+def _with_stretches(points: Points, breaks: list[Break], fast: list[Break]) -> list[Break]:
+    """The breaks as fast points date them; but as all points do where too little would be left in between."""
+    befores, afters = [found.before for found in fast], [found.after for found in fast]
+    for number in range(len(breaks) - 1):
+        kinds = points.is_upper[afters[number] : befores[number + 1] + 1]
+        if not bool(kinds.any()) or bool(kinds.all()):
+            afters[number], befores[number + 1] = breaks[number].after, breaks[number + 1].before
+    return [Break(before, after) for before, after in zip(befores, afters, strict=True)]
+
+
+def _contradicting(points: Points, chosen: Int64Array, others: Int64Array) -> Int64Array:
+    """Those of some points that contradict one of the others."""
+    x, excess, is_upper = points.x, points.excess, points.is_upper
+    above, below = others[is_upper[others]], others[~is_upper[others]]
+    ceiling = ceiling_at(x[above], excess[above], x[chosen], points.slope)
+    floor = -ceiling_at(x[below], -excess[below], x[chosen], points.slope)
+    found = np.where(
+        is_upper[chosen],
+        excess[chosen] < floor - points.tolerance_ns,
+        excess[chosen] > ceiling + points.tolerance_ns,
+    )
+    return chosen[found]
+
+
+def _fast(points: Points, chosen: Int64Array, stretch: Int64Array) -> Int64Array:
+    """
+    Those of some points of a stretch that are nearly as fast as its fastest; all of them where none is.
+
+    A clock that was set twice within few messages was at another offset in between. A message of then can look like a
+    slow one of the stretch before, or of the one after.
+    """
+    x, excess, is_upper = points.x, points.excess, points.is_upper
+    above, below = stretch[is_upper[stretch]], stretch[~is_upper[stretch]]
+    ceiling = ceiling_at(x[above], excess[above], x[chosen], points.slope)
+    floor = -ceiling_at(x[below], -excess[below], x[chosen], points.slope)
+    slack = np.where(is_upper[chosen], excess[chosen] - floor, ceiling - excess[chosen])
+    fast = chosen[slack <= _FAST * (ceiling - floor)]
+    return fast if len(fast) else chosen

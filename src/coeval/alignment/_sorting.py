@@ -13,8 +13,7 @@ Nothing is dropped silently: each row that is not believed or cannot be sorted i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from math import ceil
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +21,9 @@ import numpy.typing as npt
 
 from coeval.alignment._finding import Finding, FindingKind
 from coeval.alignment._messages import Messages, described
-from coeval.alignment._pair_scan import Break, Points, ceiling_at, is_consistent, scan_of
+from coeval.alignment._ownership import Step, owned
+from coeval.alignment._pair_scan import Points, ceiling_at, is_consistent
+from coeval.alignment._pairs import SCANNED_PER_BUCKET, PairScan, clocks_of, is_mixed, pairs_of, scanned
 from coeval.alignment._rate import GRID_BITS, BoolArray, Float64Array, Int64Array
 from coeval.alignment._strands import Cut, Sorting, first_strands, strands_of
 
@@ -32,48 +33,16 @@ SLEW_STEPS_LEAST = 4
 # A slew is looked for up to this rate; beyond it, it is steps after all. chrony slews by up to 83 333 ppm.
 SLEW_PPM_MOST = 100_000
 
+_NONE = np.empty(0, dtype=np.int64)
+
 # How often what is certain of one direction is held against the other.
 _SORTING_ROUNDS = 3
-
-# Of a pair's messages no larger part is false in any evidence worth the name; of few messages, so many may be.
-_FALSE_MOST = 0.05
-_FALSE_FEW = 10
 
 # What rounding may add where bounds are compared in floats.
 _TOLERANCE_NS = 2.0
 
-# More than any clock can have counted between two of its readings.
-_PASSED_NS_MOST = 2**61
-
 # Circles through more than two clocks that are broken one by one, at most; then all messages in one are given up.
 _CIRCLES_MOST = 200
-
-# Most messages of a pair say nothing that faster ones nearby do not. Of each kind and bucket of about a second the
-# fastest so many are scanned; where they prove false, the next ones have their turn.
-_SCANNED_PER_BUCKET = 4
-_BUCKET_BITS = 30
-_SCANNED_WHOLE = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """
-    A clock was set.
-
-    Attributes:
-        clock: its code.
-        cut: between which of its readings.
-        span: the same as the clock would have shown if it had never been set, so that spans are in order, and those of
-            one step overlap.
-        is_certain: it is this clock that stepped: others agree. False: of the two of one pair, it may be the other.
-        others: codes of the clocks whose messages prove it.
-    """
-
-    clock: int
-    cut: Cut
-    span: tuple[float, float]
-    is_certain: bool
-    others: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -121,27 +90,33 @@ def everything_believed(
         limits: of each clock, its rate bound against the reference, on the grid.
     """
     steps = tuple(
-        Step(code, Cut(split - 1, split, is_given=True), (split - 1, split), True, ())
+        Step(code, Cut(split - 1, split, is_given=True), (-np.inf, np.inf), True, ())
         for code, of_clock in enumerate(splits)
         for split in of_clock
     )
-    none = np.empty(0, dtype=np.int64)
-    return _sorted(messages, rows, steps, tuple(limits), none, ())
+    return _sorted(messages, rows, steps, tuple(limits), _NONE, ())
 
 
 def with_pairs_scanned(messages: Messages, believed: Sorted) -> Sorted:
     """Look for false messages, steps and slews in each pair of clocks."""
+    given = {step.clock for step in believed.steps}
     scans = [
         found
-        for pair in _pairs(messages, believed.sorting.rows)
-        if (found := _scanned(messages, pair, believed)) is not None
+        for pair in pairs_of(messages, believed.sorting.rows)
+        # Where steps were given the strands are known: what is false there, circles show.
+        if not given.intersection(clocks_of(messages, pair))
+        and (found := scanned(messages, pair, believed.limits)) is not None
     ]
-    scans = _reliable(scans)
+    reliable = _reliable(scans)
+    left_out = [scan for scan in scans if scan not in reliable]
+    scans = reliable
     limits, findings = list(believed.limits), list(believed.findings)
     slewed = _slews(messages, scans, limits, findings)
     breaks = [scan for number, scan in enumerate(scans) if number not in slewed]
     rejected = np.unique(np.concatenate([believed.rejected, *(scan.false_rows for scan in scans)]))
-    steps = _owned(messages, believed.sorting.rows, breaks, believed.steps)
+    left_out += [scan for number, scan in enumerate(scans) if number in slewed]
+    witnesses = np.setdiff1d(believed.sorting.rows, np.concatenate([_NONE, *(scan.rows for scan in left_out)]))
+    steps = owned(messages, witnesses, breaks, limits, believed.steps)
     rows = np.setdiff1d(believed.sorting.rows, rejected)
     made = _sorted(messages, rows, steps, tuple(limits), rejected, tuple(findings))
     return replace(made, is_scanned=True)
@@ -177,187 +152,21 @@ def without_circle(messages: Messages, believed: Sorted, rows: Sequence[int]) ->
     )
 
 
-def _reliable(scans: Sequence[_PairScan]) -> list[_PairScan]:
+def _reliable(scans: Sequence[PairScan]) -> list[PairScan]:
     """
     Leave out scans that call a large part of a pair's messages false, where other pairs tell of both its clocks.
 
     Along the readings of two clocks that both were set, what was before and what was after is mixed.
     """
-    reliable = [scan for scan in scans if len(scan.false_rows) <= max(_FALSE_MOST * len(scan.rows), _FALSE_FEW)]
+    reliable = [scan for scan in scans if not is_mixed(scan)]
     told = [clock for scan in reliable for clock in (scan.near, scan.far)]
     return [scan for scan in scans if scan in reliable or not (scan.near in told and scan.far in told)]
-
-
-# Pairs ---------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _PairScan:
-    """
-    What a scan of one pair found.
-
-    Attributes:
-        near, far: codes of the two clocks; the scan went along the near one's readings.
-        rows: of the messages that it went through, in its order.
-        near_ns, far_ns: what either clock had certainly shown, and had certainly come to show, at each: shape (2, n).
-        false_rows: not believed.
-        breaks: places among `rows`, before and after each step.
-        gains: how much the far clock went ahead of the near one at each break, in ns, and how far off that may be.
-        points: all of them, without the false ones.
-    """
-
-    near: int
-    far: int
-    rows: Int64Array
-    near_ns: Int64Array
-    far_ns: Int64Array
-    false_rows: Int64Array
-    breaks: tuple[Break, ...]
-    gains: tuple[tuple[float, float], ...]
-    points: Points = field(repr=False)
-
-    def cut_of(self, clock: int, number: int) -> Cut:
-        """A break as a cut of one of the two clocks."""
-        found, readings = self.breaks[number], self.near_ns if clock == self.near else self.far_ns
-        before, after = int(readings[0, found.before]), int(readings[1, found.after])
-        least, _ = self.sizes_of(clock, number)
-        passed = max(0.0, after - least - before) * (1 + self.points.slope) + self.points.tolerance_ns
-        return Cut(before, after, is_set_back=least < 0, passed_ns=min(ceil(passed), _PASSED_NS_MOST))
-
-    def size_of(self, clock: int, number: int) -> float:
-        """How far one of the two clocks would have been set forward, if a break is its step."""
-        gain, _ = self.gains[number]
-        return gain if clock == self.far else -gain
-
-    def sizes_of(self, clock: int, number: int) -> tuple[float, float]:
-        """The same as an interval."""
-        size, error = self.size_of(clock, number), self.gains[number][1]
-        return size - error, size + error
-
-    def span_of(self, clock: int, number: int) -> tuple[float, float]:
-        """When a break was, in readings that the clock would have shown if it had not been set then."""
-        cut, (_, error) = self.cut_of(clock, number), self.gains[number]
-        return cut.before - error, max(cut.before, cut.after - self.size_of(clock, number)) + error
-
-
-def _pairs(messages: Messages, rows: Int64Array) -> list[Int64Array]:
-    """The rows of each pair of clocks that exchanged messages both ways."""
-    sender, receiver = messages.sender[rows].astype(np.int64), messages.receiver[rows].astype(np.int64)
-    code = np.minimum(sender, receiver) * len(messages.clocks) + np.maximum(sender, receiver)
-    order = np.argsort(code, kind="stable")
-    parts = np.split(rows[order], np.flatnonzero(np.diff(code[order])) + 1) if len(rows) else []
-    return [part for part in parts if len(np.unique(messages.sender[part])) > 1]
-
-
-def _scanned(messages: Messages, rows: Int64Array, believed: Sorted) -> _PairScan | None:
-    """
-    Scan one pair along either clock's readings, and take what is safer, then what needs fewer faults; None: it has no
-    contradiction.
-    """
-    one, other = sorted({int(messages.sender[rows[0]]), int(messages.receiver[rows[0]])})
-    if any(step.clock in (one, other) for step in believed.steps):
-        return None  # its strands are known: what is false there, circles show
-    slope = (believed.limits[one] + believed.limits[other]) / (1 << GRID_BITS)
-    slope /= 1 - slope / 2
-    best: _PairScan | None = None
-    for near, far in ((one, other), (other, one)):
-        found = _scanned_along(messages, rows, near, far, slope)
-        if found is None:
-            return None
-        if best is None or (_unsafe(found), _faults(found)) < (_unsafe(best), _faults(best)):
-            best = found
-        if not best.breaks:
-            break
-    return best
-
-
-def _unsafe(scan: _PairScan) -> int:
-    """How many breaks may be the near clock set back: along its readings, what was before that and after is mixed."""
-    return sum(gain > 0 for gain, _ in scan.gains)
-
-
-def _faults(scan: _PairScan) -> int:
-    return len(scan.false_rows) + 10 * len(scan.breaks)
-
-
-def _scanned_along(messages: Messages, rows: Int64Array, near: int, far: int, slope: float) -> _PairScan | None:
-    rows, near_ns, far_ns, _, points = _points_along(messages, rows, near, far, slope)
-    if is_consistent(points):
-        return None
-    chosen = np.arange(len(rows))
-    is_false = np.zeros(len(rows), dtype=np.bool_)
-    while True:
-        standing = chosen[~is_false[chosen]]
-        looked_at = _worth_scanning(points.among(standing), near_ns[0, standing])
-        scan = scan_of(points.among(standing[looked_at]))
-        is_false[standing[looked_at][scan.false]] = True
-        if not len(scan.false) or len(looked_at) == len(standing):
-            break
-    kept = standing[looked_at][~np.isin(np.arange(len(looked_at)), scan.false)]
-    breaks = tuple(
-        Break(int(standing[looked_at][each.before]), int(standing[looked_at][each.after])) for each in scan.breaks
-    )
-    good = points.among(kept)
-    return _PairScan(near, far, rows, near_ns, far_ns, rows[is_false], breaks, _gains(points, is_false, breaks), good)
-
-
-def _points_along(
-    messages: Messages, rows: Int64Array, near: int, far: int, slope: float
-) -> tuple[Int64Array, Int64Array, Int64Array, BoolArray, Points]:
-    """A pair: its rows by the near clock's readings, both clocks' readings, which of them go forth, and as points."""
-    goes_forth = messages.sender[rows] == near
-    sent = np.stack((messages.sent_ns[rows], messages.sent_ns[rows] + messages.sender_resolution_ns[rows]))
-    received = np.stack((messages.received_ns[rows], messages.received_by_at(rows)))
-    near_ns, far_ns = np.where(goes_forth, sent, received), np.where(goes_forth, received, sent)
-    # A send counts as early as it may have been, a receive as late.
-    x, y = np.where(goes_forth, near_ns[0], near_ns[1]), np.where(goes_forth, far_ns[1], far_ns[0])
-    order = np.argsort(x, kind="stable")
-    rows, near_ns, far_ns, goes_forth = rows[order], near_ns[:, order], far_ns[:, order], goes_forth[order]
-    x, y = x[order] - x[order[0]], y[order] - y[order[0]]
-    # What the far clock showed when a message of the near one arrived, it had not shown when that one was sent.
-    points = Points(x.astype(np.float64), (y - x).astype(np.float64), goes_forth, slope)
-    return rows, near_ns, far_ns, goes_forth, points
-
-
-def _worth_scanning(points: Points, near_ns: Int64Array) -> Int64Array:
-    """The fastest few of each kind and about each second: the others say nothing that these do not."""
-    count = len(points.x)
-    if count <= _SCANNED_WHOLE:
-        return np.arange(count)
-    bucket = (near_ns >> _BUCKET_BITS) * 2 + points.is_upper
-    speed = np.where(points.is_upper, points.excess, -points.excess)
-    order = np.lexsort((speed, bucket))
-    first = np.concatenate(([True], np.diff(bucket[order]) != 0))
-    rank = np.arange(count) - np.maximum.accumulate(np.where(first, np.arange(count), 0))
-    return np.sort(order[rank < _SCANNED_PER_BUCKET])
-
-
-def _gains(points: Points, is_false: BoolArray, breaks: Sequence[Break]) -> tuple[tuple[float, float], ...]:
-    """How much the far clock went ahead at each break: the change of the middle between its nearest fastest points."""
-    edges = [0, *(found.after for found in breaks), len(points.x)]
-    gains = []
-    for number, found in enumerate(breaks):
-        before = _middle(points, is_false, edges[number], found.before + 1, points.x[found.before])
-        after = _middle(points, is_false, found.after, edges[number + 2], points.x[found.after])
-        gains.append((after[0] - before[0], before[1] + after[1]))
-    return tuple(gains)
-
-
-def _middle(points: Points, is_false: BoolArray, start: int, end: int, x: float) -> tuple[float, float]:
-    """What the points of a stretch say about the excess at one place: the middle, and how far off it may be."""
-    part = np.arange(start, end)[~is_false[start:end]]
-    drift, is_upper = points.slope * np.abs(points.x[part] - x), points.is_upper[part]
-    high = (points.excess[part] + drift)[is_upper].min(initial=np.inf)
-    low = (points.excess[part] - drift)[~is_upper].max(initial=-np.inf)
-    if not np.isfinite(high) or not np.isfinite(low):
-        return float(high if np.isfinite(high) else low), 1e9
-    return float(high + low) / 2, float(high - low) / 2
 
 
 # Slews ---------------------------------------------------------------------------------------------------------------
 
 
-def _slews(messages: Messages, scans: Sequence[_PairScan], limits: list[int], findings: list[Finding]) -> set[int]:
+def _slews(messages: Messages, scans: Sequence[PairScan], limits: list[int], findings: list[Finding]) -> set[int]:
     """Raise the rate bound of clocks whose breaks are a slew; returns which scans are explained by that."""
     explained: set[int] = set()
     for number, scan in enumerate(scans):
@@ -402,111 +211,6 @@ def _least_slope(points: Points) -> float | None:
     return enough
 
 
-# Whose step ----------------------------------------------------------------------------------------------------------
-
-
-def _owned(messages: Messages, rows: Int64Array, scans: Sequence[_PairScan], given: Sequence[Step]) -> tuple[Step, ...]:
-    """Give each break to one of its two clocks, and join those of one clock that are one step."""
-
-    def support(clock: int, index: int, number: int) -> int:
-        """How many other clocks saw this clock step about then, and as far."""
-        return len(
-            {
-                other.far if other.near == clock else other.near
-                for position, other in enumerate(scans)
-                if position != index and clock in (other.near, other.far)
-                for at in range(len(other.breaks))
-                if _overlap(scans[index].span_of(clock, number), other.span_of(clock, at))
-                and _overlap(scans[index].sizes_of(clock, number), other.sizes_of(clock, at))
-            }
-        )
-
-    owners: dict[tuple[int, int], tuple[int, bool]] = {}
-    for index, scan in enumerate(scans):
-        for number in range(len(scan.breaks)):
-            near, far = support(scan.near, index, number), support(scan.far, index, number)
-            if near == far:
-                owner = _likelier(messages, rows, scan, number)
-            else:
-                owner = scan.near if near > far else scan.far
-            # Of the reference it is never certain: all others may have been set together, as for a leap second.
-            owners[index, number] = owner, near != far and owner != 0
-    steps = list(given)
-    for clock in sorted({owner for owner, _ in owners.values()}):
-        own: list[Step] = []
-        for index, scan in enumerate(scans):
-            set_forward = 0.0
-            for number in [number for number in range(len(scan.breaks)) if owners[index, number][0] == clock]:
-                earliest, latest = scan.span_of(clock, number)
-                span = earliest - set_forward, latest - set_forward
-                other = scan.far if clock == scan.near else scan.near
-                is_certain = owners[index, number][1]
-                own.append(Step(clock, scan.cut_of(clock, number), span, is_certain, (other,)))
-                set_forward += scan.size_of(clock, number)
-        steps += _joined(own)
-    return tuple(sorted(steps, key=lambda step: (step.clock, step.span)))
-
-
-def _likelier(messages: Messages, rows: Int64Array, scan: _PairScan, number: int) -> int:
-    """
-    Which of two clocks stepped, where no other pair proves it: the one whose fastest messages with others moved more.
-
-    The reference is taken at its word.
-    """
-    if 0 in (scan.near, scan.far):
-        return scan.near + scan.far
-    moved = {clock: _moved(messages, rows, scan, clock, number) for clock in (scan.near, scan.far)}
-    return scan.near if moved[scan.near] > moved[scan.far] else scan.far
-
-
-def _moved(messages: Messages, rows: Int64Array, scan: _PairScan, clock: int, number: int) -> float:
-    """How much nearer to the whole step than to none the clock's offset to its other partners moved, in ns."""
-    cut, size = scan.cut_of(clock, number), scan.size_of(clock, number)
-    partners = {scan.near, scan.far} - {clock}
-    mine = rows[(messages.sender[rows] == clock) != (messages.receiver[rows] == clock)]
-    total = 0.0
-    for pair in _pairs(messages, mine):
-        other = int(messages.sender[pair[0]] + messages.receiver[pair[0]]) - clock
-        if other in partners:
-            continue
-        _, _, far_ns, _, points = _points_along(messages, pair, other, clock, scan.points.slope)
-        before, after = np.flatnonzero(far_ns[1] <= cut.before), np.flatnonzero(far_ns[0] >= cut.after)
-        if len(before) and len(after):
-            none = np.zeros(len(points.x), dtype=np.bool_)
-            old = _middle(points, none, 0, int(before[-1]) + 1, float(points.x[before[-1]]))
-            new = _middle(points, none, int(after[0]), len(points.x), float(points.x[after[0]]))
-            gained = new[0] - old[0]
-            total += abs(gained) - abs(gained - size)
-    return total
-
-
-def _joined(steps: Sequence[Step]) -> list[Step]:
-    """Steps of one clock that several pairs saw are one."""
-    joined: list[Step] = []
-    for step in sorted(steps, key=lambda each: each.span):
-        last = joined[-1] if joined else None
-        if last is None or not _overlap(last.span, step.span) or step.others[0] in last.others:
-            joined.append(step)
-            continue
-        joined[-1] = Step(
-            step.clock,
-            Cut(
-                max(last.cut.before, step.cut.before),
-                min(last.cut.after, step.cut.after),
-                is_set_back=last.cut.is_set_back or step.cut.is_set_back,
-                passed_ns=min(last.cut.passed_ns, step.cut.passed_ns),
-            ),
-            (max(last.span[0], step.span[0]), min(last.span[1], step.span[1])),
-            last.is_certain or step.is_certain,
-            (*last.others, *step.others),
-        )
-    return joined
-
-
-def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return one[0] <= other[1] and other[0] <= one[1]
-
-
 # Strands -------------------------------------------------------------------------------------------------------------
 
 
@@ -532,6 +236,7 @@ def _sorted(
         for ends in (_ends(messages, rows, clock, sends=True), _ends(messages, rows, clock, sends=False)):
             others = _ends(messages, rows, clock, sends=not ends.sends)
             numbers, is_known = _strands_at(ends, others, of_clock, limits, list(cuts))
+            is_known &= ~np.isin(ends.low, [reading for cut in cuts[clock] for reading in cut.others_ns])
             (sent_strand if ends.sends else received_strand)[ends.places] += numbers
             is_sorted[ends.places[~is_known]] = False
     pinned = int(first[0])
@@ -669,7 +374,7 @@ def _lead_ns(messages: Messages, rows: Int64Array, row: int) -> float:
     if not len(same):
         return float("inf")
     gap = messages.sent_ns[same] - messages.sent_ns[row]
-    near = same[np.argsort(np.abs(gap), kind="stable")[: _SCANNED_PER_BUCKET * 8]]
+    near = same[np.argsort(np.abs(gap), kind="stable")[: SCANNED_PER_BUCKET * 8]]
     took = messages.received_by_ns[near] - messages.sent_ns[near]
     return float(took.min() - (int(messages.received_by_ns[row]) - int(messages.sent_ns[row])))
 

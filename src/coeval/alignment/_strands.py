@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coeval.alignment._rate import Int64Array
+from coeval.alignment._rate import BoolArray, Int64Array
 
 
 class Cut(NamedTuple):
@@ -27,6 +27,10 @@ class Cut(NamedTuple):
         is_given: the user named the very reading, so `before` and `after` are neighbours and nothing lies between.
         is_set_back: the clock was set back, or may have been: it showed readings twice, wherever `after` is.
         passed_ns: at most so much time passed between the two, as the clock counts.
+        others_ns: what it had shown at the messages of the pair between the two, which are of neither strand for
+            certain: the clock may have been set more than once.
+        false_ns: those of them that are not believed: around them it may have been at a third offset.
+        is_doubtful: it may be that another clock was set instead, and this one was not.
     """
 
     before: int
@@ -34,6 +38,21 @@ class Cut(NamedTuple):
     is_given: bool = False
     is_set_back: bool = False
     passed_ns: int = 0
+    others_ns: tuple[int, ...] = ()
+    false_ns: tuple[int, ...] = ()
+    is_doubtful: bool = False
+
+    def shown_between(self, readings: Int64Array) -> BoolArray:
+        """Which readings the clock may have shown between the two, as far as anything says."""
+        shown: BoolArray = (readings > self.before) & (readings < self.after)
+        if self.is_set_back:
+            shown |= (readings > self.before) & (readings <= self.before + self.passed_ns)
+            shown |= (readings < self.after) & (readings >= self.after - self.passed_ns)
+        if self.others_ns:
+            shown |= np.isin(readings, self.others_ns)
+        for reading in self.false_ns:
+            shown |= np.abs(readings - reading) <= self.passed_ns
+        return shown
 
 
 @dataclass(frozen=True, eq=False, slots=True)

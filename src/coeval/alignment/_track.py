@@ -31,6 +31,7 @@ class Track:
         self._cuts = tuple(cuts)
         self._known = tuple(known)
         self._was_set_back = any(cut.is_set_back for cut in cuts)
+        self._has_known = self._was_set_back or any(cut.others_ns for cut in cuts)
 
     def bounds(self, readings: Int64Array) -> Bounds:
         """Place readings."""
@@ -43,7 +44,7 @@ class Track:
             _add(result, is_found, may_be[number], band.bounds(readings[may_be[number]]))
         for number, cut in enumerate(self._cuts):
             if not cut.is_given:
-                between = (readings > cut.before) & (readings < cut.after) & ~self._is_known_anywhere(readings)
+                between = cut.shown_between(readings) & ~self._is_known_anywhere(readings)
                 if bool(between.any()):
                     _add(result, is_found, between, self._between(number, int(between.sum())))
         return result
@@ -64,7 +65,7 @@ class Track:
         return found
 
     def _is_known_anywhere(self, readings: Int64Array) -> BoolArray:
-        if not self._was_set_back:  # then every reading is of one strand by itself
+        if not self._has_known:  # then every reading is of one strand by itself
             return np.zeros(len(readings), dtype=np.bool_)
         found: BoolArray = np.logical_or.reduce([self._is_known(number, readings) for number in range(len(self.bands))])
         return found

@@ -19,6 +19,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "clocks": ("coeval.cli._clocks", "clocks"),
     "export": ("coeval.cli._export", "export"),
     "query": ("coeval.cli._query", "query"),
+    "join": ("coeval.cli._join", "join"),
 }
 
 

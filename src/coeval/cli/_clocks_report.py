@@ -107,7 +107,7 @@ def _step_text(step: ClockStep) -> str:
     else:
         middle_ns = (step.size_ns_least + step.size_ns_greatest) // 2
         size = f"by {format_offset_ns(middle_ns, step.size_ns_greatest - middle_ns)}"
-    by = "" if step.is_certain or step.is_given or not step.others else f" (or {step.others[0]} was, the other way)"
+    by = "" if step.is_certain or step.is_given else f" (or {step.rival or 'all others'} was, the other way)"
     return f"{step.clock} was set {size} between its readings {step.earliest_ns} and {step.latest_ns}{by}"
 
 

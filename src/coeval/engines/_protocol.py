@@ -127,6 +127,7 @@ class Engine(Protocol):
         """
         End every worker, at once and whatever it is doing, and free everything; nothing is delivered afterwards.
 
+        What had come home by then is delivered before it returns: a call that was finished counts, also after Ctrl-C.
         Safe to call twice. The executor waits for outstanding batches first if somebody wants them.
         """
         ...

@@ -26,6 +26,7 @@ import os
 import sys
 
 from coeval.clocks._named_tuple import NamedTuple
+from coeval.engines._copying import copy
 
 if sys.platform != "win32":  # there are no segments there either
     import fcntl
@@ -35,7 +36,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import OrderedDict, deque
     from collections.abc import Sequence
-    from typing import Any
     from weakref import ref
 
     from coeval.clocks import Clock
@@ -63,11 +63,8 @@ SEGMENTS_MAX = 192
 LOOKS_MAX = 8
 # A value may take a segment so many times its size; a larger one is left for a larger value.
 WASTE_MAX = 4
-# The interpreter lets other threads run between two pieces of a copy.
-_PIECE_BYTES = 1 << 22
-# What is longer is copied by two threads: one core alone does not move all that memory can.
-# Shorter: a thread's start, 0.1 ms, shows. Longer: what is copied by one takes twice as long.
-_TWO_THREADS_BYTES_MIN = 1 << 24
+# A small value may take any segment up to this size.
+_SMALL_BYTES_MAX = 1 << 22
 
 _ALIGNMENT = 64  # of a cache line; Arrow and vector instructions ask for it
 _WORD_BYTES = 8
@@ -310,7 +307,7 @@ def choose(sizes: Sequence[int], size: int) -> int | None:
     Returns:
         Its index; None: make a new one.
     """
-    fitting = [place for place, have in enumerate(sizes) if size <= have <= max(WASTE_MAX * size, _PIECE_BYTES)]
+    fitting = [place for place, have in enumerate(sizes) if size <= have <= max(WASTE_MAX * size, _SMALL_BYTES_MAX)]
     if fitting:
         return min(fitting, key=lambda place: sizes[place])
     smaller = [place for place, have in enumerate(sizes) if have < size]
@@ -356,51 +353,17 @@ def _write(segment: _Segment, part: bytes | memoryview, offset: int) -> None:
     if there - offset >= mmap.PAGESIZE:
         if segment.memory is None or len(segment.memory) < there:
             segment.memory = None
-            segment.memory = mmap.mmap(segment.descriptor, segment.size)
+            # All of its pages at once, as most will be written: one by one they take four times as long as the copy.
+            flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+            segment.memory = mmap.mmap(segment.descriptor, segment.size, flags=flags)
         with memoryview(segment.memory) as whole, whole[offset:there] as target:
-            _copy(target, source[: len(target)])
+            copy(target, source[: len(target)])
         source = source[there - offset :]
         offset = there
     while len(source):
         written = os.pwrite(segment.descriptor, source, offset)
         source = source[written:]
         offset += written
-
-
-def _copy(target: memoryview, source: memoryview) -> None:
-    numpy = sys.modules.get("numpy")  # whoever has large arrays has it
-    if len(source) >= _TWO_THREADS_BYTES_MIN and hasattr(numpy, "copyto"):
-        _copy_in_two(numpy, target, source)
-        return
-    for begin in range(0, len(source), _PIECE_BYTES):
-        target[begin : begin + _PIECE_BYTES] = source[begin : begin + _PIECE_BYTES]
-
-
-def _copy_in_two(numpy: Any, target: memoryview, source: memoryview) -> None:
-    """Two threads, each with a half, by numpy, which lets go of the interpreter while it copies."""
-    into, out = numpy.frombuffer(target, "u1"), numpy.frombuffer(source, "u1")
-    middle = len(out) // 2
-    copied: list[bool] = []
-    is_over = _thread.allocate_lock()
-
-    def copy_second_half() -> None:
-        try:
-            numpy.copyto(into[middle:], out[middle:])
-            copied.append(True)
-        finally:
-            is_over.release()
-
-    is_over.acquire()
-    try:
-        _thread.start_new_thread(copy_second_half, ())
-    except RuntimeError:  # no more threads
-        is_over.release()
-    try:
-        numpy.copyto(into[:middle], out[:middle])
-    finally:
-        is_over.acquire()
-    if not copied:
-        numpy.copyto(into[middle:], out[middle:])
 
 
 def _is_free(segment: _Segment) -> bool:

@@ -248,8 +248,8 @@ class RemoteTraceback(Exception):
 
 
 def __getattr__(name: str) -> Any:
-    # WorkerDied is a BrokenProcessPool, so that handlers people have go on working; but that class comes with
-    # multiprocessing (10 ms and more), which no program should pay before a worker really died.
+    # WorkerDied is a BrokenProcessPool, so that handlers people have go on working. How it becomes one without an
+    # import of multiprocessing is told there; no program needs it before a worker really died.
     if name == "WorkerDied":
         from coeval.errors._worker_died import WorkerDied
 

@@ -1,12 +1,27 @@
 """
-WorkerDied alone, because its second base class costs an import of multiprocessing (see `coeval.errors.__getattr__`).
+WorkerDied alone, because of its second base class.
+
+The module of that brings multiprocessing along, 10 to 20 ms. A pool that lost a worker is to be whole again before
+that, and no program needs it that does not ask for it. So the class has its standard base from the moment at which
+somebody can tell (see `_late_bases.py`).
 """
 
 from __future__ import annotations
 
-from concurrent.futures.process import BrokenProcessPool
+import sys
 
+from coeval._late_bases import when_imported
 from coeval.errors import CallFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from concurrent.futures.process import BrokenProcessPool
+    from typing import Any
+else:
+    BrokenProcessPool = RuntimeError  # which it is derived from
+
+# The second one is derived from the first.
+_HOMES = (("concurrent.futures._base", "BrokenExecutor"), ("concurrent.futures.process", "BrokenProcessPool"))
 
 
 class WorkerDied(CallFailed, BrokenProcessPool):
@@ -30,5 +45,25 @@ class WorkerDied(CallFailed, BrokenProcessPool):
     memory_bytes_peak: int | None = None
     is_out_of_memory: bool = False
 
+    def __init__(self, message: str, **facts: Any) -> None:
+        _derive()  # if an import had begun in another thread before there was a finder for it
+        super().__init__(message, **facts)
+
 
 WorkerDied.__module__ = "coeval.errors"
+
+
+def _derive() -> None:
+    """Make it one of the standard class that there is."""
+    for home, name in reversed(_HOMES):
+        base: Any = getattr(sys.modules.get(home), name, None)
+        if base is not None:
+            if WorkerDied.__bases__[-1] is not base:
+                WorkerDied.__bases__ = (CallFailed, base)
+            return
+
+
+for _home, _ in _HOMES:
+    if _home not in sys.modules:
+        when_imported(_home, _derive)
+_derive()

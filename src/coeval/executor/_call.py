@@ -133,8 +133,10 @@ class CallFuture(StandardFuture):
         if self._state != FINISHED and self.home is not None:
             timeout = self.home.wait(self, timeout)
         if self._state != FINISHED or self._exception is not None:
-            become_standard()
             try:
+                if self._state == FINISHED and self._exception is not None:
+                    raise self._exception
+                become_standard()
                 return super().result(timeout)
             finally:
                 del self  # breaks a cycle through the traceback
@@ -144,6 +146,8 @@ class CallFuture(StandardFuture):
         """See `concurrent.futures.Future.exception`."""
         if self._state != FINISHED and self.home is not None:
             timeout = self.home.wait(self, timeout)
+        if self._state == FINISHED:
+            return self._exception
         become_standard()
         return super().exception(timeout)
 

@@ -723,10 +723,7 @@ class Dispatch:
         this_thread = threading.get_ident()
         with self.lock:
             self._closed = True
-            waiting, self._waiting = list(self._waiting), deque()
-            self._waiting_in_chunks = 0
-            flights, self._in_flight = list(self._in_flight.values()), {}
-            already_ended, self._ended = self._ended, True
+            already_ended, self._ended = self._ended, True  # nothing is sent any more
             is_from_callback = this_thread in self._delivering
             self._delivering.append(this_thread)
         try:
@@ -734,6 +731,10 @@ class Dispatch:
                 if not already_ended:
                     self.engine.close()
             finally:  # also where Ctrl-C comes again
+                with self.lock:  # only now: what had been finished came home meanwhile
+                    waiting, self._waiting = list(self._waiting), deque()
+                    self._waiting_in_chunks = 0
+                    flights, self._in_flight = list(self._in_flight.values()), {}
                 self._give_up(flights, waiting)
         finally:
             with self.lock:

@@ -74,8 +74,7 @@ def exception_of(
                 **facts,
             )
         case "died":
-            # Imported here: its second base class brings multiprocessing along.
-            from coeval.errors import WorkerDied
+            from coeval.errors import WorkerDied  # see there
 
             if worker is None:
                 message = (

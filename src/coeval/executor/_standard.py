@@ -1,16 +1,17 @@
 """
 The standard classes that an executor and a call's future are, without importing them before somebody can tell.
 
-`concurrent.futures` brings `logging`, and with it `re`, `traceback` and much else: half the time of a first call. Until
-somebody has imported it, nobody can ask whether an object is of its classes. So ours begin with stand-ins for their
-bases, and have the standard bases from the moment at which `concurrent.futures._base` is imported, by whomever: a
-finder takes part in that import, and no other thread gets the module before the bases are there. Where it is imported
-already there are no stand-ins. What the standard classes would do in the meantime is done by ours, or imports them.
+`concurrent.futures` brings `logging`, and with it `re`, `traceback` and much else: half the time of a first call. So
+ours begin with stand-ins for their bases, and have the standard bases from the moment at which somebody imports
+`concurrent.futures._base` (see `_late_bases.py`). Where it is imported already there are no stand-ins.
+What the standard classes would do in the meantime is done by ours, or imports them.
 """
 
 from __future__ import annotations
 
 import sys
+
+from coeval._late_bases import when_imported
 
 TYPE_CHECKING = False
 
@@ -21,11 +22,7 @@ PENDING, RUNNING, FINISHED = "PENDING", "RUNNING", "FINISHED"
 CANCELLED, CANCELLED_AND_NOTIFIED = "CANCELLED", "CANCELLED_AND_NOTIFIED"
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from concurrent.futures import Executor, Future
-    from importlib.abc import Loader
-    from importlib.machinery import ModuleSpec
-    from types import ModuleType
     from typing import Any
 
     StandardExecutor = Executor
@@ -70,41 +67,5 @@ def _replace_stand_ins() -> None:
             globals()[name] = standard
 
 
-class _FindStandard:
-    """
-    Finds nothing but the home of the standard classes, where the other finders find it. It stays where it is when that
-    is done: a list of finders that gets shorter while another thread goes through it makes that thread miss one.
-    """
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if name != _HOME or target is not None:  # a target: it is loaded again
-            return None
-        for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(name, path, target)
-            if spec is not None:
-                if spec.loader is not None:
-                    spec.loader = _LoadStandard(spec.loader)  # type: ignore[assignment]  # it is one
-                return spec
-        return None
-
-
-class _LoadStandard:
-    """The loader of that module, and then the bases."""
-
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        assert module.__spec__ is not None
-        module.__spec__.loader = module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        _replace_stand_ins()
-
-
 if _HOME not in sys.modules:
-    sys.meta_path.insert(0, _FindStandard())
+    when_imported(_HOME, _replace_stand_ins)

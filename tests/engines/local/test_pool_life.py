@@ -53,7 +53,7 @@ class SimulatedWorker:
         self.life, self.number, self.draw = life, number, life.draw
         self.commands: deque[tuple[int, Batch]] = deque()
         self.board, self.limit, self.limits = BLANK, NO_LIMIT, 0
-        self.is_let_go = self.is_dead = self.is_waiting = self.is_ready = False
+        self.is_let_go = self.is_dead = self.is_told_dead = self.is_waiting = self.is_ready = False
         self.running: set[tuple[int, int]] = set()  # batch and item
         self.progress_ns = 0
         self.steps = self.work()
@@ -216,6 +216,7 @@ class Life:
             match action:
                 case StartWorker(number):
                     worker = self.workers[number] = SimulatedWorker(self, number)
+                    assert sum(not w.is_told_dead for w in self.workers.values()) <= self.state.workers_max
                     self.pipes[number] = deque()
                     self.step(worker)
                 case HandOver(number, batch, turn):
@@ -314,11 +315,17 @@ class Life:
     def die(self, worker: SimulatedWorker) -> None:
         if not worker.is_dead:
             worker.is_dead = True
-            self.at(self.draw.randrange(3 * MS), lambda: self.bury(worker))
+            self.at(self.draw.randrange(3 * MS), lambda: self.hear_end(worker))
 
-    def bury(self, worker: SimulatedWorker) -> None:
+    def hear_end(self, worker: SimulatedWorker) -> None:
         while self.pipes[worker.number]:
             self.read(worker)
+        worker.is_told_dead = True
+        self.act(self.state.worker_ended(worker.number))
+        self.feed()
+        self.at(self.draw.randrange(2 * MS), lambda: self.bury(worker))
+
+    def bury(self, worker: SimulatedWorker) -> None:
         how = Exit("SIGKILL", None)
         self.act(self.state.worker_gone(worker.number, how, worker.board, self.now_ns))
         self.feed()

@@ -131,6 +131,69 @@ def test_a_lost_worker_is_replaced_while_there_is_work() -> None:
     assert StartWorker(1) in actions
 
 
+def test_a_worker_that_ended_is_replaced_before_all_is_known_of_its_end_where_more_work_is_to_be_expected() -> None:
+    full = one_busy()
+    assert full.worker_ended(0) == [StartWorker(1)], "it was all that the pool may have"
+    gone = full.worker_gone(0, KILLED, BoardReading(0, 0, 1), 3_000)
+    assert kinds(gone) == [(7, 0, 1, "died")]
+    assert StartWorker(2) not in full.batch_sent(batch(8))
+    assert full.worker_ready(1, worker(1)) == [HandOver(1, batch(8), 1)]
+
+
+def test_a_worker_that_ended_with_all_that_there_was_to_do_is_not_replaced() -> None:
+    state = PoolState(8)
+    state.batch_sent(batch(7))
+    state.worker_ready(0, worker(0))
+    assert state.worker_ended(0) == []
+    assert not state.is_quiet(), "its call is to come home yet"
+    assert kinds(state.worker_gone(0, KILLED, BoardReading(0, 0, 1), 3_000)) == [(7, 0, 1, "died")]
+    assert state.is_quiet()
+
+
+@pytest.mark.parametrize("is_other_idle", [False, True])
+def test_what_a_dead_worker_leaves_behind_gets_a_new_worker_unless_another_one_idles(is_other_idle: bool) -> None:
+    state = PoolState(8)
+    for number in (7, 8):
+        state.batch_sent(batch(number, items=5))
+        state.worker_ready(number - 7, worker(number - 7))
+        state.handed_over(number - 7, 1_000)
+    if is_other_idle:
+        state.piece_arrived(1, 1, piece(0, 5), 2_000)
+    assert state.worker_ended(0) == ([] if is_other_idle else [StartWorker(2)])
+
+
+def test_each_of_several_workers_that_ended_at_once_is_replaced_once() -> None:
+    state = PoolState(3)
+    for number in range(3):
+        state.batch_sent(batch(number))
+        state.worker_ready(number, worker(number))
+        state.handed_over(number, 1_000)
+    started = [state.worker_ended(number) for number in (0, 1)]
+    assert started == [[StartWorker(3)], [StartWorker(4)]]
+    for number in (0, 1):
+        gone = state.worker_gone(number, KILLED, BoardReading(number, 0, 1), 3_000)
+        assert not any(isinstance(action, StartWorker) for action in gone)
+    assert [state.batch_sent(batch(number)) for number in (3, 4)] == [[], []]
+
+
+def test_a_worker_that_ended_idle_or_before_it_was_ready_is_not_replaced_at_once() -> None:
+    state = PoolState(1)
+    state.batch_sent(batch(7))
+    assert state.worker_ended(0) == [], "how it ended may say that none would get ready"
+    assert StartWorker(1) in state.worker_gone(0, NEVER_READY, NEVER_TOOK, 100)
+    state.worker_ready(1, worker(1))
+    state.piece_arrived(1, 0, piece(0, 1), 2_000)
+    assert state.worker_ended(1) == []
+
+
+def test_a_worker_that_has_ended_gets_nothing_and_is_not_ended_for_a_limit() -> None:
+    state = one_busy(limits=Limits(time_s=1.0))
+    state.worker_ended(0)
+    assert state.batch_sent(batch(8)) == []
+    assert state.next_look_ns() is None
+    assert state.looks_due(10**12) == []
+
+
 def test_when_no_worker_ever_gets_ready_everything_that_waits_fails_with_a_reason() -> None:
     state = PoolState(1)
     actions = state.batch_sent(batch(0, items=2))

@@ -133,9 +133,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def is_gone(pid: int) -> bool:
-    """Is the process no more, or a zombie that somebody else has to reap?"""
+    """Is the process no more, or a zombie that somebody else has to reap, or is just being reaped?"""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return True
 

@@ -120,6 +120,10 @@ def test_ids_may_stand_in_text_and_in_columns_of_different_names() -> None:
     assert told(found_in(logs, parse_pair(r"message~req=(\d+)", order="web,app")).hard.messages()) == {
         ("web", 1, "app", 9)
     }
+    logs = {"web": batch([1], {"message": ["req=77 a|b"]}), "app": batch([9], {"rid": ["77"]})}
+    assert told(found_in(logs, parse_pair(r"rid|message~req=(\d+) (?:a|b)", order="web,app")).hard.messages()) == {
+        ("web", 1, "app", 9)
+    }
     logs = {"web": batch([1], {"rid": [7]}), "app": batch([9], {"request_id": ["7"]})}
     assert told(found_in(logs, parse_pair("request_id|rid", order="web,app")).hard.messages()) == {("web", 1, "app", 9)}
 

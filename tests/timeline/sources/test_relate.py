@@ -42,7 +42,7 @@ def test_clocks_that_nothing_relates_are_an_error_with_a_table_and_next_steps() 
         relate(found, spans, reference="web.log")
     text = str(caught.value)
     assert max(map(len, text.splitlines())) <= 80
-    assert "3 groups of clocks have nothing to do with each other" in text
+    assert "3 groups of clocks are related by nothing" in text
     long = f"{'x' * 29}…"
     assert text.splitlines()[3:9] == [
         f"group     events  {'clock':30}  placed by",

@@ -86,7 +86,8 @@ LOOKS_BEFORE_SLEEP = 40
 # While results stream in, limits and what waits are looked at so often.
 LOOK_EVERY_NS = 1_000_000
 
-# A thread that wants to read waits at most so long for the helper to stop reading.
+# A thread that wants to read waits at most so long for the helper to stop reading, and one that closes the pool for
+# another thread to deliver what came last.
 GIVE_WAY_S_MAX = 0.05
 
 
@@ -289,6 +290,7 @@ class LocalEngine:
                     self._ring()
                     self._helper.wake()
                     self._reading.acquire()  # for good: nobody reads any more
+                    self._take_last()
                     self._end_everything()
                 finally:
                     self._closed.set()
@@ -471,6 +473,7 @@ class LocalEngine:
                     self._starter.kill(worker.number)  # what its calls left behind
                     worker.how = how
                     self._starter.reap(worker.number)
+                    self._do(self._state.worker_ended(worker.number))
                 case Reaped(_, peak) if worker.how is not None:
                     self._bury(worker, worker.how._replace(memory_bytes_peak=peak))
                 case NotStarted(_, reason):
@@ -485,6 +488,8 @@ class LocalEngine:
             # These two are of every call, and a `match` takes 0.2 us for each case.
             if type(action) is DeliverOutcome:
                 self._outbox.append(action.outcome)
+            elif self.is_closing:
+                continue  # nothing begins any more
             elif type(action) is HandOver:
                 self._hand_over(self._workers[action.number], action.batch, action.turn)
             else:
@@ -684,6 +689,20 @@ class LocalEngine:
         del self._workers[worker.number]
 
     # The end ----------------------------------------------------------------------------------------------------------
+
+    def _take_last(self) -> None:
+        """What workers had finished and sent before all was to end comes home. Nothing new begins."""
+        try:
+            with self._lock:
+                for worker in list(self._workers.values()):
+                    if worker.is_read:
+                        self._read_results(worker)
+        except Exception:
+            _warn("the local pool failed; please report this", exc_info=True)
+        self._bring()
+        # Another thread may be delivering; but it may as well be waiting for us, in a callback.
+        if self._bringing.acquire(timeout=GIVE_WAY_S_MAX):
+            self._bringing.release()
 
     def _end_everything(self) -> None:
         with self._lock:

@@ -6,6 +6,7 @@ The mind of the local pool: facts in, actions out. No process, pipe or clock is 
                      │            ├ none idle: StartWorker, up to the limit
                      │            └ calls proved short: a second batch waits at each worker
                      │
+    a worker has ended: its place is free, and is taken at once if more work is to be expected than others can begin.
     a worker is gone: what it delivered stands; the item it was running fails ("died", or "time_limit" or "stopped" if
         that is why it was ended); what it never started comes home as "moved", and the executor sends it again.
     a worker idles while calls wait behind a long one: CallBack, and what was not begun comes home as "moved".
@@ -171,9 +172,11 @@ class _Member:
     __slots__ = (
         "calls_given",
         "ending",
+        "has_ended",
         "held",
         "is_brisk",
         "is_busy",
+        "is_followed",
         "is_large",
         "is_leaving",
         "is_seen_running",
@@ -201,6 +204,8 @@ class _Member:
         self.leave_by_ns: int | None = None
         self.is_busy = False  # it has a batch
         self.is_brisk = False  # its first batch is of a function whose batches proved short
+        self.has_ended = False  # its process is over, and its last words are to come
+        self.is_followed = False  # when they have come, more is to be expected for another one to do
 
     def takes(self, held_max: int) -> bool:
         """Can it be given a batch?"""
@@ -211,6 +216,7 @@ class _Member:
             and self.limit_key == NO_LIMIT
             and not self.is_leaving
             and not self.is_large
+            and not self.has_ended
         )
 
 
@@ -238,6 +244,8 @@ class PoolState:
         self._unproven_below = 0
         self._brisk_functions: set[int] = set()
         self._brisk_members = 0
+        self._ended_members = 0
+        self._followed_members = 0
         self.busy_workers = 0
 
     # Facts ------------------------------------------------------------------------------------------------------------
@@ -315,20 +323,36 @@ class PoolState:
             actions += self._feed()
         return actions
 
+    def worker_ended(self, number: int) -> list[Action]:
+        """
+        A worker's process is over, and everything it had sent before has been reported; `worker_gone` follows, when all
+        is known that is told of its end. That takes a millisecond or two, and so does a start: the two go side by side.
+        """
+        member = self._members[number]
+        if member.worker is None:  # what that means depends on how it ended
+            return []
+        if member.held:
+            # Either something of this will go on elsewhere, or the pool took all that it may have at once, so that
+            # whoever sends most likely has more.
+            is_full = self.busy_workers + self._followed_members >= self.workers_max
+            member.is_followed = is_full or _has_several(member)
+        self._note_end(member)
+        return self._feed()
+
     def worker_gone(self, number: int, how: Exit, board: BoardReading, now_ns: int) -> list[Action]:
         """A worker ended, and everything it had sent before has been reported."""
         member = self._members.pop(number)
-        self._brisk_members -= member.is_brisk
-        self.busy_workers -= member.is_busy
+        if not member.has_ended:
+            self._note_end(member)
+        self._ended_members -= 1
+        self._followed_members -= member.is_followed
         actions: list[Action] = []
         if member.worker is None:
             self._start_failures += 1
             self._unproven_below = self._next_number
             if not self._may_start():
                 # The others, if there are any, carry on by themselves.
-                return [] if self._members else self._give_up(how, now_ns)
-        else:
-            self._start_failures = min(self._start_failures, START_FAILURES_MAX - 1)  # its place is worth one try
+                return [] if self._living_members() else self._give_up(how, now_ns)
         for position, held in enumerate(member.held):
             if position == 0:
                 actions += self._lost(member, held, how, board, now_ns)
@@ -410,8 +434,8 @@ class PoolState:
         """Is nothing waiting and nobody at work?"""
         if self._queue or self.busy_workers:
             return False
-        for member in self._members.values():  # noqa: SIM110  # written out, as this is asked after each call
-            if member.worker is None or member.is_leaving:
+        for member in self._members.values():  # written out, as this is asked after each call
+            if member.worker is None or member.is_leaving or member.has_ended:
                 return False
         return True
 
@@ -461,17 +485,33 @@ class PoolState:
 
     def _feed(self) -> list[Action]:
         actions: list[Action] = []
-        if self._queue and self.busy_workers < len(self._members):
+        if self._queue and self.busy_workers < self._living_members():
             self._give(0, actions)
-        if self._queue and len(self._members) < self.workers_max and self._may_start():
-            starting = sum(member.worker is None for member in self._members.values())
-            for _ in range(min(len(self._queue) - starting, self.workers_max - len(self._members))):
+        if (self._queue or self._followed_members) and self._has_place():
+            ready = sum(member.worker is None or member.takes(0) for member in self._members.values())
+            wanted = len(self._queue) + self._followed_members - ready
+            for _ in range(min(wanted, self.workers_max - self._living_members())):
                 self._members[self._next_number] = _Member()
                 actions.append(StartWorker(self._next_number))
                 self._next_number += 1
         if self._queue and self._brisk_members:
             self._give(1, actions)
         return actions
+
+    def _note_end(self, member: _Member) -> None:
+        member.has_ended = True
+        self._ended_members += 1
+        self._followed_members += member.is_followed
+        self._front_changed(member)
+        if member.worker is not None:
+            self._start_failures = min(self._start_failures, START_FAILURES_MAX - 1)  # its place is worth one try
+
+    def _living_members(self) -> int:
+        return len(self._members) - self._ended_members
+
+    def _has_place(self) -> bool:
+        """May another worker be started?"""
+        return self._living_members() < self.workers_max and self._may_start()
 
     def _give(self, held_max: int, actions: list[Action]) -> None:
         """One batch to each worker that has no more than so many."""
@@ -496,7 +536,7 @@ class PoolState:
             self._brisk_functions.add(function)
 
     def _front_changed(self, member: _Member) -> None:
-        is_busy = is_brisk = bool(member.held)
+        is_busy = is_brisk = bool(member.held) and not member.has_ended
         if is_busy:
             batch = member.held[0].batch
             is_brisk = (
@@ -522,7 +562,7 @@ class PoolState:
         """Could another worker begin something at once?"""
         if self._queue:
             return False
-        if len(self._members) < self.workers_max and self._may_start():
+        if self._has_place():
             return True
         return any(member.takes(0) for member in self._members.values())
 
@@ -605,6 +645,8 @@ class PoolState:
 
 def _look_ns(member: _Member, somebody_idles: bool) -> int | None:
     """When `time_passed` should look at a worker."""
+    if member.has_ended:
+        return None
     at = member.leave_by_ns
     for other in (
         member.limit_ns,

@@ -231,12 +231,13 @@ def exit_of(code: int, status: int) -> Exit:
     """Say how a process ended, from what waitid(2) gives."""
     if code == os.CLD_EXITED:
         return Exit("", status)
-    import signal
+    return Exit(_signal_names().get(status, f"signal {status}"), None)
 
-    try:
-        return Exit(signal.Signals(status).name, None)
-    except ValueError:
-        return Exit(f"signal {status}", None)
+
+def _signal_names() -> dict[int, str]:
+    """As `signal.Signals` has them, without its import, for which the next worker would wait."""
+    names = (name for name in dir(_signal) if name.startswith("SIG") and not name.startswith("SIG_"))
+    return {getattr(_signal, name): name for name in sorted(names, reverse=True)}
 
 
 class _Starter:

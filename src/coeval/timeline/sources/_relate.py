@@ -320,7 +320,7 @@ def _why(group: set[ClockId], messages: Messages, anchored: set[ClockId]) -> str
 def not_related_text(components: Sequence[Component]) -> str:
     """What `ClocksNotRelated` says: the table of components, and what can be done; lines of at most 80 characters."""
     lines = [
-        f"{len(components)} groups of clocks have nothing to do with each other, so their events have no",
+        f"{len(components)} groups of clocks are related by nothing, so their events have no",
         "common order, and nothing was written.",
         "",
         *component_lines(components),

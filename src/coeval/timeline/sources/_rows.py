@@ -237,7 +237,7 @@ def _pairs(stamped: _Stamped, pair: PairRule, first_link: int) -> list[pa.Table]
     if column is None:
         return []
     values = _text(batch.payload.column(column))
-    if pair.pattern:
+    if pair.pattern and column == pair.names[-1]:
         values = pc.struct_field(pc.extract_regex(values, pair.pattern), "value")
     there = _true(pc.and_kleene(pc.is_valid(values), pc.not_equal(values, "")))
     if not bool(there.any()):

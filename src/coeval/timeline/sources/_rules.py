@@ -75,8 +75,9 @@ class PairRule:
     Rows with the same value in a column are one request.
 
     Attributes:
-        columns: the column; several, parted by `|`, where sources name it differently; or `COLUMN~PATTERN`: what the
-            group of a regular expression finds in it.
+        columns: the column; several, parted by `|`, where sources name it differently: the first that a source has
+            is taken. Behind the last may stand `~PATTERN`: the value is what the group of a regular expression finds
+            in it.
         order: the clocks that a request passes, in this order, by name, also with wildcards. Each clock's first row of
             a request is written when it has come there and before it goes on.
         sent, received: or else which rows send and which receive.
@@ -94,13 +95,12 @@ class PairRule:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that may hold the value."""
-        column, is_pattern, _ = self.columns.partition("~")
-        return (column.strip(),) if is_pattern else tuple(name.strip() for name in self.columns.split("|"))
+        """The columns that may hold the value, the first of them first."""
+        return tuple(name.strip() for name in self.columns.partition("~")[0].split("|"))
 
     @property
     def pattern(self) -> str:
-        """The regular expression that finds the value, with one group named `value`; "": the whole column is it."""
+        """What finds the value in the last of the columns, with one group named `value`; "": the whole of it is it."""
         pattern = self.columns.partition("~")[2].strip()
         if not pattern:
             return ""

@@ -1,0 +1,76 @@
+"""
+Copying what is larger than the processor's caches.
+
+Two threads take pieces of it in turn, so that whichever gets a core later, or a slower one, takes fewer. numpy copies
+the pieces, as it lets go of the interpreter meanwhile.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    Move: TypeAlias = Callable[[int, int], object]
+
+# The interpreter lets other threads run between two pieces.
+# Shorter: the threads wait for each other more often. Longer: one of them ends later than the other.
+PIECE_BYTES = 1 << 21
+# What is longer is copied by two threads: one core alone does not move all that memory can.
+# Shorter: a thread's start, 0.1 ms, shows, and who reads it next finds less of it in the caches.
+LARGE_BYTES_MIN = 1 << 24
+
+
+def copy(target: memoryview, source: memoryview) -> None:
+    """
+    Copy bytes; both are flat and equally long.
+
+    Other threads of the interpreter go on meanwhile, at the latest after each piece.
+    """
+    numpy: Any = sys.modules.get("numpy")  # whoever has large arrays has it
+    if len(source) < LARGE_BYTES_MIN or not hasattr(numpy, "copyto"):
+        for begin in range(0, len(source), PIECE_BYTES):
+            target[begin : begin + PIECE_BYTES] = source[begin : begin + PIECE_BYTES]
+        return
+    into, out = numpy.frombuffer(target, "u1"), numpy.frombuffer(source, "u1")
+    _by_two_threads(lambda begin, end: numpy.copyto(into[begin:end], out[begin:end]), len(out))
+
+
+def _by_two_threads(move: Move, size: int) -> None:
+    begins = list(range(0, size, PIECE_BYTES))[::-1]
+    problems: list[BaseException] = []
+
+    def take_pieces() -> None:
+        while begins:
+            try:
+                begin = begins.pop()
+            except IndexError:  # the other one took the last
+                return
+            move(begin, min(begin + PIECE_BYTES, size))
+
+    def help_out() -> None:
+        try:
+            take_pieces()
+        except BaseException as error:
+            problems.append(error)
+        finally:
+            is_over.release()
+
+    is_over = _thread.allocate_lock()
+    is_over.acquire()
+    try:
+        _thread.start_new_thread(help_out, ())
+    except RuntimeError:  # no more threads
+        is_over.release()
+    try:
+        take_pieces()
+    finally:
+        begins.clear()  # if this one was interrupted, nothing is left to do for the other
+        is_over.acquire()
+    if problems:
+        raise problems[0]
