@@ -457,6 +457,13 @@ def test_a_process_that_has_ended_is_a_tree_of_itself() -> None:
     assert list(tree(ended.pid)) == [ended.pid]
 
 
+def test_the_benchmark_of_tables_reads_every_row_of_every_format() -> None:
+    done = run(BENCHMARKS / "tables.py", 1)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("MB/s") == 6
+    assert done.stdout.count("pyarrow's time") == 2
+
+
 def test_the_benchmark_of_joins_compares_everyone_on_the_same_files() -> None:
     command = [sys.executable, str(BENCHMARKS / "join.py"), "--rows", "20000", "--rounds", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coeval.clocks import ClockId
 from coeval.errors import WrongTable
 from coeval.timeline._layout import LAYOUT, TableClaims
 from coeval.timeline.readers._parquet import grouped
@@ -147,7 +148,7 @@ def timeline(path: Path, **columns: Any) -> None:
         "line": [7, 8, 9],
         "message": ["x", "y", "z"],
     }
-    claims = TableClaims("utc", "UTC").metadata()
+    claims = TableClaims(ClockId("utc"), "UTC").metadata()
     pq.write_table(pa.table({**made, **columns}).replace_schema_metadata(claims), path)
 
 

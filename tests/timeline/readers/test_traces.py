@@ -67,7 +67,7 @@ def test_instants_flows_counters_and_names_are_told_apart(path: Path) -> None:
         {"ph": "C", "ts": 4, "name": "memory", "args": {"bytes": 5}},
         {"ph": "M", "name": "process_name", "args": {"name": "worker"}},
     )
-    assert read.column("kind") == ["instant", "flow", "flow", "counter"]
+    assert read.column("kind") == ["instant", "flow start", "flow end", "counter"]
     assert read.column("id") == [None, "7", "7", None]
     assert set(read.column("process")) == {"worker"}
 

@@ -99,7 +99,7 @@ class _Batches:
         except DAMAGED as error:
             raise WrongTable(f"{source} is no Arrow file or stream, or is damaged at its beginning: {error}") from error
         self.schema: pa.Schema = self._reader.schema
-        check_names(self.schema.names, source)
+        check_names(self.schema, source)
 
     def read(self, start: int, stop: int | None, tally: Tally) -> Iterator[pa.RecordBatch]:
         if self.count is not None:

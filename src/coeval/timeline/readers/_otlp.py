@@ -31,6 +31,7 @@ from coeval.timeline.readers._set_aside import SetAsideRow
 
 _KEYS = (b'"resourceSpans"', b'"resourceLogs"', b'"resourceMetrics"')
 _CLOCKS = ("host.id", "host.name", "service.instance.id", "service.name")
+_LINES_LOOKED_AT = 50
 _SPAN_KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _STATUSES = ("unset", "ok", "error")
 _READING_NS_MAX = 2**62
@@ -213,15 +214,20 @@ class _Said:
 
 
 def _is_one_document(head: Head) -> bool:
-    """Whether an object goes over many lines; else each line is one."""
-    line, end, _ = head.data.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
-    if not end:
+    """Whether an object goes over many lines. Where single lines are objects it does not, whatever stands in others."""
+    lines = head.data.removeprefix(b"\xef\xbb\xbf").split(b"\n", _LINES_LOOKED_AT)
+    if len(lines) < 2:
+        return False
+    return not any(map(_is_telemetry, lines))
+
+
+def _is_telemetry(line: bytes) -> bool:
+    if not any(key in line for key in _KEYS):
         return False
     try:
-        json.loads(line)
-    except ValueError:
-        return not any(key in line for key in _KEYS)
-    return False
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _dicts(values: object) -> Iterator[dict[str, Any]]:

@@ -136,7 +136,7 @@ def _repeats(file: Any, name: str) -> bool:
 
 def _stamps(file: Any, source: str, settings: SourceSettings) -> tuple[StampColumns, bool]:
     schema = file.schema_arrow
-    check_names(schema.names, source)
+    check_names(schema, source)
     merged = merged_columns(schema, source, settings)
     if merged is not None:
         return merged, True
@@ -163,7 +163,21 @@ def _stamps(file: Any, source: str, settings: SourceSettings) -> tuple[StampColu
     return stamp_columns(Sample(source, pa.RecordBatch.from_arrays(columns, names=schema.names)), settings), False
 
 
-def check_names(names: Sequence[str], source: str) -> None:
+def check_names(schema: pa.Schema, source: str) -> None:
+    """
+    Refuse a table in which a name means two columns, or is no text.
+
+    Raises:
+        WrongTable: a name is there twice, or is not UTF-8.
+    """
+    try:
+        names = schema.names
+    except UnicodeDecodeError as error:
+        raise WrongTable(f"{source} is damaged: the name of a column is not UTF-8.") from error
+    refuse_repeated(names, source)
+
+
+def refuse_repeated(names: Sequence[str], source: str) -> None:
     """
     Refuse a table in which a name means two columns.
 
@@ -198,6 +212,8 @@ def _open(path: str, source: str, as_codes: Sequence[str] = ()) -> Any:
         where = open_input(path)
     try:
         return pq.ParquetFile(where, read_dictionary=list(as_codes))
+    except UnicodeDecodeError as error:
+        raise WrongTable(f"{source} is damaged: the name of a column is not UTF-8.") from error
     except DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise

@@ -20,7 +20,7 @@ from coeval.alignment import Messages
 from coeval.clocks import Anchor
 from coeval.errors import WrongTable
 from coeval.timeline.readers._input import Head, is_plain, is_url, open_input
-from coeval.timeline.readers._parquet import check_names, refuse_empty
+from coeval.timeline.readers._parquet import refuse_empty, refuse_repeated
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._set_aside import SetAsideRow
 from coeval.timeline.readers._stamp_columns import SAMPLE_ROWS, Sample, StampColumns, may_have_stamps, stamp_columns
@@ -154,9 +154,9 @@ def _looked_at(
         database.text_factory = _decoded
         rows = database.execute(query).fetchmany(SAMPLE_ROWS)
         database.text_factory = str
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise WrongTable(f"{source} cannot be asked {settings.query or 'for its tables'}: {error}.") from error
-    check_names(names, source)
+    refuse_repeated(names, source)
     types: dict[str, pa.DataType] = {}
     sample = _columns(names, rows, types)
     return query, stamp_columns(Sample(source, sample), settings), types
@@ -218,6 +218,6 @@ def _open(path: str, source: str) -> sqlite3.Connection:
             database.deserialize(data)
         database.execute("pragma query_only = on")
         database.execute("select count(*) from sqlite_schema").fetchall()
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise WrongTable(f"{source} is no SQLite database, or is damaged: {error}.") from error
     return database

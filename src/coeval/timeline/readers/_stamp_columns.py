@@ -320,7 +320,7 @@ class StampReader:
         rows = None if not is_none.any() else np.flatnonzero(~is_none)
         stamps = self._sense.read(
             written if rows is None else written.taken(rows),
-            lambda row: str(column[row if rows is None else int(rows[row])].as_py()),
+            lambda row: str(texts(column[row : row + 1] if rows is None else column[rows[row] : rows[row] + 1])[0]),
         )
         faults = stamps.faults
         raw, resolution, fold = stamps.raw_ns, stamps.resolution_ns, stamps.fold_ns
@@ -525,10 +525,11 @@ def _unit_of(name: str, sample: Sample, settings: SourceSettings) -> Unit | Lite
     if not len(counts):
         return settings.unit or _ending_unit(name) or "s"
     if not settings.unit:
-        for unit in UNITS:
-            inside = in_band(counts, unit)
-            if inside.sum() * 10 > 9 * len(counts):
-                return unit
+        # What most are in, unless some are in another: single ones in none are matters of their rows.
+        inside = {unit: int(in_band(counts, unit).sum()) for unit in UNITS}
+        fitting = [unit for unit, count in inside.items() if count]
+        if len(fitting) == 1 and 2 * inside[fitting[0]] > len(counts):
+            return fitting[0]
     return unit_of(counts, settings.unit or _ending_unit(name), f"column {name} of {sample.source}")
 
 

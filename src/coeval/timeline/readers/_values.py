@@ -217,4 +217,11 @@ def _readable(value: object) -> str | None:
 
 def described(batch: pa.RecordBatch, row: int, wanted: Sequence[str]) -> dict[str, str | None]:
     """What a row says, as text, for people."""
-    return {name: _readable(batch.column(name)[row].as_py()) for name in wanted if name in batch.schema.names}
+    return {name: _shown(batch.column(name)[row]) for name in wanted if name in batch.schema.names}
+
+
+def _shown(value: pa.Scalar) -> str | None:
+    try:
+        return _readable(value.as_py())
+    except (OverflowError, ValueError):  # a time beyond what Python counts
+        return f"{value.type} {value.cast(pa.int64()).as_py()}" if pa.types.is_temporal(value.type) else None

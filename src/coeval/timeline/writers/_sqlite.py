@@ -13,19 +13,21 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+# Whoever shows a run imports this package, and is not to wait for Arrow.
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_TYPES = (
-    (pa.types.is_boolean, "INTEGER"),
-    (pa.types.is_uint64, "TEXT"),
-    (pa.types.is_integer, "INTEGER"),
-    (pa.types.is_floating, "REAL"),
-    (pa.types.is_binary, "BLOB"),
-    (pa.types.is_large_binary, "BLOB"),
-)
+# Checks of `pyarrow.types`; the first that holds.
+_TYPES = {
+    "is_boolean": "INTEGER",
+    "is_uint64": "TEXT",
+    "is_integer": "INTEGER",
+    "is_floating": "REAL",
+    "is_binary": "BLOB",
+    "is_large_binary": "BLOB",
+}
 
 
 def write_sqlite(
@@ -53,6 +55,8 @@ def write_sqlite(
         ValueError: two columns have names that SQLite takes for the same.
         sqlite3.Error: the database cannot be written.
     """
+    import pyarrow as pa
+
     batches = iter(rows.to_batches() if isinstance(rows, pa.Table) else rows)
     first = next(batches, None)
     if first is None:
@@ -99,8 +103,10 @@ def _create(table: str, schema: pa.Schema) -> str:
 
 
 def _type_of(kind: pa.DataType) -> str:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return next((name for is_so, name in _TYPES if is_so(kind)), "TEXT")
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return next((name for check, name in _TYPES.items() if getattr(types, check)(kind)), "TEXT")
 
 
 def _inserted(database: sqlite3.Connection, table: str, batch: pa.RecordBatch) -> int:
@@ -112,6 +118,9 @@ def _inserted(database: sqlite3.Connection, table: str, batch: pa.RecordBatch) -
 
 def _values(column: pa.Array) -> list[Any]:
     """What SQLite can hold: everything that is no number and no bytes as text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
