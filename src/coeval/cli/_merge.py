@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor as FuturesExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,6 +25,7 @@ from coeval.errors import CoevalError
 if TYPE_CHECKING:
     from coeval.timeline.merge._merge import MergeReport, Step
     from coeval.timeline.merge._output import Format
+    from coeval.timeline.sources import PairRule
 
 DONE, DONE_IN_PART = 0, 1
 CLOSED_OUTPUT_EXIT_CODE = 141
@@ -95,6 +96,9 @@ def merge_command(
     project: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What was said of the sources. [coeval.toml]")
     ] = None,
+    save_settings: Annotated[
+        bool, typer.Option("--save-settings", help="Keep --source, --pair and --clock in coeval.toml.")
+    ] = False,
     show_tz: Annotated[
         str | None, typer.Option("--show-tz", metavar="ZONE", help="Zone of the times in --to text. [UTC]")
     ] = None,
@@ -144,10 +148,11 @@ def merge_command(
             raise ValueError("--json and -o - both want standard output; name a file with -o")
         if out != STDOUT:
             check_output(out, force=force)
+        pairs = _pairs(pair or [], order, sent, received)
         asked = requested(
             sources,
             source=[*(source or []), *([f"*:reader={reader}"] if reader else [])],
-            pair=_pairs(pair or [], order, sent, received),
+            pair=pairs,
             clock=clock or [],
             trust_clocks=trust_clocks,
             anchors=anchors,
@@ -163,6 +168,8 @@ def merge_command(
             project=project,
         )
         report = _merged(asked, out, kind, zone, engine, on_progress)
+        if save_settings:
+            _save(project, [*sources, *(source or [])], clock or [], pairs)
     except Interrupted as interrupted:
         progress.clear()
         progress.write("interrupted: nothing was written\n")
@@ -181,6 +188,14 @@ def merge_command(
         progress.write("".join(f"{line}\n" for line in (*asked.notes, *lines)))
     in_part = report.set_aside or any(each.problems for each in report.sources)
     raise typer.Exit(DONE_IN_PART if in_part else DONE)
+
+
+def _save(project: Path | None, said: Sequence[str], clock: Sequence[str], pairs: Sequence[PairRule]) -> None:
+    """Keep what was said in the project file, once a merge has shown that it is right."""
+    from coeval.timeline.sources import PROJECT_FILE, parse_source, save_settings
+
+    settings = [parse_source(text) for text in said if not Path(text).exists()]
+    save_settings(project or Path(PROJECT_FILE), [each for each in settings if each[1]], clock, pairs)
 
 
 def parse_size(text: str) -> int:
