@@ -121,3 +121,20 @@ def test_an_event_between_two_of_one_second_follows_the_one_that_a_message_lifte
     assert table.column("true_ns").to_pylist() == sorted(event.true_ns for event in events)
     estimates = np.array(table.column("estimate_ns").to_pylist())
     assert bool((np.diff(estimates) >= 0).all())
+
+
+def test_a_message_without_a_delay_orders_two_events_of_one_estimate(tmp_path: Path) -> None:
+    """Exact evidence in both directions leaves no room: both events are at one nanosecond, and the message tells."""
+    stamps = np.array([0, 10, 20], dtype=np.int64) * MILLISECOND + START
+    for name in ("a", "z"):
+        table = pa.table({"ts": pa.array(stamps, pa.timestamp("ns", "UTC")), "who": [f"{name}{n}" for n in range(3)]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    messages = {
+        "sender": ["z", "a", "z"],
+        "receiver": ["a", "z", "a"],
+        "sent_ns": stamps.tolist(),
+        "received_ns": stamps.tolist(),
+    }
+    paths = [f"{tmp_path / name}.parquet:time=ts,clock={name},resolution=0ns" for name in ("a", "z")]
+    table = merge(paths, messages=messages).arrow()
+    assert table.column("who").to_pylist() == ["z0", "a0", "a1", "z1", "z2", "a2"]

@@ -308,3 +308,33 @@ def test_a_full_disk_is_one_clear_error_and_changes_nothing(tmp_path: Path, wher
 def test_a_full_disk_is_an_os_error() -> None:
     assert issubclass(DiskFull, OSError)
     assert MergeSettings().memory > 0
+
+
+def test_a_clock_that_was_set_back_half_way_stands_in_its_true_order(tmp_path: Path, small_stretches: None) -> None:
+    """Its stamps run twice through five seconds, so where a chunk of it lies its first and last stamp do not tell."""
+    count, second = 4000, 10**9
+    true = np.arange(count, dtype=np.int64) * 10**7
+    shown = np.where(true < true[count // 2], true, true - 5 * second - 3)
+    for name, stamps in (("steady", true), ("back", shown)):
+        numbers = np.arange(count) * 2 + (name == "back")
+        table = pa.table({"ts": pa.array(stamps + second, pa.timestamp("ns", "UTC")), "number": numbers})
+        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=500)
+    # Each event of the one precedes the next of the other.
+    messages = {
+        "sender": ["steady", "back"] * (count - 1),
+        "receiver": ["back", "steady"] * (count - 1),
+        "sent_ns": np.stack((true[:-1], shown[:-1]), axis=1).ravel() + second,
+        "received_ns": np.stack((shown[:-1] + 10, true[1:]), axis=1).ravel() + second,
+    }
+    paths = [f"{tmp_path / name}.parquet:time=ts,clock={name},resolution=0ns" for name in ("steady", "back")]
+    timeline = merge(paths, messages=messages, reference="steady")
+    assert timeline.claims.set_back == ("back",)
+    rows = timeline.arrow().to_pylist()
+    back = [row["line"] for row in rows if row["clock"] == "back"]
+    assert sorted(back) == list(range(1, count + 1))
+    # Readings that were shown twice may be either, where nothing tells; all others stand in their order.
+    once = [line for line in back if not true[count // 2] - 5 * second - 3 <= shown[line - 1] <= true[count // 2]]
+    assert len(once) == count - 1001
+    assert once == sorted(once)
+    estimates = [row["estimate_ns"] for row in rows]
+    assert estimates == sorted(estimates)

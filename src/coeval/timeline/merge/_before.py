@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coeval.alignment import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST
+from coeval.alignment import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST, Messages
 from coeval.timeline.merge._maps import PlacedClock
 from coeval.timeline.readers._values import BoolArray, Int64Array
 from coeval.timeline.sources._links import RowLinks
@@ -262,6 +262,62 @@ def nodes_of(
     )
 
 
+# Stand for the place after all rows of one reading, and for that before all of them.
+_AFTER_ALL, _BEFORE_ALL = int(np.iinfo(np.int64).max), -1
+
+
+def with_messages(
+    nodes: Nodes, messages: Messages, code_of: Mapping[str, int], maps: Mapping[str, PlacedClock]
+) -> Nodes:
+    """
+    Messages of which only readings are known, not the rows, and whose estimates alone do not tell their order.
+
+    What a clock wrote until the send is before what the other one wrote from the end of the receive's resolution on. Of
+    a send whose stamp is cut, rows with that very stamp may be before or after it, and nothing is said of them.
+    """
+    clocks = [str(clock) for clock in messages.clocks]
+    is_placed = np.array([clock in maps and clock in code_of for clock in clocks], dtype=np.bool_)
+    rows = np.flatnonzero(messages.hard & (messages.sender != messages.receiver)) if len(messages) else np.empty(0, int)
+    rows = rows[is_placed[messages.sender[rows]] & is_placed[messages.receiver[rows]]] if len(rows) else rows
+    sender, receiver = messages.sender[rows].astype(np.int64), messages.receiver[rows].astype(np.int64)
+    sent, received = messages.sent_ns[rows], messages.received_by_at(rows)
+    nothing = np.zeros(len(rows), dtype=np.int64)
+    sent_estimate, _ = placed_by_clock(clocks, sender, sent, nothing, maps)
+    _, sent_latest = placed_by_clock(clocks, sender, sent, messages.sender_resolution_ns[rows], maps)
+    received_estimate, received_latest = placed_by_clock(clocks, receiver, received, nothing, maps)
+    near = (received_estimate <= sent_estimate) & (earliest_by_clock(clocks, sender, sent, maps) <= received_latest)
+    count = int(near.sum())
+    if not count:
+        return nodes
+    codes = np.array([code_of.get(clock, -1) for clock in clocks], dtype=np.int64)
+    is_exact = messages.sender_resolution_ns[rows][near] == 0
+    place = np.concatenate((np.where(is_exact, _AFTER_ALL, _BEFORE_ALL), np.full(count, _BEFORE_ALL)))
+    numbers = len(nodes) + np.arange(count)
+    return Nodes(
+        np.concatenate((nodes.clock, codes[sender[near]], codes[receiver[near]])),
+        np.concatenate((nodes.estimate, sent_estimate[near], received_estimate[near])),
+        np.concatenate((nodes.raw, sent[near], received[near])),
+        np.concatenate((nodes.source, place)),
+        np.concatenate((nodes.line, place)),
+        np.concatenate((nodes.latest, sent_latest[near], received_latest[near])),
+        np.concatenate((nodes.before, numbers)),
+        np.concatenate((nodes.after, numbers + count)),
+    )
+
+
+def earliest_by_clock(
+    clocks: Sequence[str], codes: Int64Array, raw: Int64Array, maps: Mapping[str, PlacedClock]
+) -> Int64Array:
+    """Earliest times of stamps."""
+    earliest = np.full(len(raw), UNKNOWN_EARLIEST, dtype=np.int64)
+    for code in np.unique(codes).tolist():
+        found = maps.get(clocks[code])
+        if found is not None:
+            rows = np.flatnonzero(codes == code)
+            earliest[rows] = found.instants(raw[rows]).earliest_ns
+    return earliest
+
+
 def placed_by_clock(
     clocks: Sequence[str], codes: Int64Array, raw: Int64Array, means_ns: Int64Array, maps: Mapping[str, PlacedClock]
 ) -> tuple[Int64Array, Int64Array]:
@@ -283,12 +339,7 @@ def near_each_other(links: RowLinks, maps: Mapping[str, PlacedClock], within_ns:
     """
     sent, _ = placed_by_clock(links.clocks, links.sender, links.sent_ns, links.sent_means_ns, maps)
     received, latest = placed_by_clock(links.clocks, links.receiver, links.received_ns, links.received_means_ns, maps)
-    earliest = np.full(len(links), UNKNOWN_EARLIEST, dtype=np.int64)
-    for code in np.unique(links.sender).tolist():
-        found = maps.get(links.clocks[code])
-        if found is not None:
-            rows = np.flatnonzero(links.sender == code)
-            earliest[rows] = found.instants(links.sent_ns[rows]).earliest_ns
+    earliest = earliest_by_clock(links.clocks, links.sender, links.sent_ns, maps)
     known = (sent != UNKNOWN_ESTIMATE) & (received != UNKNOWN_ESTIMATE)
     near: BoolArray = known & (earliest <= latest) & (received <= sent + within_ns)
     return near

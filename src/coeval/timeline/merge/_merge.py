@@ -33,7 +33,7 @@ from coeval.clocks import Anchor, ClockId
 from coeval.errors import WrongTable
 from coeval.timeline._layout import TableClaims
 from coeval.timeline.merge._aside import aside_line, aside_lines
-from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of
+from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of, with_messages
 from coeval.timeline.merge._columns import MergedColumns, united
 from coeval.timeline.merge._maps import PlacedClock, placed_clocks
 from coeval.timeline.merge._output import Format, TableWriter, Target, format_of, writer_for
@@ -382,7 +382,9 @@ class _Merge:
             (stretch.latest_ns - int(stretch.last_ns.max()) for piece in pieces for stretch in piece.clocks.values()),
             default=0,
         )
-        while any(each.points is not None or each.spans is not None for each in rows):
+        given = Messages.concatenated([self._evidence.messages, *(piece.messages for piece in pieces)])
+        has_rows = any(each.points is not None or each.spans is not None for each in rows)
+        while has_rows or len(given):
             links = links_of(
                 rows,
                 self._evidence.rules,
@@ -397,9 +399,10 @@ class _Merge:
                 [lines_before for _, _, lines_before in self._pieces],
                 self._maps,
             )
+            nodes = with_messages(nodes, given, {clock: code for code, clock in enumerate(clocks)}, self._maps)
             orders = clock_orders(nodes, keys_of(nodes))
             moved_ns = max((order.lifted_ns + order.lowered_ns for order in orders.values()), default=0)
-            if moved_ns <= within_ns:
+            if moved_ns <= within_ns or not has_rows:
                 return orders
             within_ns = moved_ns
         return {}
@@ -420,8 +423,9 @@ class _Merge:
             codes = {name: self._code_of[name or self._sources[source].clock] for name in piece.clocks}
             if not clocks & set(codes.values()):
                 continue
-            first, last = place_chunks(piece, codes, self._placement, clocks)
-            pieces.append(PlacedPiece(piece, codes, source, lines_before, first, last, self._settled.get(number)))
+            nowhere = np.empty(0, dtype=np.int64)
+            made = PlacedPiece(piece, codes, source, lines_before, nowhere, nowhere, self._settled.get(number))
+            pieces.append(place_chunks(made, settings))
             for name, stretch in piece.clocks.items():
                 if codes[name] in clocks:
                     samples.append(self._placement.keys(codes[name], stretch.samples_ns))

@@ -95,6 +95,11 @@ class Placement:
     maps: Sequence[PlacedClock | None]
     orders: Mapping[int, ClockOrder]
 
+    def is_monotone(self, clock: int) -> bool:
+        """Whether no later reading has an earlier key."""
+        found = self.maps[clock]
+        return found is None or found.map.is_monotone
+
     def keys(self, clock: int, raw: Int64Array) -> Int64Array:
         """What the order goes by: estimates, or raw readings where a clock cannot be placed."""
         found = self.maps[clock]

@@ -16,8 +16,7 @@ import pyarrow.compute as pc
 
 from coeval.timeline.merge._batch_file import ChunkWriter
 from coeval.timeline.merge._piece import Piece, chunks_of, sliced
-from coeval.timeline.merge._rows import placed
-from coeval.timeline.merge._stream import PlacedPiece, StreamSettings, codes_of
+from coeval.timeline.merge._stream import PlacedPiece, StreamSettings, codes_of, rows_of
 from coeval.timeline.readers._reader import NO_READING, EventBatch
 from coeval.timeline.readers._values import Int64Array
 
@@ -77,7 +76,7 @@ def sort_piece(order: SortOrder) -> PlacedPiece:
     keys: list[Int64Array] = []
     for batch in chunks_of(placed_piece.piece, settings.wanted):
         codes = codes_of(batch, placed_piece.code_of)
-        rows = placed(batch, codes, settings.placement, settings.clocks, placed_piece.source, 0, placed_piece.settled)
+        rows = rows_of(batch, placed_piece, settings)
         if rows is None:
             continue
         batches.append(batch)

@@ -9,8 +9,8 @@ is read whether a piece must be sorted first.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -65,22 +65,43 @@ class PlacedPiece:
         return most
 
 
-def place_chunks(
-    piece: Piece, code_of: dict[str, int], placement: Placement, clocks: Collection[int]
-) -> tuple[Int64Array, Int64Array]:
-    """The first and the last key of each chunk, of the rows of these clocks; for clocks that were never set back."""
-    count = len(piece.chunk_rows)
+def place_chunks(piece: PlacedPiece, settings: StreamSettings) -> PlacedPiece:
+    """
+    Find the first and the last key of each chunk, of the rows of some clocks.
+
+    Where a clock never went back, the least and the greatest reading tell. Otherwise every row is placed for it.
+    """
+    placement, wanted = settings.placement, settings.clocks
+    count = len(piece.piece.chunk_rows)
     first = np.full(count, _GREATEST, dtype=np.int64)
     last = np.full(count, _LEAST, dtype=np.int64)
-    for name, stretch in piece.clocks.items():
-        code = code_of[name]
-        if code not in clocks:
-            continue
+    clocks = [(name, piece.code_of[name]) for name in piece.piece.clocks if piece.code_of[name] in wanted]
+    if piece.settled is not None or not all(placement.is_monotone(code) for _, code in clocks):
+        for number, batch in enumerate(chunks_of(piece.piece, ())):
+            rows = rows_of(batch, piece, settings)
+            if rows is not None and len(rows):
+                first[number], last[number] = rows.columns["key"].min(), rows.columns["key"].max()
+        return replace(piece, first_keys=first, last_keys=last)
+    for name, code in clocks:
+        stretch = piece.piece.clocks[name]
         order = placement.orders.get(code)
         lowered_ns, lifted_ns = (order.lowered_ns, order.lifted_ns) if order is not None else (0, 0)
         np.minimum.at(first, stretch.chunks, placement.keys(code, stretch.first_ns) - lowered_ns)
         np.maximum.at(last, stretch.chunks, placement.keys(code, stretch.last_ns) + lifted_ns)
-    return first, last
+    return replace(piece, first_keys=first, last_keys=last)
+
+
+def rows_of(batch: EventBatch, piece: PlacedPiece, settings: StreamSettings) -> Rows | None:
+    """The placed rows of a chunk of a piece; None: it has none of these clocks."""
+    return placed(
+        batch,
+        codes_of(batch, piece.code_of),
+        settings.placement,
+        settings.clocks,
+        piece.source,
+        piece.lines_before,
+        piece.settled,
+    )
 
 
 class StreamSettings(NamedTuple):
@@ -142,6 +163,20 @@ class Stream:
                 self._number += 1
                 self._turn.notify_all()
 
+    def prime(self) -> None:
+        """Read the first chunk, ahead of time, unless a stretch did."""
+        with self._turn:
+            if self._number or self._chunks is not None or self._is_broken or self._next >= len(self._later):
+                return
+            try:
+                rows = self._read()
+            except BaseException:
+                self._is_broken = True
+                self._turn.notify_all()
+                raise
+            if rows is not None and len(rows):
+                self._waiting.append(rows)
+
     def break_off(self) -> None:
         """Whoever waits for a turn gives up."""
         with self._turn:
@@ -170,17 +205,7 @@ class Stream:
             self._chunks = chunks_of(self._piece.piece, self._settings.wanted, self._next)
         batch = next(self._chunks)
         self._next += 1
-        codes = codes_of(batch, self._piece.code_of)
-        settings = self._settings
-        rows = placed(
-            batch,
-            codes,
-            settings.placement,
-            settings.clocks,
-            self._piece.source,
-            self._piece.lines_before,
-            self._piece.settled,
-        )
+        rows = rows_of(batch, self._piece, self._settings)
         return rows if rows is None or self._start is None else rows.split(self._start)[1]
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -81,6 +82,12 @@ def tables_in_threads(work: Pass, pool: Executor, ahead: int) -> Iterator[pa.Tab
     streams = [Stream(piece, work.settings) for piece in work.pieces]
     numbers = iter(enumerate(work.ends))
     waiting: deque[Future[pa.Table]] = deque()
+    # The first stretch reads a chunk of every source, one after the other; all threads together are faster.
+    first = work.cuts[0] if work.cuts else None
+    met = [
+        stream for stream, piece in zip(streams, work.pieces, strict=True) if first is None or piece.first_key < first
+    ]
+    primed = [pool.submit(stream.prime) for stream in met]
 
     def begin() -> None:
         for number, until in numbers:
@@ -97,18 +104,18 @@ def tables_in_threads(work: Pass, pool: Executor, ahead: int) -> Iterator[pa.Tab
     except BaseException as error:
         for stream in streams:
             stream.break_off()
-        for future in waiting:
+        for future in (*primed, *waiting):
             future.cancel()
         if is_broken_off(error):
-            raise _first_cause(waiting, error) from None
+            raise _first_cause([*primed, *waiting], error) from None
         raise
     finally:
-        for future in waiting:
+        for future in (*primed, *waiting):
             if not future.cancelled():
                 future.exception()
 
 
-def _first_cause(waiting: Sequence[Future[pa.Table]], error: BaseException) -> BaseException:
+def _first_cause(waiting: Sequence[Future[Any]], error: BaseException) -> BaseException:
     for future in waiting:
         if not future.cancelled() and (found := future.exception()) is not None and not is_broken_off(found):
             return found
