@@ -186,8 +186,9 @@ def judge(merged: Timeline, truth: dict[str, int]) -> Judged:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
-        main(Path(sys.argv[1]).resolve())
+        given = Path(sys.argv[1])
+        given.mkdir(parents=True)  # a new one: what it leaves behind is not to be mixed with anything
+        main(given.resolve())
     else:
         with tempfile.TemporaryDirectory() as made:
             main(Path(made))

@@ -159,3 +159,19 @@ def test_a_notebook_shows_the_first_events_with_everything_escaped() -> None:
 
 def test_metadata_names_clocks_that_were_set_back() -> None:
     assert json.loads(table(set_back=(WEB,)).schema.metadata[b"coeval.set_back"]) == ["web"]
+
+
+def test_a_join_says_which_matches_are_certain() -> None:
+    itself = timeline().join(timeline(), on="clock", within="1us", direction="nearest")
+    assert itself["verdict"].to_pylist() == ["certain"] * 6 and itself["text"].equals(itself["text_right"])
+    late = timeline().between(T0 + 20_000, certain=True)
+    near = timeline().join(late, within="15us", direction="forward", how="inner")
+    answers = dict(zip(near["text"].to_pylist(), near["verdict"].to_pylist(), strict=True))
+    assert answers == {
+        "SELECT cart": "possible",
+        "vacuum\nof cart": "certain",
+        "GET /pay": "certain",
+        "never related": "possible",
+    }
+    with pytest.raises(ValueError, match="within 'soon' is none; expected a number and a unit"):
+        timeline().join(timeline(), within="soon")

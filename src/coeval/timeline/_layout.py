@@ -81,9 +81,13 @@ class TableClaims(NamedTuple):
         if int(layout) > LAYOUT:
             raise WrongTable(f"{name} has layout {layout}, and this coeval reads up to {LAYOUT}: install a later one.")
         grade = cast("Literal['declared', 'assumed']", said.get("coeval.grade", "declared"))
-        set_back = tuple(ClockId(clock) for clock in json.loads(said.get("coeval.set_back", "[]")))
         reference = ClockId(said["coeval.reference"])
-        return cls(reference, said.get("coeval.reference_label") or label_of(reference), grade, set_back)
+        return cls(reference, said.get("coeval.reference_label") or label_of(reference), grade, set_back_in(metadata))
+
+
+def set_back_in(metadata: Mapping[bytes, bytes] | None) -> tuple[ClockId, ...]:
+    """The clocks that a table says were set back; of one that says nothing, none."""
+    return tuple(ClockId(clock) for clock in json.loads((metadata or {}).get(b"coeval.set_back", b"[]")))
 
 
 def label_of(reference: ClockId) -> str:

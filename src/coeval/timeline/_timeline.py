@@ -8,7 +8,7 @@ It is a table (see `_layout`), in memory or as a Parquet file that need not fit 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
     import pyarrow.dataset as ds
+
+    from coeval.timeline.join._asof import Direction
+    from coeval.timeline.join._tables import How
 
 _ROWS_IN_BATCH = 1 << 16
 
@@ -218,6 +221,48 @@ class Timeline:
         from coeval.timeline._query import ask
 
         return ask(query, {"timeline": self, **others})
+
+    def join(
+        self,
+        other: Timeline,
+        *,
+        on: str | Sequence[str] = (),
+        within: str | int | None = None,
+        direction: Direction = "backward",
+        how: How = "left",
+        all_matches: bool = False,
+    ) -> pa.Table:
+        """
+        Match each event with the event of another timeline before it, after it, or nearest to it, and say how sure that
+        is: column `verdict` is "certain", "possible" or "none".
+
+        Args:
+            other: on the same reference.
+            on: columns that must be equal.
+            within: how far apart a match may be: "5ms", or int ns; None: no limit.
+            direction, how, all_matches: see `coeval.timeline.join.join`, which also says exactly what matches.
+
+        Returns:
+            This timeline's columns, then the other's, `verdict`, and `matches_possible`.
+
+        Raises:
+            WrongTable: a column is missing or of no use.
+            DifferentClocks: the two count on different references.
+            ValueError: `within` is no duration.
+        """
+        from coeval.timeline.join import join
+        from coeval.timeline.sources import parse_duration
+
+        within_ns = parse_duration(within, "within") if isinstance(within, str) else within
+        return join(
+            self.arrow(),
+            other.arrow(),
+            on=on,
+            within_ns=within_ns,
+            direction=direction,
+            how=how,
+            all_matches=all_matches,
+        )
 
     def before(self, first: Any, second: Any) -> bool | None:
         """

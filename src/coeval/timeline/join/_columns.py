@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coeval.errors import DifferentClocks, WrongTable
-from coeval.timeline._layout import END_INSTANT, INSTANT, TableClaims
+from coeval.timeline._layout import END_INSTANT, INSTANT, set_back_in
 from coeval.timeline.join._asof import NO_CLOCK, Events
 from coeval.timeline.join._groups import TIME_MAX, UNKNOWN_AFTER, UNKNOWN_BEFORE, BoolArray, Int64Array
 
@@ -245,7 +245,7 @@ class Clocks:
 
     def __init__(self, right: pa.Table) -> None:
         self._names: pa.Array | None = None
-        self._useless = {"", *_set_back(right)}
+        self._useless = {"", *set_back_in(right.schema.metadata)}
         self.of_right, self.raw_of_right = self._empty(right)
         if "clock" in right.column_names and "raw_ns" in right.column_names:
             column = right.column("clock")
@@ -290,15 +290,10 @@ class Clocks:
         if not pa.types.is_dictionary(encoded.type):
             encoded = encoded.dictionary_encode()
         lookup = np.append(_codes(pc.index_in(encoded.dictionary.cast(pa.string()), value_set=self._names)), NO_CLOCK)
-        self._useless |= _set_back(left)
+        self._useless.update(set_back_in(left.schema.metadata))
         self._leave_out(lookup)
         clock = _looked_up(lookup, encoded)
         return clock, self._raw(left, clock)
-
-
-def _set_back(table: pa.Table) -> set[str]:
-    metadata = table.schema.metadata or {}
-    return set(TableClaims.of(metadata, "the table").set_back) if b"coeval.reference" in metadata else set()
 
 
 def _looked_up(lookup: Int64Array, encoded: pa.DictionaryArray) -> Int64Array:

@@ -64,13 +64,13 @@ def join(
     *possible* otherwise; a right row is a possible match if it is one under some assignment.
 
     Only the left row and the right rows of its key are bound by a clock's order, and only as far as their own bounds
-    allow it; a clock whose bounds contradict its order is not believed. All readings of one clock are taken to be
-    equally fine.
+    allow it; a clock whose bounds contradict its order is not believed. Stamps that were cut (`resolution_ns`) and
+    clocks that were set back go by their bounds alone.
 
     Args:
         left, right: timelines (`coeval.timeline._layout`); of their own columns, `earliest_ns` and `latest_ns` are
-        needed,
-            `estimate_ns`, `clock` and `raw_ns` are used if they are there. Any order; both on one reference.
+            needed, `estimate_ns`, `clock`, `raw_ns` and `resolution_ns` are used if they are there. Any order; both on
+            one reference.
         on: columns that must be equal. A null equals nothing.
         within_ns: the tolerance, in ns, inclusive; None: none.
         how: "left": every left row is in the result, "inner": those with a match.
