@@ -73,7 +73,7 @@ def test_what_nothing_relates_is_told_in_a_table_and_nothing_is_written(coeval: 
     write_logs(folder, 30)
     done = coeval("merge", "s*.log", "s2.jsonl", "-o", "all.parquet")
     assert done.returncode == 2
-    assert "3 groups of clocks have nothing to do with each other" in done.stderr
+    assert "3 groups of clocks" in done.stderr
     assert files_in(folder) == {"s0.log", "s1.log", "s2.jsonl"}
 
 
