@@ -194,9 +194,10 @@ def sort_merge(folder: Path, kind: str, out: Path) -> None:
 
 
 def lnav(folder: Path, kind: str, out: Path) -> None:
-    """lnav reads all files and writes the merged view."""
+    """lnav reads all files and prints the merged view."""
     files = [str(folder / f"s{source}.{kind}") for source in range(SOURCES)]
-    os.execvp("lnav", ["lnav", "-n", "-N", "-c", ":goto 0", "-c", f":write-raw-to --view=log {out}", *files])
+    os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+    os.execvp("lnav", ["lnav", "-n", "-q", *files])
 
 
 RIVALS: dict[str, dict[str, Callable[[Path, str, Path], None]]] = {

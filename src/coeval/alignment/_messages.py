@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -139,6 +139,9 @@ class Messages:
         parts = list(parts)
         if not parts:
             return cls.of(())
+        named = [part for part in parts if part.clocks]
+        if len(named) == 1:
+            return named[0]  # as it is: names that are made when they are asked for need not all be made
         codes: dict[ClockId, int] = {}
         for part in parts:
             for clock in part.clocks:
@@ -183,7 +186,7 @@ class Messages:
             receiver_resolution_ns=self.receiver_resolution_ns[rows],
             delay_ns_min=self.delay_ns_min[rows],
             hard=self.hard[rows],
-            ids=None if self.ids is None else [self.ids[row] for row in rows.tolist()],
+            ids=None if self.ids is None else _ChosenNames.of(self.ids, rows),
         )
 
     def among(self, clocks: Sequence[ClockId]) -> Messages:
@@ -218,6 +221,36 @@ class Messages:
     def received_by_at(self, rows: Int64Array) -> Int64Array:
         """The same of some messages."""
         return self.received_ns[rows] + self.receiver_resolution_ns[rows]
+
+
+class _ChosenNames(Sequence[str]):
+    """Some names of many, made when somebody reads them: of most messages nobody does."""
+
+    def __init__(self, names: Sequence[str], rows: Int64Array) -> None:
+        self._names = names
+        self._rows = rows
+
+    @classmethod
+    def of(cls, names: Sequence[str], rows: Int64Array) -> _ChosenNames:
+        """Of names that were chosen themselves, those that they were chosen from are kept."""
+        return cls(names._names, names._rows[rows]) if isinstance(names, _ChosenNames) else cls(names, rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self._names[row] for row in self._rows[index].tolist()]
+        return self._names[int(self._rows[index])]
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, (list, _ChosenNames)) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def described(message: Message) -> str:

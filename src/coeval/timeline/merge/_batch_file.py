@@ -22,7 +22,8 @@ from coeval.timeline.readers._reader import EventBatch
 _LINE, _RAW, _END, _FOLD, _CLOCK = "\0line", "\0raw", "\0end", "\0fold", "\0clock"
 _OWN = (_LINE, _RAW, _END, _FOLD, _CLOCK)
 
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+# Not compressed: on two cores that took a third of what parsing a log takes, and these files live for minutes.
+_OPTIONS = pa.ipc.IpcWriteOptions(use_threads=False)
 
 
 class ChunkWriter:
