@@ -357,3 +357,12 @@ def test_no_clock_runs_backwards_over_a_long_trace_of_dense_readings() -> None:
         instants = alignment.instants(FAR, readings, grade)
         assert bool(np.all(np.diff(instants.estimate_ns) >= 0))
         assert bool(np.all((instants.earliest_ns <= readings) & (readings <= instants.latest_ns)))
+
+
+def test_a_contradiction_that_grows_fast_is_told_before_its_numbers_end() -> None:
+    # Each time round, the circle between b and c adds 90 ms: as whole numbers of 2**-30 ns that leaves int64 soon.
+    a, b, c = (ClockId(name) for name in "abc")
+    messages = [Message(a, 0, b, 0), Message(b, 0, c, -89_964_859), Message(c, 0, b, 0)]
+    found = align(Messages.of(messages), reference=a)
+    assert [finding.kind for finding in found.findings] == ["contradiction"]
+    assert {(message.sender, message.receiver) for message in found.findings[0].messages} == {(b, c), (c, b)}

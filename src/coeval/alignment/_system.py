@@ -223,6 +223,9 @@ class System:
             better = offered < values[targets[rows]]
             if not bool(better.any()):
                 continue
+            # Further down than any bound can be: it would leave int64 before the turns are over.
+            if int(offered.min()) < -NOTHING:
+                return values, False
             reached = targets[rows[better]]
             values[reached] = offered[better]
             for other in np.flatnonzero(np.bincount(self.strand_of[reached], minlength=self.strand_count)).tolist():
