@@ -639,9 +639,9 @@ def _scaled(values: Int64Array, factor: int, faults: list[Fault]) -> tuple[Int64
 
 
 def _holds_numbers(column: pa.Array) -> bool:
-    """Whether most of some texts are numbers."""
+    """Whether at least half of some texts are numbers."""
     known = column.drop_null()
-    return len(known) > 0 and 2 * int(_mask(_is_number(known)).sum()) > len(known)
+    return len(known) > 0 and 2 * int(_mask(_is_number(known)).sum()) >= len(known)
 
 
 def _is_number(column: pa.Array) -> pa.Array:
