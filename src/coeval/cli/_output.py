@@ -88,7 +88,7 @@ def read_timeline(path: Path) -> Timeline:
     """Open a run folder, or a timeline that is a Parquet file."""
     from coeval.errors import WrongTable
 
-    if path.is_dir():
+    if not path.is_file():
         return read_run(path)
     try:
         return open_timeline(path)

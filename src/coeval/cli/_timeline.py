@@ -79,7 +79,7 @@ def timeline(
         fail("--raw shows the recording as it is; --events and --tz have no part in it")
     zone = parse_zone(tz)
     line_count = None if everything or (as_json and limit is None) else LINES if limit is None else limit
-    if not run.is_dir():
+    if run.is_file():
         _show_table(read_timeline(run), line_count, zone, as_json=as_json)
         return
     found = read_run(run)
