@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ def merge_lines(report: MergeReport, out: Path | None, elapsed_ns: int) -> list[
         f"raw order: {report.neighbours_turned:,} of {total:,} neighbours ({share:.1f} %) are the other way round there"
     )
     relation = report.relation
+    lines += [f"evidence: {plain(link.text)}" for link in report.links]
     lines += [f"evidence: {each.text}" for each in relation.classes]
     lines += [f"finding: {finding.text}" for finding in relation.alignment.findings]
     lines += [f"problem: {problem}" for source in report.sources for problem in source.problems]
@@ -99,6 +101,7 @@ def merge_json(report: MergeReport) -> Mapping[str, object]:
         "reference_label": report.claims.reference_label,
         "neighbours_turned": report.neighbours_turned,
         "components": [[state.clock for state in component.clocks] for component in report.relation.components],
+        "evidence": [asdict(link) for link in report.links],
         "findings": [finding.text for finding in report.relation.alignment.findings],
         "sources": [
             {
