@@ -55,10 +55,13 @@ def _groups(report: MergeReport) -> str:
     if len(components) == 1:
         count = len(components[0].clocks)
         return "one clock" if count == 1 else f"{count} clocks, all related"
+    related = len(components[0].clocks)
     apart = sum(len(component.clocks) for component in components[1:])
-    return (
-        f"{len(components[0].clocks)} clocks related; {apart} clocks in {len(components) - 1} groups cannot be placed"
-    )
+    return f"{_clocks(related)} placed, {_clocks(apart)} related to none of them"
+
+
+def _clocks(count: int) -> str:
+    return "1 clock" if count == 1 else f"{count} clocks"
 
 
 def _table(report: MergeReport) -> list[str]:

@@ -153,7 +153,7 @@ def test_an_answer_counts_only_where_there_was_one_request() -> None:
 def test_every_pair_says_what_became_of_its_rows_also_one_that_no_row_has() -> None:
     logs = {"web": batch([1, 2, 3], {"id": ["a", "a", "b"]}), "app": batch([9], {"id": ["a"]})}
     assert [count.text for count in found_in(logs, IN_ORDER).counts] == [
-        "id: web -> app: 1 messages; rows not used: 1 repeated, 1 alone"
+        "id: web -> app: 1 message; rows not used: 1 repeated, 1 alone"
     ]
     misspelt = found_in(logs, parse_pair("ids", order="web,app"))
     assert [count.text for count in misspelt.counts] == ["ids: web -> app: no row has such a value"]

@@ -63,7 +63,7 @@ class LinkCount:
             return f"{self.name}: no row has such a value"
         unused = [f"{getattr(self, why):,} {why}" for why in ("repeated", "ambiguous", "alone") if getattr(self, why)]
         left = f"; rows not used: {', '.join(unused)}" if unused else ""
-        return f"{self.name}: {self.messages:,} messages{left}"
+        return f"{self.name}: {self.messages:,} message{'' if self.messages == 1 else 's'}{left}"
 
 
 class FoldedMessages(NamedTuple):

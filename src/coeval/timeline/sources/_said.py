@@ -134,7 +134,7 @@ def parse_duration(text: str, what: str = "duration") -> int:
 def written_duration(ns: int) -> str:
     """A duration of whole ns, as `parse_duration` reads it again."""
     for unit in ("s", "ms", "us"):
-        if ns and ns % UNITS_NS[unit] == 0:
+        if ns % UNITS_NS[unit] == 0:
             return f"{ns // UNITS_NS[unit]}{unit}"
     return f"{ns}ns"
 
