@@ -95,6 +95,14 @@ def test_the_commands_of_a_page_print_what_it_shows(name: str, tmp_path: Path) -
             project.write_text(kept)
 
 
+def test_the_merge_of_the_readme_prints_what_it_shows(tmp_path: Path) -> None:
+    write_files(ROOT / "docs" / "how-to" / "which-happened-first.md", tmp_path)
+    (tmp_path / "coeval.toml").unlink()
+    (block,) = (each for each in CONSOLE.findall((ROOT / "README.md").read_text()) if "$ coeval merge web.log" in each)
+    for command, shown in commands(block):
+        assert shell(command, tmp_path) == shown, command
+
+
 def test_the_project_file_of_the_reference_is_read(tmp_path: Path) -> None:
     from coeval.timeline.sources import read_project
 

@@ -60,7 +60,7 @@ def export(
     text      lines for people
     """
     if out == Path("-"):
-        fail("export writes a file, and - is none; coeval query and coeval merge -o - write to standard output")
+        fail("export writes a file, and - is none; coeval timeline shows it, and coeval query prints all of it")
     target = out or Path(f"{_name(source)}{_SUFFIXES[to]}")
     if target.exists() and not target.is_file():
         fail(f"{target} is no regular file; expected a file to write to, or a name that is free")
