@@ -88,9 +88,8 @@ def settings_from(values: Mapping[str, object], where: str) -> dict[str, object]
     found = {}
     for name, value in values.items():
         if name not in SETTING_FIELDS:
-            raise ValueError(
-                f"{where} has a setting {name!r}, which is none: {_nearest_setting(name) or nearest_or_all(name, SETTING_FIELDS)}"
-            )
+            near = _nearest_setting(name) or nearest_or_all(name, SETTING_FIELDS)
+            raise ValueError(f"{where} has a setting {name!r}, which is none: {near}")
         found[SETTING_FIELDS[name]] = _checked(name, value, where)
     return found
 
