@@ -148,7 +148,7 @@ def print_story(merged: Timeline) -> None:
     print(f"\nWhat happened first? ({merged.reference_label})")
     asked = """
         select at_zone(estimate_ns, 'UTC')::varchar, (latest_ns - earliest_ns) / 2e6, source, level, message
-        from timeline where message like 'deploys%' or level = 'ERROR' order by estimate_ns limit 4
+        from timeline where message like 'deploys%' or level = 'ERROR' order by estimate_ns, source, line limit 4
     """
     for when, half_ms, source, level, message in merged.sql(asked).fetchall():
         said = EVENT.sub("", message).partition(" did=")[0].strip()
