@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import shlex
 import subprocess
@@ -19,7 +20,28 @@ SVG = "{http://www.w3.org/2000/svg}"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-FILE = re.compile(r"^`([a-z.]+)`:\n\n```[a-z]+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^`([a-z.]+)`[^\n]*:\n\n```[a-z]+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CONSOLE = re.compile(r"^```console\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+# What differs from one run to the next: how long it took, and how far it had come in between.
+PROGRESS = re.compile(r"^(?:scan|merge|relate) [\d,]+/[\d,]+ .*\n", re.MULTILINE)
+TOOK = re.compile(r"in [\d.]+ s$", re.MULTILINE)
+# Pages all of whose commands are run, in order, and print what the page shows below them.
+SHOWN = ["merge-logs-from-many-hosts", "put-a-trace-and-its-logs-together", "sort-a-table-of-many-clocks"]
+SHOWN += ["ask-a-timeline-in-sql"]
+
+
+def commands(block: str) -> list[tuple[str, str]]:
+    """The commands of a block, each with what is shown below it."""
+    found = [each.partition("\n") for each in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+    return [(command, shown) for command, _, shown in found]
+
+
+def shell(command: str, folder: Path) -> str:
+    """Run a command as in a shell in a folder; all that it prints."""
+    script = f'exec 2>&1\ncoeval() {{ "{sys.executable}" -m coeval "$@"; }}\n{command}'
+    environment = {**os.environ, "COLUMNS": "120"}
+    done = subprocess.run(["sh", "-c", script], cwd=folder, env=environment, stdout=-1, text=True, timeout=60)
+    return TOOK.sub("in 0.4 s", PROGRESS.sub("", done.stdout))
 
 
 def write_files(page: Path, folder: Path) -> None:
@@ -56,6 +78,29 @@ def test_the_commands_of_the_page_on_which_happened_first_run_and_print_what_it_
     assert shown is not None
     assert shown[1] in said[0].stdout
     assert "2 clocks, all related" in said[1].stderr
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_commands_of_a_page_print_what_it_shows(name: str, tmp_path: Path) -> None:
+    page = ROOT / "docs" / "how-to" / f"{name}.md"
+    write_files(page, tmp_path)
+    project = tmp_path / "coeval.toml"
+    kept = project.read_text() if project.exists() else ""
+    project.unlink(missing_ok=True)  # the first command is there to show what is missing
+    blocks = CONSOLE.findall(page.read_text())
+    assert blocks
+    for command, shown in (each for block in blocks for each in commands(block)):
+        assert shell(command, tmp_path) == shown, command
+        if kept and not project.exists():
+            project.write_text(kept)
+
+
+def test_the_merge_of_the_readme_prints_what_it_shows(tmp_path: Path) -> None:
+    write_files(ROOT / "docs" / "how-to" / "which-happened-first.md", tmp_path)
+    (tmp_path / "coeval.toml").unlink()
+    (block,) = (each for each in CONSOLE.findall((ROOT / "README.md").read_text()) if "$ coeval merge web.log" in each)
+    for command, shown in commands(block):
+        assert shell(command, tmp_path) == shown, command
 
 
 def test_the_project_file_of_the_reference_is_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,31 @@ def test_the_demo_surveys_reports_and_shows_its_timeline_and_does_so_again(sourc
         assert sum(row.item_count for row in recording.outcomes) == 3
 
 
+def test_the_incident_is_ordered_as_it_happened(tmp_path: Path) -> None:
+    incident = run(EXAMPLES / "incident" / "incident.py", tmp_path / "incident")
+    assert incident.returncode == 0, incident.stderr
+    counted = dict(re.findall(r"^(.+?): +([\d,]+)", incident.stdout, re.MULTILINE))
+    assert counted["ordered wrongly by coeval"] == "0"
+    assert counted["unknown although further apart than both widths"] == "0"
+    assert int(counted["ordered wrongly by raw time"].replace(",", "")) > 10_000
+    # The clocks are 3.2 s apart, and all of it is over in less, unless the machine is very busy.
+    served = re.search(r"before the deploy: (\d+) by the stamps as written; (\d+) for certain", incident.stdout)
+    assert served is not None
+    by_stamps, certain = int(served[1]), int(served[2])
+    assert by_stamps < certain and 25 <= certain <= 30  # the last of them was served just before
+    story = re.findall(r"^  20.* (WARNING|ERROR) +(.+)$", incident.stdout, re.MULTILINE)
+    assert [told.split(" request=")[0] for _, told in story] == [
+        "deploys version 1.4.1",
+        "has no column reservations.shelf",
+        "answers 500",
+        "answers 502",
+    ]
+    again = run(EXAMPLES / "incident" / "incident.py", tmp_path / "incident")
+    assert again.returncode == 1 and "is there already; name a new folder" in again.stderr
+
+
 def test_the_readme_lists_every_example() -> None:
     listed = (EXAMPLES / "README.md").read_text()
+    folders = {path.parent.name for path in EXAMPLES.glob("*/README.md")}
+    assert [name for name in folders if f"[{name}/]({name}/README.md)" not in listed] == []
     assert [path.name for path in EXAMPLES.glob("*.py") if f"[{path.name}]({path.name})" not in listed] == []

@@ -35,7 +35,8 @@ HOSTS = {
     "stock": (Skew(wall_offset_ns=-800_000_000, wall_rate_ppb=-60_000), "America/New_York"),
 }
 
-# What nobody can read off the files: whose clock wrote which, in which zone. Written once, kept beside the logs.
+# What nobody can read off the files: whose clock wrote which, in which zone, and which lines are two ends of one
+# message. Written once, kept beside the logs.
 PROJECT = """\
 [source."shop*"]
 clock = "shop"
@@ -48,7 +49,23 @@ tz = "Europe/Berlin"
 
 [source."stock.log"]
 tz = "America/New_York"
+
+# Each order's id, there and back. The spans tell more, but the way back they tell only if each server's span ended
+# before its client had the answer; these lines need no such assumption.
+[pairs.'message~request=(\\w+) did=(?:sent|received)']
+sent = "message~did=sent"
+received = "message~did=received"
+
+[pairs.'message~request=(\\w+) did=(?:answered|returned)']
+sent = "message~did=answered"
+received = "message~did=returned"
 """
+
+SOURCES = (
+    *("shop.log", "shop-access.log", "shop-spans.jsonl"),
+    *("stock.log", "stock-access.log", "stock-spans.jsonl", "stock.db"),
+)
+COMMAND = ("merge", *SOURCES, "--reference", "shop", "-o", "all.parquet")
 
 EVENT = re.compile(r"ev-[a-z]+-\d{6}")
 
@@ -59,7 +76,7 @@ def main(folder: Path) -> None:
     print_story(merged)
     judged = judge(merged, truth)
     print(
-        f"\n{judged.events} events, {judged.pairs:,} pairs of them.\n"
+        f"\n{judged.events} events, {judged.pairs:,} pairs of them, compared with the truth:\n"
         f"ordered wrongly by raw time: {judged.raw_wrong:,}\n"
         f"ordered wrongly by coeval:   {judged.wrong:,}\n"
         f"called unknown by coeval:    {judged.unknown:,} ({judged.unknown / judged.pairs:.1%})\n"
@@ -121,25 +138,30 @@ def truly(truth: Truth, reading_ns: int) -> int:
 
 def merge(folder: Path) -> Timeline:
     """Have `coeval merge` make one timeline of what was written."""
-    files = ["shop.log", "shop-access.log", "shop-spans.jsonl", "stock.log", "stock-access.log", "stock-spans.jsonl"]
-    command = [*COMMAND, *files, "stock.db", "-o", "all.parquet", "--force"]
-    print("$ coeval", *command)
-    subprocess.run([sys.executable, "-m", "coeval", *command], cwd=folder, check=True)
+    print("$ coeval", *COMMAND, flush=True)
+    subprocess.run([sys.executable, "-m", "coeval", *COMMAND], cwd=folder, check=True)
     return open_timeline(folder / "all.parquet")
 
 
-COMMAND = ["merge", "--reference", "shop"]
-
-
 def print_story(merged: Timeline) -> None:
-    """The deploy, and the first errors after it."""
-    print("\nWhat happened first?")
+    """The deploy, and the first errors after it; and what the stamps as written say of it."""
+    print(f"\nWhat happened first? ({merged.reference_label})")
     asked = """
-        select at_zone(estimate_ns, 'UTC')::varchar, (latest_ns - earliest_ns) / 2e6, source, text from timeline
-        where text like '%deploys%' or text like '%ERROR%' order by estimate_ns limit 4
+        select at_zone(estimate_ns, 'UTC')::varchar, (latest_ns - earliest_ns) / 2e6, source, level, message
+        from timeline where message like 'deploys%' or level = 'ERROR' order by estimate_ns, source, line limit 4
     """
-    for when, half_ms, source, text in merged.sql(asked).fetchall():
-        print(f"  {when} ±{half_ms:.1f} ms  {source:<10} {EVENT.sub('', text.partition(' ')[2])[:60]}")
+    for when, half_ms, source, level, message in merged.sql(asked).fetchall():
+        said = EVENT.sub("", message).partition(" did=")[0].strip()
+        print(f"  {when} ±{half_ms:.1f} ms  {source:<9}  {level:<7}  {said}")
+    asked = """
+        select
+            count(*) filter (where sold.raw_ns < deploy.raw_ns),
+            count(*) filter (where certain(before(sold, deploy)))
+        from timeline sold, timeline deploy
+        where deploy.message like 'deploys%' and sold.source = 'shop.log' and sold.message like 'answers 200%'
+    """
+    ((raw, certain),) = merged.sql(asked).fetchall()
+    print(f"Orders served before the deploy: {raw} by the stamps as written; {certain} for certain.")
 
 
 class Judged(NamedTuple):
@@ -186,9 +208,11 @@ def judge(merged: Timeline, truth: dict[str, int]) -> Judged:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        given = Path(sys.argv[1])
-        given.mkdir(parents=True)  # a new one: what it leaves behind is not to be mixed with anything
-        main(given.resolve())
+        given = Path(sys.argv[1]).resolve()
+        if given.exists():
+            sys.exit(f"{given} is there already; name a new folder, which nothing else gets mixed with")
+        given.mkdir(parents=True)
+        main(given)
     else:
         with tempfile.TemporaryDirectory() as made:
             main(Path(made))

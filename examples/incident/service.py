@@ -117,12 +117,14 @@ class Service(BaseHTTPRequestHandler):
         self.books.log(logging.INFO, "asked", request, "received")
         answer = self.shop if self.books.role == "shop" else self.stock
         status = answer(request, (trace, span))
-        self.books.log(logging.INFO if status == 200 else logging.ERROR, f"answers {status}", request, "answered")
+        did = "answered" if self.books.role == "stock" else "served"
+        self.books.log(logging.INFO if status == 200 else logging.ERROR, f"answers {status}", request, did)
         self.books.span(f"GET {self.path}", "SERVER", (trace, span, parent), begin_ns, time.time_ns())
         self.send_response(status)
         self.send_header("Content-Length", "0")
-        self.end_headers()
+        # All is written down when the other side has the answer: after the last one the service may be killed.
         self.books.access(self.path, status, request)
+        self.end_headers()
 
     def shop(self, request: str, ids: tuple[str, str]) -> int:
         """Ask the stock."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from coeval._version import __version__
+from coeval.cli._app import VERBS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -19,7 +20,7 @@ def test_the_version_is_said(coeval: Run) -> None:
     assert coeval("--version").stdout == f"coeval {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["", "map", "run", "timeline", "clocks"])
+@pytest.mark.parametrize("verb", ["", *VERBS])
 def test_help_fits_80_columns_and_has_an_example(coeval: Run, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     done = coeval(*verb.split(), "--help")
@@ -27,6 +28,13 @@ def test_help_fits_80_columns_and_has_an_example(coeval: Run, verb: str, monkeyp
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert f"    coeval {verb or 'map'} " in done.stdout
     assert "[DEFAULT]" not in done.stdout and "\x1b" not in done.stdout
+
+
+def test_the_help_has_a_whole_sentence_for_each_verb(coeval: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = coeval("--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines] == list(VERBS)
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
 
 
 def test_without_a_verb_there_is_help(coeval: Run) -> None:

@@ -106,6 +106,12 @@ def test_what_is_no_regular_file_is_never_replaced(run: Path, tmp_path: Path) ->
     assert (tmp_path / "folder").is_dir()
 
 
+def test_a_dash_is_no_file(run: Path, tmp_path: Path) -> None:
+    refused = export(run, tmp_path, "--to", "text", "-o", "-")
+    assert refused.returncode == 2 and "export writes a file, and - is none" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_cannot_be_written_leaves_nothing_behind(run: Path, tmp_path: Path) -> None:
     failed = export(run, tmp_path, "--to", "jsonl", "-o", "no/such/folder/x.jsonl")
     assert failed.returncode == 2

@@ -50,6 +50,17 @@ def test_standard_input_and_output_are_files_like_others(coeval: Run, folder: Pa
     assert files_in(folder) == {"s0.log", "s1.log", "s2.jsonl"}
 
 
+def test_a_pair_that_makes_nothing_is_told_whether_or_not_the_merge_can_be_done(coeval: Run, folder: Path) -> None:
+    write_logs(folder, 30)
+    pair = ["--pair", "trip", "--order", "s0,s1"]
+    refused = coeval("merge", "s*.log", *pair, "-o", "all.parquet")
+    assert refused.returncode == 2 and "  trip: s0 -> s1: no row has such a value\n" in refused.stderr
+    done = coeval("merge", "s*.log", *pair, "--unplaced", "last", "-o", "all.parquet")
+    assert done.returncode == 0
+    assert "evidence: trip: s0 -> s1: no row has such a value\n" in done.stderr
+    assert ", 1 clock placed, 1 clock related to none of them\n" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["all.jsonl", "all.csv", "all.txt", "all.log"])
 def test_the_name_tells_the_format(coeval: Run, folder: Path, name: str) -> None:
     write_logs(folder, 300)

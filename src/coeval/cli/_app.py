@@ -17,9 +17,9 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "merge": ("coeval.cli._merge", "merge_command"),
     "timeline": ("coeval.cli._timeline", "timeline"),
     "clocks": ("coeval.cli._clocks", "clocks"),
-    "export": ("coeval.cli._export", "export"),
     "query": ("coeval.cli._query", "query"),
     "join": ("coeval.cli._join", "join"),
+    "export": ("coeval.cli._export", "export"),
 }
 
 
@@ -61,14 +61,20 @@ def _coeval(
     ] = False,
 ) -> None:
     """
-    Run Python functions on many processes, and see what happened, where and
-    when, and how sure that is.
+    Run Python functions on many processes, merge the logs of many machines,
+    and see what happened, where and when, and how sure that is.
 
     \b
       coeval map survey:measure lib/*.py -o measured.jsonl --run run
       coeval run --engine local:4 simulate.py
       coeval timeline run
       coeval clocks run
+
+    \b
+      coeval merge web.log db.jsonl --pair id --order web,db -o all.parquet
+      coeval query "from timeline where level = 'ERROR'" all.parquet
+      coeval join orders.parquet payments.parquet --within 5ms
+      coeval export all.parquet --to perfetto
 
     coeval VERB --help tells more.
     """

@@ -59,6 +59,8 @@ def export(
     otlp      lines of OTLP JSON: spans, and log records
     text      lines for people
     """
+    if out == Path("-"):
+        fail("export writes a file, and - is none; coeval timeline shows it, and coeval query prints all of it")
     target = out or Path(f"{_name(source)}{_SUFFIXES[to]}")
     if target.exists() and not target.is_file():
         fail(f"{target} is no regular file; expected a file to write to, or a name that is free")

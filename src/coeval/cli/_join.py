@@ -51,8 +51,9 @@ def join(
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
 ) -> None:
     """
-    Match each row of A with the row of B before it, after it or nearest to it,
-    and say whether the match is certain.
+    Match rows of two timelines by time, and say which are certain.
+
+    Each row of A gets the row of B before it, after it or nearest to it.
 
     \b
       coeval join orders.parquet payments.parquet --on id --within 5ms

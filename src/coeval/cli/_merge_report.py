@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ def merge_lines(report: MergeReport, out: Path | None, elapsed_ns: int) -> list[
         f"raw order: {report.neighbours_turned:,} of {total:,} neighbours ({share:.1f} %) are the other way round there"
     )
     relation = report.relation
+    lines += [f"evidence: {plain(link.text)}" for link in report.links]
     lines += [f"evidence: {each.text}" for each in relation.classes]
     lines += [f"finding: {finding.text}" for finding in relation.alignment.findings]
     lines += [f"problem: {problem}" for source in report.sources for problem in source.problems]
@@ -53,10 +55,13 @@ def _groups(report: MergeReport) -> str:
     if len(components) == 1:
         count = len(components[0].clocks)
         return "one clock" if count == 1 else f"{count} clocks, all related"
+    related = len(components[0].clocks)
     apart = sum(len(component.clocks) for component in components[1:])
-    return (
-        f"{len(components[0].clocks)} clocks related; {apart} clocks in {len(components) - 1} groups cannot be placed"
-    )
+    return f"{_clocks(related)} placed, {_clocks(apart)} related to none of them"
+
+
+def _clocks(count: int) -> str:
+    return "1 clock" if count == 1 else f"{count} clocks"
 
 
 def _table(report: MergeReport) -> list[str]:
@@ -99,6 +104,7 @@ def merge_json(report: MergeReport) -> Mapping[str, object]:
         "reference_label": report.claims.reference_label,
         "neighbours_turned": report.neighbours_turned,
         "components": [[state.clock for state in component.clocks] for component in report.relation.components],
+        "evidence": [asdict(link) for link in report.links],
         "findings": [finding.text for finding in report.relation.alignment.findings],
         "sources": [
             {

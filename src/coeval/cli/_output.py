@@ -92,7 +92,11 @@ def read_timeline(path: Path) -> Timeline:
         return read_run(path)
     try:
         return open_timeline(path)
-    except (WrongTable, OSError) as error:
+    except FileNotFoundError:
+        fail(f"{path} does not exist; expected a run folder, or a file that `coeval merge` wrote")
+    except OSError as error:
+        fail(f"{path} cannot be read: {error.strerror or error}")
+    except WrongTable as error:
         fail(error)
 
 

@@ -45,11 +45,14 @@ def timeline(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """
-    Show what happened in a run, by corrected time: a summary, then a line per
-    call.
+    Show what happened, by corrected time.
+
+    Of a run: a summary, then a line per call. Of what coeval merge wrote: its
+    events.
 
     \b
       coeval timeline run
+      coeval timeline all.parquet --tz Europe/Berlin
       coeval timeline run --events --all --tz Europe/Berlin
       coeval timeline run --json | jq .started.estimate_ns
       coeval timeline run --raw

@@ -150,6 +150,15 @@ def test_an_answer_counts_only_where_there_was_one_request() -> None:
     assert [count.ambiguous for count in found.counts] == [0, 2]
 
 
+def test_every_pair_says_what_became_of_its_rows_also_one_that_no_row_has() -> None:
+    logs = {"web": batch([1, 2, 3], {"id": ["a", "a", "b"]}), "app": batch([9], {"id": ["a"]})}
+    assert [count.text for count in found_in(logs, IN_ORDER).counts] == [
+        "id: web -> app: 1 message; rows not used: 1 repeated, 1 alone"
+    ]
+    misspelt = found_in(logs, parse_pair("ids", order="web,app"))
+    assert [count.text for count in misspelt.counts] == ["ids: web -> app: no row has such a value"]
+
+
 def test_a_row_that_may_be_written_late_sends_that_much_earlier() -> None:
     logs = {"web": batch([1000], {"id": ["a"]}), "app": batch([2000], {"id": ["a"]})}
     messages = found_in(logs, parse_pair("id:order=web>app,late=300ns")).hard.messages()

@@ -103,6 +103,7 @@ def test_settings_stand_behind_a_colon_and_need_no_quotes() -> None:
     ("text", "said"),
     [
         ("a:tzz=UTC", "'tzz', which is none: is tz meant?"),
+        ("a:zone=UTC", "'zone', which is none: is tz meant?"),
         ("a:tz=UTC,clok=web", "'clok', which is none: is clock meant?"),
         ("a:unit=min", "unit is 'min'; expected s, ms, us or ns"),
         ("a:year=26", "expected a year"),

@@ -110,7 +110,7 @@ class JoinInput:
                 schema = file.schema_arrow
         except pa.ArrowInvalid as error:
             raise WrongTable(
-                f"{self.path} is no Parquet file: {error}. Expected one that `coeval merge` wrote"
+                f"{self.path} is no Parquet file; expected one that `coeval merge` wrote: {error}"
             ) from None
         return self.bounded(schema.empty_table()).schema
 

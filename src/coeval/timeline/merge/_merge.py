@@ -51,7 +51,7 @@ from coeval.timeline.readers._values import Int64Array
 from coeval.timeline.sources._claims import ClockSpan, OffsetClaim
 from coeval.timeline.sources._folds import settle_folds
 from coeval.timeline.sources._links import links_of
-from coeval.timeline.sources._messages import messages_of
+from coeval.timeline.sources._messages import LinkCount, messages_of
 from coeval.timeline.sources._relate import Relation, relate
 from coeval.timeline.sources._rules import EvidenceRules
 
@@ -159,6 +159,7 @@ class MergeReport:
         reasons: how many for which reason.
         neighbours_turned: neighbours on the timeline whose raw stamps say the opposite.
         spilled_bytes: what the spill folder held in the end.
+        links: pairs and spans: how many messages each kind made, and what was not used.
     """
 
     sources: tuple[SourceReport, ...]
@@ -170,6 +171,7 @@ class MergeReport:
     set_aside_file: Path | None
     neighbours_turned: int
     spilled_bytes: int
+    links: tuple[LinkCount, ...]
 
     @property
     def read(self) -> int:
@@ -340,6 +342,7 @@ class _Merge:
             memory_limit=f"{self._settings.memory}B",
             folder=str(self._spill.path),
         )
+        self._links = found.counts
         self._relation = relation = relate(
             found,
             {ClockId(clock): use for clock, use in self._uses.items()},
@@ -517,6 +520,7 @@ class _Merge:
             kept,
             self._turned,
             self._spill.size(),
+            self._links,
         )
         assert report.read == self._merged + count, f"{report.read} read, {self._merged} merged and {count} set aside"
         return report

@@ -23,7 +23,7 @@ import numpy as np
 from coeval.alignment import Messages
 from coeval.alignment._rate import Int64Array
 from coeval.clocks import Anchor, ClockId
-from coeval.timeline.sources._said import UNITS_NS, is_named
+from coeval.timeline.sources._said import UNITS_NS, is_named, written_duration
 
 # Anchors are looked at one by one: so many take 0.2 s.
 _READINGS_MOST = 4096
@@ -55,9 +55,10 @@ class OffsetClaim(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As `parse_claim` reads it, in ns."""
+        """As `parse_claim` reads it."""
         middle, spread = (self.least_ns + self.greatest_ns) / 2, (self.greatest_ns - self.least_ns) / 2
-        return f"{self.clock}={middle:+.0f}ns±{ceil(spread)}ns" + (f"@{self.other}" if self.other else "")
+        sign, size = "-" if middle < 0 else "+", written_duration(round(abs(middle)))
+        return f"{self.clock}={sign}{size}±{written_duration(ceil(spread))}" + (f"@{self.other}" if self.other else "")
 
 
 class ClockSpan(NamedTuple):

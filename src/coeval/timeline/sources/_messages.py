@@ -56,6 +56,15 @@ class LinkCount:
     ambiguous: int
     alone: int
 
+    @property
+    def text(self) -> str:
+        """One sentence for people."""
+        if not self.sends and not self.receives:
+            return f"{self.name}: no row has such a value"
+        unused = [f"{getattr(self, why):,} {why}" for why in ("repeated", "ambiguous", "alone") if getattr(self, why)]
+        left = f"; rows not used: {', '.join(unused)}" if unused else ""
+        return f"{self.name}: {self.messages:,} message{'' if self.messages == 1 else 's'}{left}"
+
 
 class FoldedMessages(NamedTuple):
     """
@@ -126,7 +135,7 @@ def messages_of(
     points = [each.points for each in rows if each.points is not None]
     spans = [each.spans for each in rows if each.spans is not None]
     if not points and not spans:
-        return found
+        return FoundEvidence(found.hard, counts=_point_counts(None, rules))
     folded: list[FoldedMessages] = []
     counts: list[LinkCount] = []
     with _database(memory_limit, folder, threads) as database:
@@ -134,7 +143,7 @@ def messages_of(
             _read_points(database, points, rules)
             for batch in _batches(database, _POINT_MESSAGES):
                 _take(found.hard, folded, batch)
-            counts += _point_counts(database, rules)
+        counts += _point_counts(database if points else None, rules)
         if spans:
             _read_spans(database, spans)
             before = found.hard.statistics().seen
@@ -235,7 +244,17 @@ def _read_points(database: duckdb.DuckDBPyConnection, tables: Sequence[pa.Table 
     database.execute(f"create temp table sends as {sends}")
 
 
-def _point_counts(database: duckdb.DuckDBPyConnection, rules: EvidenceRules) -> list[LinkCount]:
+def _point_counts(database: duckdb.DuckDBPyConnection | None, rules: EvidenceRules) -> tuple[LinkCount, ...]:
+    """Of every link that a pair makes, also where no row has such a value: it may be misspelt."""
+    found = {} if database is None else {link: numbers for link, *numbers in _counted(database)}
+    return tuple(
+        LinkCount(link.name, *map(int, found.get(number, [0] * 6)))
+        for number, link in enumerate(rules.links)
+        if number in found or number < rules.vector_link
+    )
+
+
+def _counted(database: duckdb.DuckDBPyConnection) -> list[tuple[int, ...]]:
     query = """
         with s as (select link, key, count as rows, is_one, clock from sends),
         r as (
@@ -255,7 +274,7 @@ def _point_counts(database: duckdb.DuckDBPyConnection, rules: EvidenceRules) -> 
                 else 0 end)
         from s full join r using (link, key) group by all order by 1
     """
-    return [LinkCount(rules.links[link].name, *map(int, numbers)) for link, *numbers in database.sql(query).fetchall()]
+    return database.sql(query).fetchall()
 
 
 # Spans ----------------------------------------------------------------------------------------------------------------

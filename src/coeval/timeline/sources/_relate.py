@@ -38,7 +38,7 @@ from coeval.timeline.sources._claims import (
     evidence_of_claim,
     trusting,
 )
-from coeval.timeline.sources._messages import FoundEvidence
+from coeval.timeline.sources._messages import FoundEvidence, LinkCount
 from coeval.timeline.sources._said import is_named
 
 Unplaced = Literal["aside", "last"]
@@ -201,7 +201,7 @@ def relate(
     components = _components(alignment, spans, believed, all_anchors)
     of_utc = tuple(each for each in as_evidence if each.anchors)
     if len(components) > 1 and unplaced is None:
-        raise ClocksNotRelated(not_related_text(components))
+        raise ClocksNotRelated(not_related_text(components, found.counts))
     aside = [state.clock for component in components[1:] for state in component.clocks]
     return Relation(alignment, components, verdicts, of_utc, tuple(aside))
 
@@ -317,13 +317,18 @@ def _why(group: set[ClockId], messages: Messages, anchored: set[ClockId]) -> str
     return "counts events, shows no time" if all(map(is_logical, group)) else "nothing links it to others"
 
 
-def not_related_text(components: Sequence[Component]) -> str:
-    """What `ClocksNotRelated` says: the table of components, and what can be done; lines of at most 80 characters."""
+def not_related_text(components: Sequence[Component], counts: Sequence[LinkCount] = ()) -> str:
+    """
+    What `ClocksNotRelated` says: the table of components, what was found of the evidence that was looked for, and what
+    can be done; lines of at most 80 characters, where names allow it.
+    """
+    looked_for = [f"  {count.text}" for count in counts]
     lines = [
         f"{len(components)} groups of clocks are related by nothing, so their events have no",
         "common order, and nothing was written.",
         "",
         *component_lines(components),
+        *(["", "Evidence that was looked for:", *looked_for] if looked_for else []),
         "",
         "What helps, the surest first:",
         *_next_steps(components),

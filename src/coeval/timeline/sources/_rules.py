@@ -104,12 +104,12 @@ class PairRule:
         pattern = self.columns.partition("~")[2].strip()
         if not pattern:
             return ""
-        compiled = _compiled(pattern, f"--pair {self.columns!r}")
+        compiled = _compiled(pattern, f"--pair '{self.columns}'")
         if compiled.groups == 0:
             return f"(?P<value>{pattern})"
         if compiled.groups > 1:
             raise ValueError(
-                f"--pair {self.columns!r} has {compiled.groups} groups; expected one, which is the value. Write those "
+                f"--pair '{self.columns}' has {compiled.groups} groups; expected one, which is the value. Write those "
                 "that only hold together as (?:..)"
             )
         if compiled.groupindex:
@@ -227,7 +227,7 @@ def parse_pair(text: str, *, order: str = "", sent: str = "", received: str = ""
             key, _, value = part.partition("=")
             values[key.strip()] = value.strip()
     values |= {key: value for key, value in (("order", order), ("sent", sent), ("received", received)) if value}
-    return pair_from(columns.strip(), values, f"--pair {columns.strip()!r}")
+    return pair_from(columns.strip(), values, f"--pair '{columns.strip()}'")
 
 
 def pair_from(columns: str, values: Mapping[str, object], where: str) -> PairRule:

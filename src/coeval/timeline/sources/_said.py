@@ -36,6 +36,9 @@ SETTING_FIELDS: Mapping[str, str] = {
     "query": "query",
 }
 
+# What some call them, and Python does.
+_ALSO_CALLED = {"zone": "tz", "timezone": "tz", "format": "reader", "host": "clock"}
+
 _UNITS = ("s", "ms", "us", "ns")
 _SMEARS = ("", "24h-noon")
 UNITS_NS = {
@@ -67,7 +70,7 @@ def parse_source(text: str) -> tuple[str, dict[str, object]]:
         name = match[1]
         if name in SETTING_FIELDS:
             return text[: match.start()], _parsed_settings(text[match.end() :], text)
-        if near := nearest(name, SETTING_FIELDS):
+        if near := _nearest_setting(name):
             raise ValueError(f"{text!r} has a setting {name!r}, which is none: {near}")
     return text, {}
 
@@ -85,7 +88,8 @@ def settings_from(values: Mapping[str, object], where: str) -> dict[str, object]
     found = {}
     for name, value in values.items():
         if name not in SETTING_FIELDS:
-            raise ValueError(f"{where} has a setting {name!r}, which is none: {nearest_or_all(name, SETTING_FIELDS)}")
+            near = _nearest_setting(name) or nearest_or_all(name, SETTING_FIELDS)
+            raise ValueError(f"{where} has a setting {name!r}, which is none: {near}")
         found[SETTING_FIELDS[name]] = _checked(name, value, where)
     return found
 
@@ -134,7 +138,7 @@ def parse_duration(text: str, what: str = "duration") -> int:
 def written_duration(ns: int) -> str:
     """A duration of whole ns, as `parse_duration` reads it again."""
     for unit in ("s", "ms", "us"):
-        if ns and ns % UNITS_NS[unit] == 0:
+        if ns % UNITS_NS[unit] == 0:
             return f"{ns // UNITS_NS[unit]}{unit}"
     return f"{ns}ns"
 
@@ -143,6 +147,11 @@ def nearest(name: str, known: Collection[str]) -> str:
     """`is NAME meant?`, or nothing if none is near."""
     found = get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
     return f"is {found[0]} meant?" if found else ""
+
+
+def _nearest_setting(name: str) -> str:
+    other = _ALSO_CALLED.get(name.lower())
+    return f"is {other} meant?" if other else nearest(name, SETTING_FIELDS)
 
 
 def nearest_or_all(name: str, known: Collection[str]) -> str:
@@ -158,7 +167,7 @@ def _parsed_settings(text: str, whole: str) -> dict[str, object]:
         name, _, value = (piece.strip() for piece in part.partition("="))
         # A comma that a name and `=` follow, but none that is known: part of this value, or a slip?
         for slip in re.findall(r",\s*([A-Za-z_]+)\s*=", value):
-            if name not in ("pattern", "query") and (near := nearest(slip, SETTING_FIELDS)):
+            if name not in ("pattern", "query") and (near := _nearest_setting(slip)):
                 raise ValueError(f"{whole!r} has a setting {slip!r}, which is none: {near}")
         given[name] = value
     return settings_from(given, repr(whole))

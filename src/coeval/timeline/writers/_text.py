@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from coeval.timeline._timeline import TableEvent, Timeline
 
 _DIGITS = 6
-# As wide as "±unknown"; a name that is wider shifts its own line only.
+# As wide as "±unknown"; a name that is wider than its column shifts its own line only.
 _BOUND_COLUMNS = 8
+_SOURCE_COLUMNS = 12
 _SAID = ("text", "message", "body")
 
 
@@ -50,7 +51,7 @@ def text_lines(event: TableEvent, zone: tzinfo = UTC) -> Iterator[str]:
         lasted = f" ({format_duration_ns(end.estimate_ns - begin.estimate_ns)})"
     first, *more = _said(event).splitlines() or [""]
     source = str(event.row.get("source") or event.row["clock"])
-    yield f"{when} {bound:<{_BOUND_COLUMNS}} {source}  {first}{lasted}".rstrip()
+    yield f"{when} {bound:<{_BOUND_COLUMNS}} {source:<{_SOURCE_COLUMNS}}  {first}{lasted}".rstrip()
     for line in more:
         yield f"    {line}"
 
