@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
-from pathlib import Path
 
 STEP_BYTES = 1 << 20
 """How much of a source is read at once."""
@@ -51,24 +50,26 @@ class FollowedFile:
             self._at = 0
         data = os.pread(self._descriptor, STEP_BYTES, self._at)
         self._at += len(data)
-        if not data and self._is_another():
-            self.problems.append(f"{self._path} is another file now, as after a rotation: that is read from its begin")
-            old, self._descriptor = self._descriptor, os.open(self._path, os.O_RDONLY)
-            os.close(old)
-            self._at = 0
+        if not data:
+            self._follow_rotation()
         return data
 
     def close(self) -> None:
         """Leave it."""
         os.close(self._descriptor)
 
-    def _is_another(self) -> bool:
-        own = os.fstat(self._descriptor)
+    def _follow_rotation(self) -> None:
+        """Go over to what has the name now, once the old file is read to its end."""
         try:
-            there = Path(self._path).stat()
+            there = os.open(self._path, os.O_RDONLY)
         except FileNotFoundError:
-            return False  # between two names: the next one comes
-        return (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino)
+            return  # between two names: the next one comes
+        if os.path.sameopenfile(there, self._descriptor):
+            os.close(there)
+            return
+        self.problems.append(f"{self._path} is another file now, as after a rotation: that is read from its begin")
+        os.close(self._descriptor)
+        self._descriptor, self._at = there, 0
 
 
 class FollowedStream:
