@@ -30,9 +30,19 @@ def trace_file(path: Path, times_us: list[float], base_ns: int | None = None) ->
     return path
 
 
+def member_kinds(data: bytes) -> set[bytes]:
+    """The type flag of each header."""
+    kinds, at = set(), 0
+    while data[at : at + 1] not in (b"\0", b""):
+        kinds.add(data[at + 156 : at + 157])
+        at += 512 + -(-int(data[at + 124 : at + 135], 8) // 512) * 512
+    return kinds
+
+
 def archived(timeline: Timeline, traces: list[Path]) -> tuple[tuple[ArchivedTrace, ...], dict[str, bytes]]:
     file = io.BytesIO()
     told = write_perfetto_archive(timeline, traces, file)
+    assert member_kinds(file.getvalue()) == {tarfile.REGTYPE}  # Perfetto refuses any other
     file.seek(0)
     with tarfile.open(fileobj=file) as archive:
         members = {name: archive.extractfile(name) for name in archive.getnames()}

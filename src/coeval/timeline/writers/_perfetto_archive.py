@@ -73,7 +73,8 @@ def write_perfetto_archive(timeline: Timeline, traces: Sequence[Path], file: IO[
     Raises:
         WrongTable: a file is no such trace, is no source of the timeline, has several clocks, or nothing is known of
             its times.
-        ValueError: fewer than two traces.
+        ValueError: fewer than two traces; a name of more than 100 bytes, or a trace of 8 GB, which the archive has no
+            room for.
         OSError: one cannot be read.
     """
     if len(traces) < 2:
@@ -90,7 +91,8 @@ def write_perfetto_archive(timeline: Timeline, traces: Sequence[Path], file: IO[
         for number, (member, shift) in enumerate(zip(members, shifts, strict=True))
     )
     text = json.dumps(manifest(archived), indent=2, ensure_ascii=False) + "\n"
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    # Perfetto refuses extended headers, which Python's own format has wherever a file's time has parts of a second.
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         data = text.encode()
         entry = tarfile.TarInfo(MANIFEST)
         entry.size = len(data)
