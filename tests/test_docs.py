@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import shlex
@@ -101,6 +102,25 @@ def test_the_merge_of_the_readme_prints_what_it_shows(tmp_path: Path) -> None:
     (block,) = (each for each in CONSOLE.findall((ROOT / "README.md").read_text()) if "$ coeval merge web.log" in each)
     for command, shown in commands(block):
         assert shell(command, tmp_path) == shown, command
+
+
+def test_the_commands_of_the_page_on_following_logs_run_and_account_for_every_line(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "how-to" / "follow-logs-live.md"
+    write_files(page, tmp_path)
+    (shown,) = [
+        text for text in re.findall(r"^```text\n(.*?)^```$", page.read_text(), re.M | re.S) if " read = " in text
+    ]
+    commands = re.findall(r"^\$ coeval (.*)$", page.read_text(), re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        line = [sys.executable, "-m", "coeval", *shlex.split(command)]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1, done.stderr
+        assert shown in done.stderr
+        lines = [json.loads(each) for each in (tmp_path / "all.jsonl").read_text().splitlines()]
+        words = [each["text"].split(" ", 1)[1] for each in lines]
+        assert words == ["asks for the cart", "reads the cart", "shows the cart", "asks to pay", "takes the money"]
+    assert "no longer waited for" in done.stderr
 
 
 def test_the_project_file_of_the_reference_is_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,10 +10,20 @@ from typing import Annotated, Literal
 import typer
 
 from coeval.cli._output import fail, parse_zone, read_timeline
+from coeval.errors import WrongTable
 from coeval.timeline import RunTimeline, Timeline
-from coeval.timeline.writers import write_csv, write_jsonl, write_otlp, write_parquet, write_perfetto, write_text
+from coeval.timeline.writers import (
+    ArchivedTrace,
+    write_csv,
+    write_jsonl,
+    write_otlp,
+    write_parquet,
+    write_perfetto,
+    write_perfetto_archive,
+    write_text,
+)
 
-Format = Literal["perfetto", "parquet", "jsonl", "csv", "otlp", "text"]
+Format = Literal["perfetto", "parquet", "jsonl", "csv", "otlp", "text", "perfetto-archive"]
 
 # What a file is called where nobody says it: in the current folder, after the run's own.
 _SUFFIXES: dict[Format, str] = {
@@ -22,6 +33,7 @@ _SUFFIXES: dict[Format, str] = {
     "csv": ".csv",
     "otlp": ".otlp.jsonl",
     "text": ".txt",
+    "perfetto-archive": ".perfetto.tar",
 }
 
 
@@ -31,8 +43,12 @@ def export(
     ],
     to: Annotated[
         Format,
-        typer.Option("--to", metavar="FORMAT", help="perfetto, parquet, jsonl, csv, otlp, text.", show_default=False),
+        typer.Option("--to", metavar="FORMAT", help="One of those below.", show_default=False),
     ],
+    traces: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[TRACE]...", help="For perfetto-archive: what was merged.", show_default=False),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="OUT", help="Write here. [TIMELINE's name and a suffix]")
     ] = None,
@@ -48,6 +64,7 @@ def export(
       coeval export run --to perfetto      # open it in ui.perfetto.dev
       coeval export run --to parquet -o run.parquet
       coeval export all.parquet --to text --tz Europe/Berlin
+      coeval export all.parquet --to perfetto-archive a.json b.json
 
     \b
     perfetto  of a run: a track for each process, a slice for each try, arrows
@@ -58,6 +75,8 @@ def export(
     csv       the same, without column time
     otlp      lines of OTLP JSON: spans, and log records
     text      lines for people
+    perfetto-archive  the traces that were merged, as they are, and a manifest
+              that moves each by its measured offset; the first stays
     """
     if out == Path("-"):
         fail("export writes a file, and - is none; coeval timeline shows it, and coeval query prints all of it")
@@ -68,16 +87,24 @@ def export(
         fail(f"{target} is there already; name another file with -o, or overwrite it with --force")
     if tz is not None and to != "text":
         fail(f"--tz is for --to text; {to} has integers that no zone changes")
+    if bool(traces) != (to == "perfetto-archive"):
+        fail("traces are named for --to perfetto-archive, and it needs them: the files that were merged")
     zone = parse_zone(tz)
     timeline = read_timeline(source)
+    if traces and isinstance(timeline, RunTimeline):
+        fail(f"{source} is a run; perfetto-archive is for what coeval merge made of traces. Try --to perfetto")
     # Written beside it and renamed: nobody ever finds half a file under the name.
     partial = target.with_name(f"{target.name}.partial")
     try:
-        told = _write(timeline, to, partial, zone)
+        told = _write(timeline, to, partial, zone, traces or [])
         partial.replace(target)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        fail(f"{target} cannot be written: {error.strerror}")
+        of = error.filename if error.filename in [str(each) for each in traces or []] else f"{target} cannot be written"
+        fail(f"{of}: {error.strerror}")
+    except (WrongTable, ValueError) as error:
+        partial.unlink(missing_ok=True)
+        fail(str(error))
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -90,7 +117,10 @@ def _name(source: Path) -> str:
     return source.resolve().name if source.is_dir() else source.name.partition(".")[0]
 
 
-def _write(timeline: Timeline, to: Format, path: Path, zone: tzinfo) -> str:
+def _write(timeline: Timeline, to: Format, path: Path, zone: tzinfo, traces: list[Path]) -> str:
+    if to == "perfetto-archive":
+        with open(path, "wb") as archive:
+            return _archive_told(write_perfetto_archive(timeline, traces, archive))
     if to == "parquet":
         return f"{write_parquet(timeline, path):,} events"
     if to == "csv":
@@ -106,6 +136,18 @@ def _write(timeline: Timeline, to: Format, path: Path, zone: tzinfo) -> str:
             return f"{spans:,} spans and {logs:,} log records{_left_out(left_out)}"
         written = write_perfetto(timeline, file)
         return f"{written.slices:,} slices{_left_out(written.left_out)}"
+
+
+def _archive_told(traces: Sequence[ArchivedTrace]) -> str:
+    """By how much each file is moved, how far that is off at most, and how much it changes: a line for each."""
+    lines = [f"{traces[0].member} (clock {traces[0].clock}) stays"]
+    for trace in traces[1:]:
+        off = "nobody knows how far off" if trace.error_ns_max is None else f"off by {trace.error_ns_max:,} ns at most"
+        lines.append(
+            f"{trace.member} (clock {trace.clock}) is moved by {trace.offset_ns:+,} ns: {off}; "
+            f"the offset changes by {trace.change_ns:,} ns over the data"
+        )
+    return "\n".join([*lines, f"{len(traces)} traces"])
 
 
 def _left_out(count: int) -> str:

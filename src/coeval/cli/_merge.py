@@ -102,6 +102,19 @@ def merge_command(
     show_tz: Annotated[
         str | None, typer.Option("--show-tz", metavar="ZONE", help="Zone of the times in --to text. [UTC]")
     ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Follow SOURCEs as they grow; JSON lines in order.")] = False,
+    live_for: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="End --live after so long, as 60s. [Ctrl-C]")
+    ] = None,
+    idle: Annotated[
+        str | None, typer.Option("--idle", metavar="TIME", help="End --live when nothing came for so long.")
+    ] = None,
+    idle_timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Wait no longer for a source that is silent so long.")
+    ] = None,
+    future: Annotated[
+        str, typer.Option(metavar="TIME", help="So far ahead a stamp of --live needs another to confirm it.")
+    ] = "3600s",
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON, on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary.")] = False,
@@ -167,6 +180,18 @@ def merge_command(
             memory=parse_size(memory),
             project=project,
         )
+        if live:
+            if engine or save_settings or show_tz or kind not in ("jsonl", "text") or to == "text":
+                raise ValueError("--live writes JSON lines here: no --engine, --save-settings, --show-tz, other --to")
+            from coeval.cli._merge_live import Ends, merge_live
+
+            raise typer.Exit(
+                merge_live(
+                    asked, out, Ends(live_for, idle, idle_timeout, future), set_aside, as_json=as_json, quiet=quiet
+                )
+            )
+        if live_for or idle or idle_timeout:
+            raise ValueError("--for, --idle and --idle-timeout say how --live goes; give that too")
         report = _merged(asked, out, kind, zone, engine, on_progress)
         if save_settings:
             _save(project, [*sources, *(source or [])], clock or [], pairs)

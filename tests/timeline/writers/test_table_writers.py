@@ -109,3 +109,18 @@ def test_slices_of_one_thread_lie_inside_each_other_or_apart() -> None:
         for begin, end in thread:
             for other_begin, other_end in thread:
                 assert end <= other_begin or other_end <= begin or (begin - other_begin) * (end - other_end) <= 0
+
+
+def test_instants_that_share_a_cut_stamp_are_laid_a_nanosecond_apart_in_their_order_within_its_resolution() -> None:
+    cut = [event("web", 0, 0, f"cut {n}", n, resolution_ns=3) for n in range(5)]
+    exact = [event("web", 100, 0, f"exact {n}", n) for n in range(2)]
+    other = [event("db", 0, 0, "other", 1, resolution_ns=3)]
+    events, _ = trace(Timeline(table([*cut, *other, *exact])))
+    at = {e["name"]: round(e["ts"] * 1000) for e in events if e["ph"] == "i"}
+    assert at == {f"cut {n}": min(n, 2) for n in range(5)} | {"other": 0, "exact 0": 100, "exact 1": 100}
+
+
+def test_no_thread_has_the_number_of_a_process_for_then_it_is_shown_as_its_main_one() -> None:
+    events, _ = trace(timeline())
+    threads = {e["tid"] for e in events if e["name"] == "thread_name"}
+    assert len(threads) == 2 and not threads & {e["pid"] for e in events}

@@ -96,6 +96,17 @@ class ChromeReader:
         return Messages.of(()), ()
 
 
+def trace_base_ns(path: str) -> int:
+    """
+    What is added to the times of a trace to make them readings: ns since 1970 where it names its base, else 0.
+
+    Raises:
+        WrongTable: several bases are named.
+        OSError: it cannot be read.
+    """
+    return _looked_through(path, path)[0]
+
+
 class _Trace:
     """Records as events: begins and ends are matched by process and thread, or by id."""
 

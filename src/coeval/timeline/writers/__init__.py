@@ -5,6 +5,7 @@ from coeval.timeline.writers._jsonl import call_json, event_json, instant_json, 
 from coeval.timeline.writers._otlp import WrittenOtlp, write_otlp
 from coeval.timeline.writers._parquet import write_parquet
 from coeval.timeline.writers._perfetto import Written, write_perfetto
+from coeval.timeline.writers._perfetto_archive import ArchivedTrace, write_perfetto_archive
 from coeval.timeline.writers._sqlite import write_sqlite
 from coeval.timeline.writers._text import write_text
 
@@ -18,6 +19,8 @@ __all__ = [
     "write_sqlite",
     "write_perfetto",
     "Written",
+    "write_perfetto_archive",
+    "ArchivedTrace",
     "event_json",
     "call_json",
     "instant_json",

@@ -7,6 +7,10 @@ The events of a table as a trace for Perfetto (and chrome://tracing).
 
 Slices of one thread must lie inside each other or apart, and spans of one source need not. What does not fit goes to
 one more thread of the source.
+
+Perfetto stacks instants of one thread that are at the same time, a row for each: a log cut to seconds would be a tower.
+A stamp that was cut means any time of its resolution, so those that share one are laid a nanosecond apart, in their
+order; `args` have the times as they are.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ class TableTrace:
         self._processes: dict[str, int] = {}
         self._threads: dict[tuple[str, str, int], int] = {}
         self._lanes: dict[tuple[str, str], list[list[int]]] = {}
+        self._last_instants: dict[tuple[str, str], tuple[int, int]] = {}
         self._spans: dict[tuple[str, str], _Place] = {}
         self._children: list[tuple[tuple[str, str], _Place]] = []
         self.slices = 0
@@ -68,12 +73,13 @@ class TableTrace:
         place = _Place(
             self._processes[event.stamp.clock], self._threads[event.stamp.clock, source, lane], begin.estimate_ns
         )
-        at = microseconds(begin.estimate_ns - self.base_ns)
         facts = {name: json_value(value) for name, value in event.row.items() if name != "time" and value is not None}
         name = _name(event)
         if end_ns is None:
+            at = microseconds(begin.estimate_ns - self.base_ns + self._apart(event, source, begin.estimate_ns))
             yield trace_event("i", at, place.process, tid=place.thread, name=name, s="t", args=facts)
             return
+        at = microseconds(begin.estimate_ns - self.base_ns)
         length = microseconds(end_ns - begin.estimate_ns)
         yield trace_event("X", at, place.process, tid=place.thread, name=name, dur=length, args=facts)
         trace, span, parent = (str(event.row.get(key) or "") for key in ("trace_id", "span_id", "parent_span_id"))
@@ -94,15 +100,27 @@ class TableTrace:
         lanes.append([end_ns])
         return len(lanes) - 1
 
+    def _apart(self, event: TableEvent, source: str, begin_ns: int) -> int:
+        """How far behind its time an instant is shown, so that it is beside the last one of its source."""
+        track = event.stamp.clock, source
+        last_ns, apart_ns = self._last_instants.get(track, (begin_ns - 1, 0))
+        apart_ns = min(apart_ns + 1, max(event.resolution_ns - 1, 0)) if last_ns == begin_ns else 0
+        self._last_instants[track] = begin_ns, apart_ns
+        return apart_ns
+
     def _named(self, clock: str, source: str, lane: int) -> Iterator[str]:
         """The names of a process and a thread, the first time they are needed."""
         if clock not in self._processes:
-            number = self._processes[clock] = len(self._processes) + 1
+            number = self._processes[clock] = self._next_number()
             yield trace_event("M", pid=number, name="process_name", args={"name": clock})
         if (clock, source, lane) not in self._threads:
-            thread = self._threads[clock, source, lane] = len(self._threads) + 1
+            thread = self._threads[clock, source, lane] = self._next_number()
             title = source if lane == 0 else f"{source} ({lane + 1})"
             yield trace_event("M", pid=self._processes[clock], tid=thread, name="thread_name", args={"name": title})
+
+    def _next_number(self) -> int:
+        """A thread with the number of its process would be called its main thread."""
+        return len(self._processes) + len(self._threads) + 1
 
     def _arrow(self, phase: str, flow: int, place: _Place) -> str:
         at = microseconds(place.begin_ns - self.base_ns)
