@@ -142,3 +142,11 @@ def test_ctrl_c_leaves_nothing(coeval_started: Start, folder: Path) -> None:
 @pytest.mark.parametrize(("text", "size"), [("1000", 1000), ("512M", 512 << 20), ("1.5 GiB", 3 << 29), ("2g", 2 << 30)])
 def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
     assert parse_size(text) == size
+
+
+def test_what_an_earlier_merge_wrote_into_the_folder_is_not_merged_again(coeval: Run, folder: Path) -> None:
+    write_parquet(folder, 300)
+    options = ["-o", "all.parquet", "--source", "*:time=ts", "--trust-clocks", "1s"]
+    assert coeval("merge", ".", *options).returncode == 0
+    done = coeval("merge", ".", *options, "--force")
+    assert done.returncode == 2 and "all.parquet is to be written and is one of the sources" in done.stderr

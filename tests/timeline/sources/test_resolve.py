@@ -202,3 +202,11 @@ def test_durations_and_names_are_read() -> None:
     ]
     assert is_named("web", "web.log") and is_named("web*", "a/web1.log") and is_named("web.log", "web.log")
     assert not is_named("web", "web1.log")
+
+
+def test_a_folder_means_its_logs_and_not_what_merges_keep_beside_them(tmp_path: Path) -> None:
+    for name in ("web.log", "coeval.toml", "all.parquet.set-aside.jsonl", ".hidden"):
+        (tmp_path / name).write_text("2026-11-05T12:00:00Z x\n")
+    assert [source.name for source in resolve([str(tmp_path)])] == ["web.log"]
+    named = resolve([str(tmp_path / "all.parquet.set-aside.jsonl")])
+    assert [source.name for source in named] == ["all.parquet.set-aside.jsonl"]

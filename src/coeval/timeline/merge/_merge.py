@@ -221,8 +221,10 @@ def merge_sources(
     Raises:
         ClocksNotRelated: nothing relates some clocks, and `unplaced` does not say what becomes of them.
         WrongTable, OSError: a source cannot be read; `DiskFull` where there is no room.
+        ValueError: the output is one of the sources.
     """
     target = out if isinstance(out, Path) else None
+    _check_is_no_source(target, sources)
     kind = kind or (format_of(target.name) if target is not None else "jsonl")
     beside = settings.spill or (target.absolute().parent if target is not None else Path(_temporary()))
     with contextlib.ExitStack() as stack:
@@ -241,6 +243,18 @@ def merge_sources(
             counted = _Counted(file, target is not None)
             work.write(passes, maker(counted, work.columns.schema))  # type: ignore[arg-type]
             return work.finished(target)
+
+
+def _check_is_no_source(target: Path | None, sources: Sequence[MergeSource]) -> None:
+    """What an earlier merge made, in a folder that is merged again, would stand there twice."""
+    if target is None or not target.exists():
+        return
+    for source in sources:
+        if Path(source.path).exists() and target.samefile(source.path):
+            raise ValueError(
+                f"{target} is to be written and is one of the sources, so its events would be there twice. "
+                "Write to a file that the sources do not mean, or remove this one"
+            )
 
 
 class _Merge:

@@ -141,9 +141,15 @@ def _paths(spec: str) -> list[tuple[str, SourceKind]]:
     raise FileNotFoundError(f"there is no file {spec!r}" + (f"; {near}" if near else ""))
 
 
+_OF_MERGES = ("coeval.toml", ".set-aside.jsonl")
+
+
 def _in_folder(folder: Path) -> list[tuple[str, SourceKind]]:
+    """The files of a folder; what is hidden, and what merges keep beside the logs, is no source unless it is named."""
     found: list[tuple[str, SourceKind]] = [
-        (str(path), "file") for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")
+        (str(path), "file")
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(".") and not path.name.endswith(_OF_MERGES)
     ]
     if not found:
         raise FileNotFoundError(f"the folder {str(folder)!r} holds no files; for those below it, name '{folder}/**/*'")
