@@ -160,7 +160,34 @@ def test_an_item_that_only_began_and_one_that_is_not_the_boards_any_more_are_not
     board.close()
 
 
-def test_a_shelf_has_room_for_so_many_values_and_bytes_and_for_none_that_travels_beside_its_pickle() -> None:
+def test_what_travels_beside_its_pickle_and_all_that_follows_it_in_its_piece_is_not_on_the_shelf() -> None:
+    board = Board(1)
+    row = board.take_row()
+    theirs = Row(board.fd, 0)
+    begin, shelf = theirs.beginner(0), Shelf(theirs, 0)
+    heavy = Heavy(1, 3, 0, 10, b"", ())
+    shelf.clear(0, 0)
+    assert shelf.put(b"0", (), ())
+    assert shelf.put(heavy, (), ())
+    assert shelf.put(b"2", (), ())
+    begin(3, 9)
+    kept = board.kept(row, board.read(row))
+    assert kept is not None
+    assert (kept.first, kept.values) == (0, [b"0"])
+    shelf.clear(3, 0)
+    assert shelf.put(heavy, (), ())
+    begin(4, 9)
+    assert board.kept(row, board.read(row)) is None
+    shelf.clear(4, 0)
+    assert shelf.put(b"4", (), ())
+    begin(5, 9)
+    kept = board.kept(row, board.read(row))
+    assert kept is not None
+    assert (kept.first, kept.values) == (4, [b"4"])
+    board.close()
+
+
+def test_a_shelf_has_room_for_so_many_values_and_bytes() -> None:
     board = Board(2)
     shelf = Shelf(Row(board.fd, board.take_row() * ROW_BYTES), 0)
     other = board.take_row()
@@ -172,8 +199,6 @@ def test_a_shelf_has_room_for_so_many_values_and_bytes_and_for_none_that_travels
     assert not shelf.put(b"v" * (SHELF_BYTES_MAX + 1), (), ())
     assert shelf.put(b"v" * SHELF_BYTES_MAX, (), ())
     assert not shelf.put(b"v", (), ())
-    shelf.clear(0, 0)
-    assert not shelf.put(Heavy(1, 3, 0, 10, b"", ()), (), ())
     board.close()
 
 

@@ -613,7 +613,7 @@ def test_what_is_kept_behind_a_long_item_is_looked_for_ever_less_often_and_comes
     state.time_passed(much_later_ns, {0: board})
     assert state.next_look_ns() == much_later_ns + much_later_ns - board.started_ns
     [late] = outcomes(state.piece_arrived(0, 0, piece(0, 4)._replace(finished_ns=10**11), 10**11))
-    assert late[:6] == (7, 2, 2, [b"v"] * 2, None, (1_000, 500_000, 10**11, 10**11))
+    assert late[:6] == (7, 2, 2, [b"v"] * 2, None, (1_000, 10, 10**11, 10**11))
     assert state.is_quiet()
     assert state.next_look_ns() is None
 

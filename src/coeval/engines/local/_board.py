@@ -50,6 +50,7 @@ _CELLS = 8
 # Smaller: pieces of small calls are torn apart. Larger: only costs memory, where it is used.
 SHELF_ITEMS_MAX = 512
 ROW_BYTES = 5 * 4096
+_NOT_HERE = 0  # stands for the end of an entry that is not on the shelf
 _ENDS_BYTES = SHELF_ITEMS_MAX * _CELL_BYTES
 _VALUES_BYTE = _CELLS * _CELL_BYTES + _ENDS_BYTES
 SHELF_BYTES_MAX = ROW_BYTES - _VALUES_BYTE
@@ -164,6 +165,10 @@ class Board:
         if batch != reading.batch or reading.item == LOADING or count <= 0:
             return None
         ends = cells[first + _CELLS : first + _CELLS + count].tolist()
+        if _NOT_HERE in ends:
+            del ends[ends.index(_NOT_HERE) :]
+        if not ends:
+            return None
         begin = row * ROW_BYTES + _VALUES_BYTE
         data = self._memory[begin : begin + abs(ends[-1])]
         if cells[first + _KEY] != key_of(reading.batch, reading.item) or cells[first + _SHELF] != shelf_key:
@@ -242,23 +247,33 @@ class Shelf:
 
     An entry is the value's payload as it is, where the item left nothing else; else a pickle of the value with the
     events and stamps that came with it, and its end is negative.
+
+    What travels beside its pickle is not put there, nor what follows it in the piece: it is in this worker's own
+    memory, and would be gone with it, though its item had come home.
     """
 
-    __slots__ = ("_batch", "_count", "_end", "_events", "_row", "_stamps")
+    __slots__ = ("_batch", "_count", "_end", "_events", "_is_closed", "_row", "_stamps")
 
     def __init__(self, row: Row, batch: int) -> None:
         self._row, self._batch = row, batch
         self._count = self._end = self._events = self._stamps = 0
+        self._is_closed = False
 
     def clear(self, first_item: int, started_ns: int) -> None:
         """A piece begins."""
         self._count = self._end = self._events = self._stamps = 0
+        self._is_closed = False
         self._row.clear_shelf(self._batch, first_item, started_ns)
 
     def put(self, value: Payload, events: Sequence[Event], stamps: Sequence[ItemStamps]) -> bool:
         """Put the piece's next value there, with what is new of its events and stamps; False: there is no room."""
-        if type(value) is not bytes or self._count == SHELF_ITEMS_MAX:
+        if self._count == SHELF_ITEMS_MAX:
             return False
+        if type(value) is not bytes or self._is_closed:
+            self._is_closed = True
+            self._row.put(self._count, 0, b"", _NOT_HERE)
+            self._count += 1
+            return True
         is_plain = len(events) == self._events and len(stamps) == self._stamps
         entry = value if is_plain else dumps((value, [*events[self._events :]], [*stamps[self._stamps :]]), 5)
         begin, end = self._end, self._end + len(entry)

@@ -161,7 +161,7 @@ class _Ending(NamedTuple):
 class _Held:
     """A batch that a worker has: items [delivered, end) are its to do, what is beyond was moved away."""
 
-    __slots__ = ("batch", "delivered", "end", "handed_over_ns", "is_untouched", "kept", "stopped", "turn")
+    __slots__ = ("batch", "delivered", "end", "handed_over_ns", "is_untouched", "kept", "late", "stopped", "turn")
 
     def __init__(self, batch: Batch, turn: int = 0) -> None:
         self.batch = batch
@@ -170,6 +170,7 @@ class _Held:
         self.end = len(batch.items)
         self.handed_over_ns = 0
         self.kept: Piece | None = None  # what came from the shelf last, and will come in a piece as well
+        self.late: Sequence[Event] = ()  # came when all that they could have come home with was home
         self.is_untouched = False  # its worker had ended before it was handed over
         self.stopped: frozenset[int] = frozenset()  # items that somebody wants stopped
 
@@ -793,15 +794,16 @@ def _bring(held: _Held, piece: Piece, worker: Worker | None, seen_ns: int) -> li
     if held.kept is not None:
         # What came from the shelf does not come twice. Events may come with a later piece than their values.
         already, last = held.kept.events, held.kept.first + held.kept.item_count
-        events = [event for event in events if event not in already]
+        events = [*held.late, *(event for event in events if event not in already)]
         item_stamps = [stamps for stamps in item_stamps if stamps.item >= last]
-        started_ns = max(started_ns, held.kept.finished_ns)
     if first < held.delivered:
         cut = held.delivered - first
         first, item_count, values = held.delivered, item_count - cut, values[cut:]
     count = min(first + item_count, held.end) - first
     if count <= 0:
+        held.late = events
         return []
+    held.late = ()
     held.delivered = first + count
     stamps = Stamps(held.handed_over_ns, started_ns, finished_ns, seen_ns)
     outcome = Outcome(held.batch.id, first, count, values, failure, stamps, worker, events, item_stamps)
