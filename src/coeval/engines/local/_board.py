@@ -46,14 +46,15 @@ _CELL_BYTES = 8
 _KEY, _STARTED, _LIMIT, _SHELF, _SHELF_STARTED = range(5)
 _CELLS = 8
 
-# A worker's shelf holds so many values of so many bytes together; with more, all goes home at once.
+# A worker's shelf holds so many values, of so many bytes together; with more, all goes home at once. So many lengths
+# fit on a row's first page, below its cells; the bytes have pages of their own.
 # Smaller: pieces of small calls are torn apart. Larger: only costs memory, where it is used.
-SHELF_ITEMS_MAX = 512
-ROW_BYTES = 5 * 4096
-_NOT_HERE = 0  # stands for the end of an entry that is not on the shelf
-_ENDS_BYTES = SHELF_ITEMS_MAX * _CELL_BYTES
-_VALUES_BYTE = _CELLS * _CELL_BYTES + _ENDS_BYTES
-SHELF_BYTES_MAX = ROW_BYTES - _VALUES_BYTE
+SHELF_ITEMS_MAX = 504
+SHELF_BYTES_MAX = 4 * mmap.PAGESIZE
+ROW_BYTES = mmap.PAGESIZE + SHELF_BYTES_MAX
+
+# Stands for the length of an entry that is not on the shelf.
+_NOT_HERE = 0
 
 # A key is (batch << ITEM_BITS) + item. The highest item stands for none: the worker took the batch and loads its
 # function; whatever happens there belongs to item 0.
@@ -164,16 +165,16 @@ class Board:
         count = reading.item - first_item
         if batch != reading.batch or reading.item == LOADING or count <= 0:
             return None
-        ends = cells[first + _CELLS : first + _CELLS + count].tolist()
-        if _NOT_HERE in ends:
-            del ends[ends.index(_NOT_HERE) :]
-        if not ends:
+        lengths = cells[first + _CELLS : first + _CELLS + count].tolist()
+        if _NOT_HERE in lengths:
+            del lengths[lengths.index(_NOT_HERE) :]
+        if not lengths:
             return None
-        begin = row * ROW_BYTES + _VALUES_BYTE
-        data = self._memory[begin : begin + abs(ends[-1])]
+        begin = row * ROW_BYTES + mmap.PAGESIZE
+        data = self._memory[begin : begin + sum(map(abs, lengths))]
         if cells[first + _KEY] != key_of(reading.batch, reading.item) or cells[first + _SHELF] != shelf_key:
             return None
-        return _unpacked(first_item, ends, data, started_ns, reading.started_ns)
+        return _unpacked(first_item, lengths, data, started_ns, reading.started_ns)
 
     def call_back(self, row: int, key: int) -> None:
         """The worker shall not begin this item and what comes after it; `NO_LIMIT`: it may."""
@@ -195,13 +196,13 @@ class Row:
         offset: of its row, in bytes.
     """
 
-    __slots__ = ("_cells", "_first", "_memory")
+    __slots__ = ("_cells", "_first", "_values", "lengths", "write")
 
     def __init__(self, fd: int, offset: int) -> None:
         # The mapping lives as long as the process.
-        self._memory: mmap.mmap | bytearray = mmap.mmap(fd, os.fstat(fd).st_size)
-        self._cells = memoryview(self._memory).cast("q")
+        self._cells = memoryview(mmap.mmap(fd, os.fstat(fd).st_size)).cast("q")
         self._first = offset // _CELL_BYTES
+        self._use(mmap.mmap(fd, SHELF_BYTES_MAX, offset=offset + mmap.PAGESIZE))
 
     def take(self, batch: int) -> bool:
         """The worker has taken a batch; False: it was called back."""
@@ -227,18 +228,19 @@ class Row:
         """What is put on the shelf from now on begins with this item."""
         self._cells[self._first + _SHELF] = (batch << ITEM_BITS) + first_item
         self._cells[self._first + _SHELF_STARTED] = started_ns
-
-    def put(self, position: int, begin: int, entry: bytes, mark: int) -> None:
-        """Put an entry on the shelf, at this byte; the mark tells its end."""
-        begin += self._first * _CELL_BYTES + _VALUES_BYTE
-        self._memory[begin : begin + len(entry)] = entry
-        self._cells[self._first + _CELLS + position] = mark
+        self._values.seek(0)
 
     def leave(self) -> None:
         """This process is a forked child: it shows nothing, and begins nothing."""
-        self._memory = bytearray(len(self._cells) * _CELL_BYTES)
-        self._cells = memoryview(self._memory).cast("q")
-        self._cells[self._first + _LIMIT] = -1
+        nothing = memoryview(bytearray(len(self._cells) * _CELL_BYTES)).cast("q")
+        nothing[self._first + _LIMIT] = -1
+        self._cells = nothing
+        self._use(mmap.mmap(-1, SHELF_BYTES_MAX))
+
+    def _use(self, values: mmap.mmap) -> None:
+        begin = self._first + _CELLS
+        self.lengths = self._cells[begin : begin + SHELF_ITEMS_MAX]
+        self._values, self.write = values, values.write
 
 
 class Shelf:
@@ -246,59 +248,63 @@ class Shelf:
     The worker's shelf, for one batch.
 
     An entry is the value's payload as it is, where the item left nothing else; else a pickle of the value with the
-    events and stamps that came with it, and its end is negative.
+    events and stamps that came with it, and its length is negative.
 
     What travels beside its pickle is not put there, nor what follows it in the piece: it is in this worker's own
     memory, and would be gone with it, though its item had come home.
     """
 
-    __slots__ = ("_batch", "_count", "_end", "_events", "_is_closed", "_row", "_stamps")
+    __slots__ = ("_batch", "_count", "_events", "_is_closed", "_row", "_stamps")
 
     def __init__(self, row: Row, batch: int) -> None:
         self._row, self._batch = row, batch
-        self._count = self._end = self._events = self._stamps = 0
+        self._count = self._events = self._stamps = 0
         self._is_closed = False
 
     def clear(self, first_item: int, started_ns: int) -> None:
         """A piece begins."""
-        self._count = self._end = self._events = self._stamps = 0
+        self._count = self._events = self._stamps = 0
         self._is_closed = False
         self._row.clear_shelf(self._batch, first_item, started_ns)
 
     def put(self, value: Payload, events: Sequence[Event], stamps: Sequence[ItemStamps]) -> bool:
         """Put the piece's next value there, with what is new of its events and stamps; False: there is no room."""
-        if self._count == SHELF_ITEMS_MAX:
+        row, count = self._row, self._count
+        try:
+            if events or stamps or self._is_closed or type(value) is not bytes:
+                row.lengths[count] = self._put_seldom(value, events, stamps)
+            else:  # most are
+                row.lengths[count] = row.write(value)
+        except (ValueError, IndexError):
             return False
-        if type(value) is not bytes or self._is_closed:
-            self._is_closed = True
-            self._row.put(self._count, 0, b"", _NOT_HERE)
-            self._count += 1
-            return True
-        is_plain = len(events) == self._events and len(stamps) == self._stamps
-        entry = value if is_plain else dumps((value, [*events[self._events :]], [*stamps[self._stamps :]]), 5)
-        begin, end = self._end, self._end + len(entry)
-        if end > SHELF_BYTES_MAX:
-            return False
-        self._row.put(self._count, begin, entry, end if is_plain else -end)
-        self._count, self._end = self._count + 1, end
-        if not is_plain:
-            self._events, self._stamps = len(events), len(stamps)
+        self._count = count + 1
         return True
 
+    def _put_seldom(self, value: Payload, events: Sequence[Event], stamps: Sequence[ItemStamps]) -> int:
+        """Give the length to note."""
+        if self._is_closed or type(value) is not bytes:
+            self._is_closed = True
+            return _NOT_HERE
+        its_events, its_stamps = [*events[self._events :]], [*stamps[self._stamps :]]
+        if not its_events and not its_stamps:
+            return self._row.write(value)
+        self._events, self._stamps = len(events), len(stamps)
+        return -self._row.write(dumps((value, its_events, its_stamps), 5))
 
-def _unpacked(first: int, ends: list[int], data: bytes, started_ns: int, finished_ns: int) -> Piece:
+
+def _unpacked(first: int, lengths: list[int], data: bytes, started_ns: int, finished_ns: int) -> Piece:
     values: list[Payload] = []
     events: list[Event] = []
     stamps: list[ItemStamps] = []
     begin = 0
-    for end in ends:
-        entry = data[begin : abs(end)]
-        if end < 0:
+    for length in lengths:
+        entry = data[begin : begin + abs(length)]
+        begin += abs(length)
+        if length < 0:
             entry, its_events, its_stamps = loads(entry)
             events += its_events
             stamps += its_stamps
         values.append(entry)
-        begin = abs(end)
     return Piece(first, len(values), values, None, started_ns, finished_ns, events, stamps)
 
 
