@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from coeval.clocks import Clock
     from coeval.engines._protocol import Payload
     from coeval.engines._segments import Segments
+    from coeval.engines.local._board import Shelf
     from coeval.recording import Event
 
 # Finished items wait at most this long for their batch to go on before they are sent home.
@@ -68,6 +69,7 @@ def run_batch(
     segments: Segments | None = None,
     whole_process: bool = False,
     memory_bytes: int | None = None,
+    shelf: Shelf | None = None,
 ) -> Iterator[Piece]:
     """
     Run every item as it is asked for; give what became of them, in order, each item exactly once.
@@ -82,13 +84,14 @@ def run_batch(
         segments: where large parts of results go.
         whole_process: one call at a time in this process, so threads started by a call belong to it.
         memory_bytes: so far may this process grow in an item, if it runs one call at a time (and none in a `Packed`).
+        shelf: where values that wait for their piece are seen meanwhile (not those of a `Packed`).
     """
     if isinstance(function, Failure):
         now_ns = clock.raw_ns()
         return iter((Piece(0, len(items), (), function, now_ns, now_ns, (), ()),))
     if isinstance(items, Packed):
         return _run_packed(function, items, calls, attempt, clock, begin, segments, whole_process)
-    return _run_items(function, items, calls, attempt, clock, begin, segments, whole_process, memory_bytes)
+    return _run_items(function, items, calls, attempt, clock, begin, segments, whole_process, memory_bytes, shelf)
 
 
 def _run_items(
@@ -101,6 +104,7 @@ def _run_items(
     segments: Segments | None,
     whole_process: bool,
     memory_bytes: int | None,
+    shelf: Shelf | None,
 ) -> Iterator[Piece]:
     first = 0
     values: list[Payload] = []
@@ -114,6 +118,8 @@ def _run_items(
         run_in_process(running)
     raw_ns, last = clock.raw_ns, len(items) - 1
     piece_started_ns = started_ns = raw_ns()
+    if shelf is not None:
+        shelf.clear(first, started_ns)
     for number, item in enumerate(items):
         if begin is not None and not begin(number, started_ns):
             if values:
@@ -128,7 +134,11 @@ def _run_items(
             stamps.append(ItemStamps(number, started_ns, finished_ns))
         if failure is None:
             values.append(value)
-            if number < last and finished_ns - piece_started_ns < PIECE_NS_MAX:
+            if (
+                number < last
+                and finished_ns - piece_started_ns < PIECE_NS_MAX
+                and (shelf is None or shelf.put(value, running.events, stamps))
+            ):
                 started_ns = finished_ns
                 continue
             yield Piece(first, len(values), values, None, piece_started_ns, finished_ns, running.events, stamps)
@@ -139,6 +149,8 @@ def _run_items(
             yield Piece(number, 1, (), failure, started_ns, finished_ns, running.events, stamps)
         first, values, running.events, stamps = number + 1, [], [], []
         piece_started_ns = started_ns = raw_ns()
+        if shelf is not None:
+            shelf.clear(first, started_ns)
 
 
 def _run_item(

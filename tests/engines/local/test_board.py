@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coeval.engines.local._board import BLANK, ITEM_BITS, LOADING, NO_LIMIT, ROW_BYTES, Board, BoardReading, Row, key_of
+from coeval.engines import ItemStamps
+from coeval.engines._segments import Heavy
+from coeval.engines.local._board import (
+    BLANK,
+    ITEM_BITS,
+    LOADING,
+    NO_LIMIT,
+    ROW_BYTES,
+    SHELF_BYTES_MAX,
+    SHELF_ITEMS_MAX,
+    Board,
+    BoardReading,
+    Row,
+    Shelf,
+    key_of,
+)
+from coeval.recording import Event
 
 
 def test_what_the_worker_shows_outlives_its_side_of_the_board() -> None:
@@ -36,7 +51,7 @@ def test_taking_the_next_batch_forgets_the_items_of_the_last() -> None:
 
 
 def test_rows_do_not_touch_each_other_and_a_row_that_is_taken_again_is_blank() -> None:
-    rows = 2 * mmap.PAGESIZE // ROW_BYTES
+    rows = 9
     board = Board(rows)
     taken = [board.take_row() for _ in range(rows)]
     for row in taken:
@@ -86,3 +101,121 @@ def test_a_forked_child_shows_nothing_and_begins_nothing() -> None:
 def test_a_key_has_room_for_every_item_of_the_largest_batch() -> None:
     assert key_of(1, 0) - key_of(0, LOADING) == 1
     assert 1 << ITEM_BITS == LOADING + 1
+
+
+def event(item: int) -> Event:
+    return Event("mark", item, None, "m", {}, item)
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=50), st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_what_was_put_on_the_shelf_is_found_there_while_the_next_item_runs_and_after(
+    items: list[tuple[bytes, bool, bool]],
+) -> None:
+    board = Board(2)
+    board.take_row()
+    row = board.take_row()
+    theirs = Row(board.fd, row * ROW_BYTES)
+    theirs.take(4)
+    begin, shelf = theirs.beginner(4), Shelf(theirs, 4)
+    shelf.clear(10, 99)
+    events: list[Event] = []
+    stamps: list[ItemStamps] = []
+    for number, (value, has_event, has_stamps) in enumerate(items, 10):
+        begin(number, 100 + number)
+        kept = board.kept(row, board.read(row))
+        if number == 10:
+            assert kept is None
+        else:
+            values = [value for value, _, _ in items[: number - 10]]
+            assert kept == (10, number - 10, values, None, 99, 100 + number, events, stamps)
+        events += [event(number)] * has_event
+        stamps += [ItemStamps(number, 1, 2)] * has_stamps
+        assert shelf.put(value, events, stamps)
+    del theirs, begin, shelf
+    board.close()
+
+
+def test_an_item_that_only_began_and_one_that_is_not_the_boards_any_more_are_not_on_the_shelf() -> None:
+    board = Board(1)
+    row = board.take_row()
+    theirs = Row(board.fd, 0)
+    theirs.take(1)
+    assert board.kept(row, board.read(row)) is None  # its function is being loaded
+    shelf, begin = Shelf(theirs, 1), theirs.beginner(1)
+    shelf.clear(0, 1)
+    begin(0, 1)
+    shelf.put(b"0", (), ())
+    assert board.kept(row, board.read(row)) is None  # nobody has shown that it is whole
+    begin(1, 2)
+    seen = board.read(row)
+    shelf.put(b"1", (), ())
+    begin(2, 3)
+    assert board.kept(row, seen) is None  # it has gone on
+    shelf.clear(2, 3)
+    assert board.kept(row, board.read(row)) is None  # it was sent
+    theirs.take(2)
+    begin = theirs.beginner(2)
+    begin(3, 4)
+    assert board.kept(row, board.read(row)) is None  # the shelf is of the batch before
+    board.close()
+
+
+def test_what_travels_beside_its_pickle_and_all_that_follows_it_in_its_piece_is_not_on_the_shelf() -> None:
+    board = Board(1)
+    row = board.take_row()
+    theirs = Row(board.fd, 0)
+    begin, shelf = theirs.beginner(0), Shelf(theirs, 0)
+    heavy = Heavy(1, 3, 0, 10, b"", ())
+    shelf.clear(0, 0)
+    assert shelf.put(b"0", (), ())
+    assert shelf.put(heavy, (), ())
+    assert shelf.put(b"2", (), ())
+    begin(3, 9)
+    kept = board.kept(row, board.read(row))
+    assert kept is not None
+    assert (kept.first, kept.values) == (0, [b"0"])
+    shelf.clear(3, 0)
+    assert shelf.put(heavy, (), ())
+    begin(4, 9)
+    assert board.kept(row, board.read(row)) is None
+    shelf.clear(4, 0)
+    assert shelf.put(b"4", (), ())
+    begin(5, 9)
+    kept = board.kept(row, board.read(row))
+    assert kept is not None
+    assert (kept.first, kept.values) == (4, [b"4"])
+    board.close()
+
+
+def test_a_shelf_has_room_for_so_many_values_and_bytes() -> None:
+    board = Board(2)
+    shelf = Shelf(Row(board.fd, board.take_row() * ROW_BYTES), 0)
+    other = board.take_row()
+    Shelf(Row(board.fd, other * ROW_BYTES), 0).clear(5, 6)
+    shelf.clear(0, 0)
+    assert all(shelf.put(b"v", (), ()) for _ in range(SHELF_ITEMS_MAX))
+    assert not shelf.put(b"v", (), ())
+    shelf.clear(SHELF_ITEMS_MAX, 0)
+    assert not shelf.put(b"v" * (SHELF_BYTES_MAX + 1), (), ())
+    assert shelf.put(b"v" * SHELF_BYTES_MAX, (), ())
+    assert not shelf.put(b"v", (), ())
+    board.close()
+
+
+def test_a_forked_child_puts_nothing_on_its_parents_shelf() -> None:
+    board = Board(1)
+    row = board.take_row()
+    theirs = Row(board.fd, 0)
+    begin, shelf = theirs.beginner(0), Shelf(theirs, 0)
+    shelf.clear(0, 0)
+    begin(0, 0)
+    shelf.put(b"parent", (), ())
+    begin(1, 0)
+    theirs.leave()
+    assert shelf.put(b"child", (), ())
+    shelf.clear(1, 0)
+    shelf.put(b"child", (), ())
+    kept = board.kept(row, board.read(row))
+    assert kept is not None
+    assert kept.values == [b"parent"]
+    board.close()

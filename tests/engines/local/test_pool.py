@@ -11,17 +11,19 @@ import threading
 import time
 import zipapp
 from collections.abc import Callable
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import coeval
-from coeval.engines import Batch, Function
-from coeval.engines._payload import dump
+from coeval.engines import Batch, Function, Outcome
+from coeval.engines._payload import dump, load
 from coeval.engines.local import LocalEngine
 from coeval.engines.local._launch import is_open
 from coeval.executor import Executor
+from coeval.testing import Gate
 
 if TYPE_CHECKING:
     from coeval.engines.local._starters import Method
@@ -45,6 +47,93 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def call(number: int, function: Callable[..., object], *arguments: object) -> Batch:
     return Batch(number, 1, Function(0, function.__name__, dump(function)), [dump((arguments, {}))], [number])
+
+
+class Home:
+    """Outcomes as they come home."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def deliver(self, outcome: Outcome) -> None:
+        if outcome.batch >= 0:
+            self.outcomes.append(outcome)
+
+    def kinds(self) -> list[tuple[int, int, str | None]]:
+        return [(o.first, o.item_count, o.failure and o.failure.kind) for o in self.outcomes]
+
+
+def calls(function: Callable[..., object], *arguments: tuple[object, ...]) -> Batch:
+    """Several calls that travel together."""
+    items = [dump((each, {})) for each in arguments]
+    return Batch(0, 1, Function(0, function.__name__, dump(function)), items, range(len(items)))
+
+
+def mark_and_pass(gate: Gate | None, number: int) -> int:
+    coeval.mark("passed", number=number)
+    if gate is not None:
+        gate.wait()
+    return number
+
+
+def note_and_kill(notes: Path, number: int, is_deadly: bool) -> int:
+    with notes.open("a") as file:
+        file.write(f"{number}\n")
+    if is_deadly:
+        signal.raise_signal(signal.SIGKILL)
+    return number
+
+
+def test_what_was_finished_comes_home_while_a_call_that_travels_with_it_runs(tmp_path: Path) -> None:
+    gate, home, engine = Gate(tmp_path, 60), Home(), LocalEngine(1)
+    engine.start(home.deliver)
+    try:
+        engine.send(calls(mark_and_pass, (None, 0), (None, 1), (gate, 2), (None, 3)))
+        wait_for(lambda: len(home.outcomes) == 1)
+        gate.wait_for_arrivals(1)
+        assert home.kinds() == [(0, 2, None)]
+        gate.open()
+        wait_for(lambda: sum(outcome.item_count for outcome in home.outcomes) == 4)
+    finally:
+        engine.close()
+    values = [load(value) for outcome in home.outcomes for value in outcome.values]
+    assert values == [0, 1, 2, 3]
+    marks = [event for outcome in home.outcomes for event in outcome.events if event.kind == "mark"]
+    assert [event.fields["number"] for event in marks] == [0, 1, 2, 3]  # each once, and with its call
+    assert all(event.item in range(o.first, o.first + o.item_count) for o in home.outcomes for event in o.events)
+    assert all(list(outcome.stamps) == sorted(outcome.stamps) for outcome in home.outcomes)
+
+
+def test_what_was_finished_before_a_call_that_kills_the_worker_is_not_run_again(tmp_path: Path) -> None:
+    notes, home, engine = tmp_path / "notes", Home(), LocalEngine(1)
+    engine.start(home.deliver)
+    try:
+        engine.send(calls(note_and_kill, *((notes, number, number == 2) for number in range(4))))
+        wait_for(lambda: sum(outcome.item_count for outcome in home.outcomes) == 4)
+    finally:
+        engine.close()
+    assert home.kinds() == [(0, 2, None), (2, 1, "died"), (3, 1, "moved")]
+    assert notes.read_text() == "0\n1\n2\n"
+
+
+def test_one_slow_call_among_many_quick_ones_holds_none_of_those_before_it_back(tmp_path: Path) -> None:
+    gate = Gate(tmp_path, 60)
+    with Executor("local:1") as ex:
+        for future in [ex.submit(pass_gate_if, None, number) for number in range(1_000)]:
+            future.result(30)
+        futures = [ex.submit(pass_gate_if, gate if number == 5_000 else None, number) for number in range(10_000)]
+        done = {future.result(30) for future in as_completed(futures[:5_000], 30)}
+        assert done == set(range(5_000))
+        gate.wait_for_arrivals(1)
+        assert not futures[5_000].done()
+        gate.open()
+        assert [future.result(30) for future in futures] == list(range(10_000))
+
+
+def pass_gate_if(gate: Gate | None, number: int) -> int:
+    if gate is not None:
+        gate.wait()
+    return number
 
 
 def test_workers_that_never_start_end_all_waiting_calls_also_where_several_are_wanted() -> None:

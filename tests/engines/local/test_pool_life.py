@@ -24,6 +24,8 @@ from coeval.engines._attempt import Piece
 from coeval.engines.local._board import BLANK, LOADING, NO_LIMIT, BoardReading, key_of
 from coeval.engines.local._pool_state import (
     CALL_BACK_AFTER_NS,
+    KEPT_AFTER_NS,
+    LOADING_LOOK_NS,
     SEEN_AFTER_NS,
     CallBack,
     DeliverOutcome,
@@ -44,6 +46,9 @@ US, MS, S = 1_000, 1_000_000, 1_000_000_000
 LATE_NS_MAX = 1 * MS
 IDLE_NS_MAX = CALL_BACK_AFTER_NS + SEEN_AFTER_NS + 2 * LATE_NS_MAX + MS
 PIECE_NS = 50 * MS
+# What was finished before an item is home when that has run for so long: the pool's looks at the shelf are as far apart
+# as an item before this one may have lasted within the same piece.
+HELD_NS_MAX = PIECE_NS + LOADING_LOOK_NS + 2 * KEPT_AFTER_NS
 
 
 class SimulatedWorker:
@@ -53,6 +58,7 @@ class SimulatedWorker:
         self.life, self.number, self.draw = life, number, life.draw
         self.commands: deque[tuple[int, Batch]] = deque()
         self.board, self.limit, self.limits = BLANK, NO_LIMIT, 0
+        self.shelf: tuple[int, int, int] | None = None  # turn, batch, and first item on it
         self.is_let_go = self.is_dead = self.is_told_dead = self.is_waiting = self.is_ready = False
         self.running: set[tuple[int, int]] = set()  # batch and item
         self.progress_ns = 0
@@ -86,6 +92,7 @@ class SimulatedWorker:
             return
         first = number = 0
         piece_ns = self.life.now_ns
+        self.shelf = (turn, batch.id, 0) if stride == 1 else None
         while number < count:
             self.board = BoardReading(turn, number, self.life.now_ns)
             yield self.pause()
@@ -111,13 +118,25 @@ class SimulatedWorker:
                 self.send(turn, first, number - first, None)
             else:
                 continue
+            yield self.pause()
             first, piece_ns = number, self.life.now_ns
+            if self.shelf is not None:
+                self.shelf = turn, batch.id, first
             yield self.pause()
 
     def send(self, turn: int, first: int, count: int, kind: str | None) -> None:
         now_ns = self.life.now_ns
         failure = None if kind is None else Failure(kind)  # type: ignore[arg-type]
         self.life.send(self, (turn, Piece(first, count, (), failure, now_ns, now_ns, (), ())))
+
+    def kept(self) -> Piece | None:
+        """What is on its shelf."""
+        if self.shelf is None or self.board.item == LOADING:
+            return None
+        turn, _, first = self.shelf
+        if turn != self.board.batch or self.board.item <= first:
+            return None
+        return Piece(first, self.board.item - first, (), None, 0, self.board.started_ns, (), ())
 
     def pause(self) -> int:
         """Usually it goes on; sometimes another process has its core, or somebody has stopped it."""
@@ -171,6 +190,7 @@ class Life:
             self.now_ns, _, what = heapq.heappop(self.events)
             what()
             self.check_that_nobody_idles()
+            self.check_that_nothing_is_held_back()
         assert not self.events, "it never ends"
         assert self.done == set(range(self.calls)), "calls are lost"
         assert self.state.is_quiet()
@@ -201,6 +221,8 @@ class Life:
     def look(self) -> None:
         due = self.state.looks_due(self.now_ns)
         if due:
+            for number in due:
+                self.take_kept(self.workers[number])
             self.act(self.state.time_passed(self.now_ns, {number: self.workers[number].board for number in due}))
             self.feed()
 
@@ -272,6 +294,11 @@ class Life:
         assert not any((batch.id, item) in self.stopped for item in items), "what was stopped runs again"
         self.to_do.appendleft(moved)
 
+    def take_kept(self, worker: SimulatedWorker) -> None:
+        kept = worker.kept()
+        if kept is not None:
+            self.act(self.state.kept_found(worker.number, worker.board.batch, kept, self.now_ns))
+
     def send(self, worker: SimulatedWorker, message: tuple[int, Piece] | None) -> None:
         self.pipes[worker.number].append(message)
         self.at(self.draw.randrange(300 * US), lambda: self.read(worker))
@@ -327,6 +354,7 @@ class Life:
 
     def bury(self, worker: SimulatedWorker) -> None:
         how = Exit("SIGKILL", None)
+        self.take_kept(worker)
         self.act(self.state.worker_gone(worker.number, how, worker.board, self.now_ns))
         self.feed()
 
@@ -370,6 +398,17 @@ class Life:
                 continue
             since_ns = max(self.idle_since_ns.setdefault(number, self.now_ns), worker.progress_ns)
             assert self.now_ns - since_ns <= IDLE_NS_MAX, f"calls wait behind worker {number}, and another one idles"
+
+    def check_that_nothing_is_held_back(self) -> None:
+        """No finished call waits for long for the one that runs after it."""
+        for worker in self.workers.values():
+            kept = worker.kept()
+            if worker.is_dead or kept is None or self.now_ns - worker.board.started_ns <= HELD_NS_MAX:
+                continue
+            assert worker.shelf is not None
+            batch = worker.shelf[1]
+            if not any(stopped == batch for stopped, _ in self.stopped):  # then its worker ends
+                assert self.home[batch].issuperset(range(kept.first, kept.first + kept.item_count))
 
     def waits_behind(self, worker: SimulatedWorker) -> bool:
         running = worker.running

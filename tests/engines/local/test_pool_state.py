@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from coeval.clocks import ClockId
-from coeval.engines import NO_LIMITS, Batch, Failure, Function, Limits, Outcome, Packed, Worker
+from coeval.engines import NO_LIMITS, Batch, Failure, Function, ItemStamps, Limits, Outcome, Packed, Worker
 from coeval.engines._attempt import Piece
 from coeval.engines.local._board import LOADING, NO_LIMIT, BoardReading, key_of
 from coeval.engines.local._pool_state import (
     BRISK_NS_MAX,
     CALL_BACK_AFTER_NS,
+    KEPT_AFTER_NS,
     LEAVE_NS_MAX,
     SEEN_AFTER_NS,
     START_FAILURES_MAX,
@@ -27,6 +28,7 @@ from coeval.engines.local._pool_state import (
     PoolState,
     StartWorker,
 )
+from coeval.recording import Event
 
 if TYPE_CHECKING:
     from coeval.engines.local._pool_state import Action
@@ -289,8 +291,7 @@ def test_loading_a_function_does_not_count_towards_the_limit() -> None:
 
 def test_an_item_that_began_after_its_predecessor_was_condemned_is_moved_not_failed() -> None:
     state = one_busy(items=2, limits=Limits(time_s=1.0))
-    due_ns = state.next_look_ns()
-    assert due_ns is not None
+    due_ns = 1_000_001_000
     assert state.time_passed(due_ns, {0: BoardReading(0, 0, 1_000)}) == [EndWorker(0)]
     # It finished in the very moment between the look and the kill, and sent it home.
     state.piece_arrived(0, 0, piece(0, 1), due_ns + 1)
@@ -414,9 +415,9 @@ def test_a_worker_that_does_not_leave_by_itself_is_ended() -> None:
 
 def test_what_waits_behind_a_long_item_is_called_back_when_a_worker_idles_and_taken_when_that_was_seen() -> None:
     state = with_two(first_items=3)
-    assert state.next_look_ns() is None  # nobody could do it
-    state.workers_max = 2
     called_ns = 3_000 + CALL_BACK_AFTER_NS
+    assert state.time_passed(called_ns, {0: BoardReading(1, 0, 3_100)}) == []  # nobody could do it
+    state.workers_max = 2
     assert state.next_look_ns() == called_ns
     running = BoardReading(1, 0, 3_100)
     assert state.time_passed(called_ns, {0: running}) == [CallBack(0, key_of(1, 1))]
@@ -595,3 +596,61 @@ def test_a_dead_workers_failure_tells_the_most_memory_it_had() -> None:
     [failed] = outcomes(gone)
     assert failed.failure is not None
     assert failed.failure.memory_bytes_peak == 4096
+
+
+def test_what_is_kept_behind_a_long_item_is_looked_for_ever_less_often_and_comes_home_once() -> None:
+    state = one_busy(items=4)
+    due_ns = 1_000 + KEPT_AFTER_NS
+    assert state.next_look_ns() == due_ns
+    board = BoardReading(0, 2, 500_000)
+    [early] = outcomes(state.kept_found(0, 0, piece(0, 2)._replace(started_ns=5, finished_ns=500_000), due_ns))
+    assert early[:6] == (7, 0, 2, [b"v"] * 2, None, (1_000, 5, 500_000, due_ns))
+    assert state.time_passed(due_ns, {0: board}) == []
+    later_ns = state.next_look_ns()
+    assert later_ns == due_ns + KEPT_AFTER_NS
+    assert state.kept_found(0, 0, piece(0, 2), later_ns) == []
+    much_later_ns = later_ns + 10**10
+    state.time_passed(much_later_ns, {0: board})
+    assert state.next_look_ns() == much_later_ns + much_later_ns - board.started_ns
+    [late] = outcomes(state.piece_arrived(0, 0, piece(0, 4)._replace(finished_ns=10**11), 10**11))
+    assert late[:6] == (7, 2, 2, [b"v"] * 2, None, (1_000, 10, 10**11, 10**11))
+    assert state.is_quiet()
+    assert state.next_look_ns() is None
+
+
+def test_a_shelf_that_was_sent_already_or_is_of_what_follows_something_under_way_gives_nothing() -> None:
+    state = one_busy(items=4)
+    assert state.kept_found(0, 0, piece(2, 1), 2_000) == []
+    state.piece_arrived(0, 0, piece(0, 2), 3_000)
+    assert state.kept_found(0, 0, piece(0, 2), 4_000) == []
+    assert state.kept_found(0, 5, piece(2, 1), 4_000) == []
+    assert kinds(state.kept_found(0, 0, piece(2, 1), 4_000)) == [(7, 2, 1, None)]
+
+
+def test_events_and_stamps_of_what_was_kept_come_with_it_and_not_again_with_a_later_piece() -> None:
+    state = one_busy(items=3)
+    first, second = (Event("mark", item, None, "m", {}, item) for item in (0, 1))
+    stamps = [ItemStamps(item, 0, 1) for item in (0, 1)]
+    kept = piece(0, 1)._replace(events=[first], item_stamps=stamps[:1])
+    [early] = outcomes(state.kept_found(0, 0, kept, 2_000))
+    assert (early.events, early.item_stamps) == ([first], stamps[:1])
+    assert state.piece_arrived(0, 0, piece(0, 1), 3_000) == []  # as before an item that fails
+    failed = piece(1, 1, Failure("raised"))._replace(events=[first, second], item_stamps=stamps)
+    [late] = outcomes(state.piece_arrived(0, 0, failed, 3_000))
+    assert (late.first, late.events, late.item_stamps) == (1, [second], stamps[1:])
+
+
+def test_what_a_dead_worker_kept_does_not_run_again() -> None:
+    state = one_busy(items=4)
+    found = state.kept_found(0, 0, piece(0, 2), 2_000)
+    gone = state.worker_gone(0, KILLED, BoardReading(0, 2, 1_500), 3_000)
+    assert kinds([*found, *gone]) == [(7, 0, 2, None), (7, 2, 1, "died"), (7, 3, 1, "moved")]
+
+
+def test_what_somebody_wants_stopped_is_stopped_though_it_was_kept() -> None:
+    state = one_busy(items=3)
+    board = BoardReading(0, 1, 1_500)
+    assert state.stop_asked(7, 0, {0: board}, 2_000) == [EndWorker(0)]
+    assert state.next_look_ns() is None
+    assert state.kept_found(0, 0, piece(0, 1), 3_000) == []
+    assert kinds(state.worker_gone(0, KILLED, board, 3_000)) == [(7, 0, 1, "stopped"), (7, 1, 2, "moved")]

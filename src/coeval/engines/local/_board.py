@@ -9,10 +9,17 @@ Each worker has a row of eight-byte cells; each cell is written by one side only
     0  key: the batch it took last and the item it began last (worker)
     1  when that item began (worker); written before the key
     2  limit: items whose key is not below this one are called back, the worker does not begin them (pool)
+    3  shelf: the key of the first item on the worker's shelf (worker)
+    4  when the work on what is there began (worker); written after the key
 
 A reader sees an older value or the newer, both of which were true a moment ago. Calling back needs no more than that:
 the worker shows a key before it looks at the limit, so after a moment longer than any store takes to become visible,
 what the pool does not see begun will not be begun (`_pool_state.py`).
+
+Below its cells each row has a shelf. What a worker finished and sends home later, with what follows in the same batch,
+it puts there at once; so that the pool can take it where the item that follows runs for long or kills the worker. The
+shelf has the values of the items from the first on up to the one that the row shows as begun, which was shown after
+they had been put there; they stay until the next item but one begins.
 """
 
 from __future__ import annotations
@@ -22,14 +29,32 @@ import mmap
 import os
 
 from coeval.clocks._named_tuple import NamedTuple
+from coeval.engines._attempt import Piece
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pickle import dumps, loads
 
-ROW_BYTES = 64
+    from coeval.engines._engine import ItemStamps
+    from coeval.engines._protocol import Payload
+    from coeval.recording import Event
+else:
+    from _pickle import dumps, loads  # `pickle` brings `re`, `enum` and more
+
 _CELL_BYTES = 8
-_KEY, _STARTED, _LIMIT = range(3)
+_KEY, _STARTED, _LIMIT, _SHELF, _SHELF_STARTED = range(5)
+_CELLS = 8
+
+# A worker's shelf holds so many values, of so many bytes together; with more, all goes home at once. So many lengths
+# fit on a row's first page, below its cells; the bytes have pages of their own.
+# Smaller: pieces of small calls are torn apart. Larger: only costs memory, where it is used.
+SHELF_ITEMS_MAX = 504
+SHELF_BYTES_MAX = 4 * mmap.PAGESIZE
+ROW_BYTES = mmap.PAGESIZE + SHELF_BYTES_MAX
+
+# Stands for the length of an entry that is not on the shelf.
+_NOT_HERE = 0
 
 # A key is (batch << ITEM_BITS) + item. The highest item stands for none: the worker took the batch and loads its
 # function; whatever happens there belongs to item 0.
@@ -111,6 +136,7 @@ class Board:
         self._cells[first + _KEY] = key_of(BLANK.batch, BLANK.item)
         self._cells[first + _STARTED] = 0
         self._cells[first + _LIMIT] = NO_LIMIT
+        self._cells[first + _SHELF] = key_of(BLANK.batch, BLANK.item)
         return row
 
     def give_row_back(self, row: int) -> None:
@@ -125,6 +151,30 @@ class Board:
             started_ns = self._cells[first + _STARTED]
             if self._cells[first + _KEY] == key:
                 return BoardReading(*turn_and_item(key), started_ns)
+
+    def kept(self, row: int, reading: BoardReading) -> Piece | None:
+        """
+        What was on a worker's shelf when the item of this reading ran; None: nothing, or it has gone on.
+
+        Raises:
+            Exception: a call wrote there.
+        """
+        cells, first = self._cells, row * (ROW_BYTES // _CELL_BYTES)
+        shelf_key, started_ns = cells[first + _SHELF], cells[first + _SHELF_STARTED]
+        batch, first_item = turn_and_item(shelf_key)
+        count = reading.item - first_item
+        if batch != reading.batch or reading.item == LOADING or count <= 0:
+            return None
+        lengths = cells[first + _CELLS : first + _CELLS + count].tolist()
+        if _NOT_HERE in lengths:
+            del lengths[lengths.index(_NOT_HERE) :]
+        if not lengths:
+            return None
+        begin = row * ROW_BYTES + mmap.PAGESIZE
+        data = self._memory[begin : begin + sum(map(abs, lengths))]
+        if cells[first + _KEY] != key_of(reading.batch, reading.item) or cells[first + _SHELF] != shelf_key:
+            return None
+        return _unpacked(first_item, lengths, data, started_ns, reading.started_ns)
 
     def call_back(self, row: int, key: int) -> None:
         """The worker shall not begin this item and what comes after it; `NO_LIMIT`: it may."""
@@ -146,12 +196,13 @@ class Row:
         offset: of its row, in bytes.
     """
 
-    __slots__ = ("_cells", "_first")
+    __slots__ = ("_cells", "_first", "_values", "lengths", "write")
 
     def __init__(self, fd: int, offset: int) -> None:
         # The mapping lives as long as the process.
         self._cells = memoryview(mmap.mmap(fd, os.fstat(fd).st_size)).cast("q")
         self._first = offset // _CELL_BYTES
+        self._use(mmap.mmap(fd, SHELF_BYTES_MAX, offset=offset + mmap.PAGESIZE))
 
     def take(self, batch: int) -> bool:
         """The worker has taken a batch; False: it was called back."""
@@ -173,11 +224,88 @@ class Row:
 
         return begin
 
+    def clear_shelf(self, batch: int, first_item: int, started_ns: int) -> None:
+        """What is put on the shelf from now on begins with this item."""
+        self._cells[self._first + _SHELF] = (batch << ITEM_BITS) + first_item
+        self._cells[self._first + _SHELF_STARTED] = started_ns
+        self._values.seek(0)
+
     def leave(self) -> None:
         """This process is a forked child: it shows nothing, and begins nothing."""
         nothing = memoryview(bytearray(len(self._cells) * _CELL_BYTES)).cast("q")
         nothing[self._first + _LIMIT] = -1
         self._cells = nothing
+        self._use(mmap.mmap(-1, SHELF_BYTES_MAX))
+
+    def _use(self, values: mmap.mmap) -> None:
+        begin = self._first + _CELLS
+        self.lengths = self._cells[begin : begin + SHELF_ITEMS_MAX]
+        self._values, self.write = values, values.write
+
+
+class Shelf:
+    """
+    The worker's shelf, for one batch.
+
+    An entry is the value's payload as it is, where the item left nothing else; else a pickle of the value with the
+    events and stamps that came with it, and its length is negative.
+
+    What travels beside its pickle is not put there, nor what follows it in the piece: it is in this worker's own
+    memory, and would be gone with it, though its item had come home.
+    """
+
+    __slots__ = ("_batch", "_count", "_events", "_is_closed", "_row", "_stamps")
+
+    def __init__(self, row: Row, batch: int) -> None:
+        self._row, self._batch = row, batch
+        self._count = self._events = self._stamps = 0
+        self._is_closed = False
+
+    def clear(self, first_item: int, started_ns: int) -> None:
+        """A piece begins."""
+        self._count = self._events = self._stamps = 0
+        self._is_closed = False
+        self._row.clear_shelf(self._batch, first_item, started_ns)
+
+    def put(self, value: Payload, events: Sequence[Event], stamps: Sequence[ItemStamps]) -> bool:
+        """Put the piece's next value there, with what is new of its events and stamps; False: there is no room."""
+        row, count = self._row, self._count
+        try:
+            if events or stamps or self._is_closed or type(value) is not bytes:
+                row.lengths[count] = self._put_seldom(value, events, stamps)
+            else:  # most are
+                row.lengths[count] = row.write(value)
+        except (ValueError, IndexError):
+            return False
+        self._count = count + 1
+        return True
+
+    def _put_seldom(self, value: Payload, events: Sequence[Event], stamps: Sequence[ItemStamps]) -> int:
+        """Give the length to note."""
+        if self._is_closed or type(value) is not bytes:
+            self._is_closed = True
+            return _NOT_HERE
+        its_events, its_stamps = [*events[self._events :]], [*stamps[self._stamps :]]
+        if not its_events and not its_stamps:
+            return self._row.write(value)
+        self._events, self._stamps = len(events), len(stamps)
+        return -self._row.write(dumps((value, its_events, its_stamps), 5))
+
+
+def _unpacked(first: int, lengths: list[int], data: bytes, started_ns: int, finished_ns: int) -> Piece:
+    values: list[Payload] = []
+    events: list[Event] = []
+    stamps: list[ItemStamps] = []
+    begin = 0
+    for length in lengths:
+        entry = data[begin : begin + abs(length)]
+        begin += abs(length)
+        if length < 0:
+            entry, its_events, its_stamps = loads(entry)
+            events += its_events
+            stamps += its_stamps
+        values.append(entry)
+    return Piece(first, len(values), values, None, started_ns, finished_ns, events, stamps)
 
 
 def _anonymous_file() -> int:

@@ -404,8 +404,21 @@ class LocalEngine:
             due = self._state.looks_due(now_ns)
             if due:
                 boards = {number: self._board.read(self._workers[number].row) for number in due}
+                for number, board in boards.items():
+                    self._take_kept(self._workers[number], board)
                 self._do(self._state.time_passed(now_ns, boards))
         self.is_busy = not self._state.is_quiet()
+
+    def _take_kept(self, worker: _Worker, board: BoardReading) -> None:
+        """Take what a worker finished before the item that it runs, or ran, and has not sent."""
+        try:
+            kept = self._board.kept(worker.row, board)
+        except Exception:  # a call wrote into what is not its own
+            _warn("a worker's shelf holds what it did not put there", exc_info=True)
+            self._starter.kill(worker.number)
+            return
+        if kept is not None:
+            self._do(self._state.kept_found(worker.number, board.batch, kept, self._clock.raw_ns()))
 
     def _read_results(self, worker: _Worker) -> None:
         while True:
@@ -669,6 +682,7 @@ class LocalEngine:
 
     def _bury(self, worker: _Worker, how: Exit) -> None:
         board = self._board.read(worker.row)
+        self._take_kept(worker, board)
         words = worker.slate.last_words(how.signal)
         events = [*words.events, *_told_dropped(words)]
         how = how._replace(call=words.call, lines=words.lines, crash=words.crash, events=events)

@@ -8,7 +8,9 @@ The mind of the local pool: facts in, actions out. No process, pipe or clock is 
                      │
     a worker has ended: its place is free, and is taken at once if more work is to be expected than others can begin.
     a worker is gone: what it delivered stands; the item it was running fails ("died", or "time_limit" or "stopped" if
-        that is why it was ended); what it never started comes home as "moved", and the executor sends it again.
+        that is why it was ended); what it had finished and not sent is on its shelf; what it never started comes
+        home as "moved", and the executor sends it again.
+    an item runs for long: what was finished before it, and waits for it to be sent, is taken from the shelf.
     a worker idles while calls wait behind a long one: CallBack, and what was not begun comes home as "moved".
 
 A worker runs its batches in order, so there is at most one culprit when it dies. That order is a batch's *turn*, which
@@ -53,6 +55,11 @@ FUNCTIONS_KEPT_MAX = 1024
 # What waits behind an item that runs for so long is called back if another worker idles.
 # Shorter: batches of short calls are torn apart. Longer: it waits longer.
 CALL_BACK_AFTER_NS = 5_000_000
+
+# What was finished before an item that runs for so long is taken from the shelf. Whether there is more is looked for
+# again and again, each time after as long as the item has run by then.
+# Shorter: batches that are as long as they should be are looked at for nothing. Longer: finished calls wait longer.
+KEPT_AFTER_NS = 5_000_000
 
 # What a worker has not even begun after so long goes to another one that idles: somebody has stopped it (SIGSTOP), or
 # the machine has no core for it.
@@ -154,7 +161,7 @@ class _Ending(NamedTuple):
 class _Held:
     """A batch that a worker has: items [delivered, end) are its to do, what is beyond was moved away."""
 
-    __slots__ = ("batch", "delivered", "end", "handed_over_ns", "is_untouched", "stopped", "turn")
+    __slots__ = ("batch", "delivered", "end", "handed_over_ns", "is_untouched", "kept", "late", "stopped", "turn")
 
     def __init__(self, batch: Batch, turn: int = 0) -> None:
         self.batch = batch
@@ -162,6 +169,8 @@ class _Held:
         self.delivered = 0
         self.end = len(batch.items)
         self.handed_over_ns = 0
+        self.kept: Piece | None = None  # what came from the shelf last, and will come in a piece as well
+        self.late: Sequence[Event] = ()  # came when all that they could have come home with was home
         self.is_untouched = False  # its worker had ended before it was handed over
         self.stopped: frozenset[int] = frozenset()  # items that somebody wants stopped
 
@@ -180,6 +189,7 @@ class _Member:
         "is_large",
         "is_leaving",
         "is_seen_running",
+        "kept_ns",
         "leave_by_ns",
         "limit_key",
         "limit_ns",
@@ -192,6 +202,7 @@ class _Member:
         self.worker: Worker | None = None  # None until it is ready
         self.held: deque[_Held] = deque()
         self.ending: _Ending | None = None
+        self.kept_ns: int | None = None  # when to look what is on its shelf
         self.limit_ns: int | None = None  # when to look whether the current item is over its limit
         self.since_ns = 0  # when the first batch was handed over, or something of it came
         self.is_seen_running = False  # the board has shown that it began its first batch
@@ -310,7 +321,7 @@ class PoolState:
         if member.held:
             self._begin_front(member, seen_ns)
         else:
-            member.limit_ns = None
+            member.limit_ns = member.kept_ns = None
             if member.limit_key != NO_LIMIT:
                 member.limit_key, member.seen_ns = NO_LIMIT, None
                 actions.append(CallBack(number, NO_LIMIT))
@@ -321,6 +332,18 @@ class PoolState:
                 actions.append(LetGo(number))
         if self._queue:
             actions += self._feed()
+        return actions
+
+    def kept_found(self, number: int, turn: int, kept: Piece, seen_ns: int) -> list[Action]:
+        """On a worker's shelf was what became of some items; it is going to send that as well, if it lives."""
+        member = self._members[number]
+        if not member.held or (held := member.held[0]).turn != turn or kept.first > held.delivered:
+            return []  # what comes before is under way
+        if any(kept.first <= item < kept.first + kept.item_count for item in held.stopped):
+            return []  # whoever wants it stopped is told that it was
+        actions = _bring(held, kept, member.worker, seen_ns)
+        if actions:
+            held.kept = kept
         return actions
 
     def worker_ended(self, number: int) -> list[Action]:
@@ -404,6 +427,8 @@ class PoolState:
                 actions += self._look_at_limit(member, number, board, now_ns)
             if member.ending is not None:
                 continue
+            if member.kept_ns is not None and member.kept_ns <= now_ns:
+                member.kept_ns = _next_kept_ns(member, board, now_ns)
             if member.seen_ns is not None and member.seen_ns <= now_ns:
                 actions += _take_what_was_not_begun(member, number, board, now_ns)
             elif (at := _call_back_ns(member)) is not None and at <= now_ns and self._somebody_idles():
@@ -555,7 +580,10 @@ class PoolState:
     def _begin_front(self, member: _Member, now_ns: int) -> None:
         member.since_ns = now_ns
         member.is_seen_running = False
-        limit_s = member.held[0].batch.limits.time_s
+        held = member.held[0]
+        has_shelf = held.end - held.delivered > 1 and not isinstance(held.batch.items, Packed)
+        member.kept_ns = now_ns + KEPT_AFTER_NS if has_shelf else None
+        limit_s = held.batch.limits.time_s
         member.limit_ns = None if limit_s is None else now_ns + round(limit_s * 1e9)
 
     def _somebody_idles(self) -> bool:
@@ -593,7 +621,7 @@ class PoolState:
             culprit = ending.item
         else:
             # An item is begun after the one before was finished, so the item begun last is where it ended. What was
-            # finished but had not come home runs again.
+            # finished but had neither come home nor was on the shelf runs again.
             begun = 0 if board.item == LOADING else board.item
             culprit = max(held.delivered, begun)
         if ending and ending.kind == "stopped":
@@ -650,11 +678,19 @@ def _look_ns(member: _Member, somebody_idles: bool) -> int | None:
     at = member.leave_by_ns
     for other in (
         member.limit_ns,
+        member.kept_ns,
         member.seen_ns if member.seen_ns is not None or not somebody_idles else _call_back_ns(member),
     ):
         if other is not None and (at is None or other < at):
             at = other
     return at
+
+
+def _next_kept_ns(member: _Member, board: BoardReading, now_ns: int) -> int:
+    """When to look at a worker's shelf again."""
+    if board.batch != member.held[0].turn or board.item == LOADING:
+        return now_ns + LOADING_LOOK_NS
+    return now_ns + max(KEPT_AFTER_NS, now_ns - board.started_ns)
 
 
 def _call_back_ns(member: _Member) -> int | None:
@@ -743,7 +779,7 @@ def _end_for(
     is_running = board.batch == held.turn and board.item == item
     started_ns = max(board.started_ns, held.handed_over_ns) if is_running else now_ns
     member.ending = _Ending(kind, held.turn, item, (now_ns - started_ns) / 1e9)
-    member.limit_ns = member.seen_ns = None
+    member.limit_ns = member.seen_ns = member.kept_ns = None
     if kind == "stopped":
         held.stopped |= {item}
     return [EndWorker(number)]
@@ -755,9 +791,19 @@ def _end_for(
 def _bring(held: _Held, piece: Piece, worker: Worker | None, seen_ns: int) -> list[Action]:
     # A function or arguments that cannot be loaded fail items that went home when they were called back.
     first, item_count, values, failure, started_ns, finished_ns, events, item_stamps = piece
+    if held.kept is not None:
+        # What came from the shelf does not come twice. Events may come with a later piece than their values.
+        already, last = held.kept.events, held.kept.first + held.kept.item_count
+        events = [*held.late, *(event for event in events if event not in already)]
+        item_stamps = [stamps for stamps in item_stamps if stamps.item >= last]
+    if first < held.delivered:
+        cut = held.delivered - first
+        first, item_count, values = held.delivered, item_count - cut, values[cut:]
     count = min(first + item_count, held.end) - first
     if count <= 0:
+        held.late = events
         return []
+    held.late = ()
     held.delivered = first + count
     stamps = Stamps(held.handed_over_ns, started_ns, finished_ns, seen_ns)
     outcome = Outcome(held.batch.id, first, count, values, failure, stamps, worker, events, item_stamps)

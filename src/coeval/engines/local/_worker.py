@@ -18,7 +18,7 @@ from coeval.engines._attempt import load_function, run_batch
 from coeval.engines._engine import Failure
 from coeval.engines._payload import settle
 from coeval.engines._segments import Segments, can_reach
-from coeval.engines.local._board import Row
+from coeval.engines.local._board import Row, Shelf
 from coeval.engines.local._child import flush_standard_streams
 from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, write_frame
 from coeval.engines.local._slate import Slate
@@ -205,6 +205,7 @@ class _Worker:
             segments=self._segments,
             whole_process=True,
             memory_bytes=memory_bytes,
+            shelf=Shelf(self._row, batch) if len(items) > 1 else None,
         ):
             if self._is_child:
                 _end_forked_child(piece.failure)
