@@ -1,9 +1,18 @@
 """
 Merging 8 sources of wrong clocks into one file, beside the best that DuckDB and Polars can do with the offsets given.
 
-Ours relates the clocks by messages, corrects every stamp, gives it its bounds and keeps its raw reading; the others
-subtract a constant from each source's stamps and sort. Of text logs, GNU sort merges by the raw stamps, and lnav shows
-them.
+What each does:
+
+    coeval   reads stamps and a table of messages, relates the clocks by them, and gives every event its corrected
+             time with bounds beside its raw stamp, source and line; of logs it writes the lines, in that order. Text
+             that is no UTF-8 and lines without a stamp are looked for and accounted for.
+    DuckDB   reads stamps, subtracts a constant that it is told for each source, sorts, writes Parquet. No bounds.
+    Polars   the same, by its engine that streams.
+    sort -m  merges lines by their first bytes, as they stand there: no clock is corrected, nothing is read.
+    lnav     reads stamps, indexes the lines and prints them in raw order.
+
+All of them write what coeval writes: Parquet of Parquet and of JSON lines, a log of logs. coeval, DuckDB and Polars
+may use all cores; sort -m merges in one thread, and the others' files are not made durable, while coeval's is.
 
 Each runs in a process of its own, in a memory cgroup of 2 GB where one can be made; rivals take turns; the figures are
 medians of the rounds. Who is ended for memory did not finish.
