@@ -168,7 +168,7 @@ class ChunkFile:
         # Not a map of the file: it may become shorter at any time, and that would end the process.
         data = np.empty(end - begin, dtype=np.uint8)
         got = 0
-        while got < len(data) and (more := os.preadv(self._log, [memoryview(data)[got:]], begin + got)):
+        while got < len(data) and (more := os.preadv(self._log, [data.data[got:]], begin + got)):
             got += more
         if got < len(data):
             raise OSError(f"{self._log_path} became shorter while it was merged: byte {end:,} is gone; merge it again")
