@@ -208,7 +208,7 @@ def lnav(folder: Path, kind: str, out: Path) -> None:
     """lnav reads all files and prints the merged view."""
     files = [str(folder / f"s{source}.{kind}") for source in range(SOURCES)]
     os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
-    os.execvp("lnav", ["lnav", "-n", "-q", *files])
+    os.execvp("lnav", ["lnav", "-n", *files])
 
 
 RIVALS: dict[str, dict[str, Callable[[Path, str, Path], None]]] = {
