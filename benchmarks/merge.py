@@ -1,9 +1,18 @@
 """
 Merging 8 sources of wrong clocks into one file, beside the best that DuckDB and Polars can do with the offsets given.
 
-Ours relates the clocks by messages, corrects every stamp, gives it its bounds and keeps its raw reading; the others
-subtract a constant from each source's stamps and sort. Of text logs, GNU sort merges by the raw stamps, and lnav shows
-them.
+What each does:
+
+    coeval   reads stamps and a table of messages, relates the clocks by them, and gives every event its corrected
+             time with bounds beside its raw stamp, source and line; of logs it writes the lines, in that order. Text
+             that is no UTF-8 and lines without a stamp are looked for and accounted for.
+    DuckDB   reads stamps, subtracts a constant that it is told for each source, sorts, writes Parquet. No bounds.
+    Polars   the same, by its engine that streams.
+    sort -m  merges lines by their first bytes, as they stand there: no clock is corrected, nothing is read.
+    lnav     reads stamps, indexes the lines and prints them in raw order.
+
+All of them write what coeval writes: Parquet of Parquet and of JSON lines, a log of logs. coeval, DuckDB and Polars
+may use all cores; sort -m merges in one thread, and the others' files are not made durable, while coeval's is.
 
 Each runs in a process of its own, in a memory cgroup of 2 GB where one can be made; rivals take turns; the figures are
 medians of the rounds. Who is ended for memory did not finish.
@@ -24,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +50,8 @@ T0 = 1_790_000_000_000_000_000
 HOUR_NS = 3600 * 10**9
 MESSAGES = 2000
 CHUNK = 1 << 20
+# lnav is measured on this much: it takes minutes for a GB.
+LNAV_MB = 100
 # What a run may take before it counts as not finished.
 PATIENCE_S = 900
 
@@ -197,7 +208,7 @@ def lnav(folder: Path, kind: str, out: Path) -> None:
     """lnav reads all files and prints the merged view."""
     files = [str(folder / f"s{source}.{kind}") for source in range(SOURCES)]
     os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
-    os.execvp("lnav", ["lnav", "-n", "-q", *files])
+    os.execvp("lnav", ["lnav", "-n", *files])
 
 
 RIVALS: dict[str, dict[str, Callable[[Path, str, Path], None]]] = {
@@ -259,9 +270,8 @@ def run(name: str, folder: Path, kind: str, out: Path, group: Path | None) -> Ru
     return Run(wall_s if is_done else None, usage.ru_maxrss >> 10)
 
 
-def measure(kind: str, folder: Path, rounds: int, what: str) -> None:
-    """All rivals of a kind, in turns; a table."""
-    names = [name for name in RIVALS[kind] if name != "lnav" or shutil.which("lnav")]
+def measure(kind: str, folder: Path, rounds: int, what: str, names: Sequence[str]) -> None:
+    """Rivals of a kind, in turns; a table."""
     runs: dict[str, list[Run]] = {name: [] for name in names}
     with memory_group() as group:
         limit = f"in {LIMIT_BYTES >> 20:,} MB" if group is not None else "no limit (no cgroup can be made here)"
@@ -298,20 +308,34 @@ def main() -> None:
         return
     print(f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, {_versions()}")
     with tempfile.TemporaryDirectory() as temporary:
+        home = options.folder or Path(temporary)
         for kind in [options.only] if options.only else list(RIVALS):
-            size = f"{options.events:g}M" if kind == "parquet" else f"{options.text_mb}MB"
-            folder = (options.folder or Path(temporary)) / f"{kind}-{size}"
-            if not (folder / "messages.parquet").exists():
-                folder.mkdir(parents=True)
-                if kind == "parquet":
-                    write_parquet(folder, int(options.events * 10**6))
-                else:
-                    write_lines(folder, options.text_mb * 10**6, kind)
-                write_messages(folder)
-            told = f"{options.events:g} M events" if kind == "parquet" else f"{options.text_mb:,} MB"
-            measure(kind, folder, options.rounds, f"{kind}: {told} from {SOURCES} sources")
-            for left in folder.glob("out.*"):
-                left.unlink()
+            others = [name for name in RIVALS[kind] if name != "lnav"]
+            amount = options.events if kind == "parquet" else options.text_mb
+            compared(home, kind, amount, options.rounds, others)
+            if kind == "log" and shutil.which("lnav"):
+                compared(home, kind, min(amount, LNAV_MB), options.rounds, ["coeval", "lnav"])
+
+
+def compared(home: Path, kind: str, amount: float, rounds: int, names: Sequence[str]) -> None:
+    """
+    Make the sources, where they are not there yet, and measure.
+
+    Args:
+        amount: millions of events in Parquet, else MB.
+    """
+    folder = home / f"{kind}-{amount:g}{'M' if kind == 'parquet' else 'MB'}"
+    if not (folder / "messages.parquet").exists():
+        folder.mkdir(parents=True)
+        if kind == "parquet":
+            write_parquet(folder, int(amount * 10**6))
+        else:
+            write_lines(folder, int(amount) * 10**6, kind)
+        write_messages(folder)
+    told = f"{amount:g} M events" if kind == "parquet" else f"{amount:,} MB"
+    measure(kind, folder, rounds, f"{kind}: {told} from {SOURCES} sources", names)
+    for left in folder.glob("out.*"):
+        left.unlink()
 
 
 def _versions() -> str:

@@ -3,11 +3,15 @@ Chunks of events in an Arrow file: written one after the other, read in any orde
 
 Beside the payload a chunk has columns of ours. What holds for a whole chunk stands in its metadata. Columns may differ
 from chunk to chunk, as with JSON lines; chunks of one kind then lie together in a file of their own.
+
+Of a log that stays a log the text is wanted, with a line end behind it. Where it stands so in the log itself, only its
+place is put down, and whoever reads the chunk reads that part of the log again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,10 +21,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coeval.timeline.readers._reader import EventBatch
+from coeval.timeline.readers._values import Int64Array
 
 # No payload has columns of such names: these would be cut at the NUL elsewhere.
-_LINE, _RAW, _END, _FOLD, _CLOCK = "\0line", "\0raw", "\0end", "\0fold", "\0clock"
-_OWN = (_LINE, _RAW, _END, _FOLD, _CLOCK)
+_LINE, _RAW, _END, _FOLD, _CLOCK, _PLACE = "\0line", "\0raw", "\0end", "\0fold", "\0clock", "\0place"
+_OWN = (_LINE, _RAW, _END, _FOLD, _CLOCK, _PLACE)
+
+WHOLE_TEXT = "text\n"
+"""The column of a record's text with a line end behind it."""
+
+_WHOLE_TEXTS = pa.schema([(WHOLE_TEXT, pa.string())])
 
 # Not compressed: on two cores that took a third of what parsing a log takes, and these files live for minutes.
 _OPTIONS = pa.ipc.IpcWriteOptions(use_threads=False)
@@ -50,7 +60,11 @@ class ChunkWriter:
         """One more."""
         payload = _plain(batch.payload)
         arrays, names = [pa.array(batch.lines), pa.array(batch.raw_ns)], [_LINE, _RAW]
-        for name, values in ((_END, batch.end_raw_ns), (_FOLD, batch.fold_ns)):
+        schema, end = payload.schema, 0
+        places = None
+        if batch.edges is not None and schema.names == [WHOLE_TEXT]:
+            payload, places, end = payload.select([]), batch.edges[:-1], int(batch.edges[-1])
+        for name, values in ((_END, batch.end_raw_ns), (_FOLD, batch.fold_ns), (_PLACE, places)):
             if values is not None:
                 arrays.append(pa.array(values))
                 names.append(name)
@@ -60,7 +74,7 @@ class ChunkWriter:
             arrays.append(pa.array(codes))
             names.append(_CLOCK)
         made = pa.RecordBatch.from_arrays([*arrays, *payload.columns], [*names, *payload.schema.names])
-        number = self._number_of(made.schema, payload.schema)
+        number = self._number_of(made.schema, schema)
         self._writers[made.schema].write_batch(made)
         self._chunks.append(
             {
@@ -68,6 +82,7 @@ class ChunkWriter:
                 "at": self._counts[number],
                 "resolution_ns": batch.resolution_ns,
                 "is_assumed": batch.is_assumed,
+                "end": end,
             }
         )
         self._counts[number] += 1
@@ -99,15 +114,22 @@ class ChunkWriter:
 
 
 class ChunkFile:
-    """What a `ChunkWriter` wrote; `chunk(number)` gives one of them."""
+    """
+    What a `ChunkWriter` wrote; `chunk(number)` gives one of them.
 
-    def __init__(self, path: str) -> None:
+    Args:
+        log: the file that texts are read from, where only their places were put down.
+    """
+
+    def __init__(self, path: str, log: str) -> None:
         told = json.loads(Path(path).read_text())
         self._chunks = told["chunks"]
         self._clocks = pa.array(told["clocks"], pa.string())
         self._path = path
         self._readers: dict[int, Any] = {}
         self._maps: list[Any] = []
+        self._log_path = log
+        self._log: int | None = None
 
     def __enter__(self) -> ChunkFile:
         return self
@@ -124,16 +146,35 @@ class ChunkFile:
         clocks = None
         if _CLOCK in own:
             clocks = pa.DictionaryArray.from_arrays(own[_CLOCK], self._clocks)
+        payload = made.select([name for name in names if name not in own])
+        if _PLACE in own:
+            payload = self._texts(own[_PLACE].to_numpy(), told["end"])
         return EventBatch(
             own[_LINE].to_numpy(),
             own[_RAW].to_numpy(),
             told["resolution_ns"],
-            made.select([name for name in names if name not in own]),
+            payload,
             clocks,
             own[_END].to_numpy() if _END in own else None,
             own[_FOLD].to_numpy() if _FOLD in own else None,
             told["is_assumed"],
         )
+
+    def _texts(self, places: Int64Array, end: int) -> pa.RecordBatch:
+        """Texts of the log, each from its place to the next."""
+        if self._log is None:
+            self._log = os.open(self._log_path, os.O_RDONLY)
+        begin = int(places[0])
+        # Not a map of the file: it may become shorter at any time, and that would end the process.
+        data = np.empty(end - begin, dtype=np.uint8)
+        got = 0
+        while got < len(data) and (more := os.preadv(self._log, [data.data[got:]], begin + got)):
+            got += more
+        if got < len(data):
+            raise OSError(f"{self._log_path} became shorter while it was merged: byte {end:,} is gone; merge it again")
+        offsets = np.append(places - begin, end - begin).astype(np.int32)
+        texts = pa.Array.from_buffers(pa.string(), len(places), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+        return pa.RecordBatch.from_arrays([texts], schema=_WHOLE_TEXTS)
 
     def _reader(self, number: int) -> Any:
         if number not in self._readers:
@@ -146,6 +187,9 @@ class ChunkFile:
         self._readers.clear()
         for mapped in self._maps:
             mapped.close()
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
 
 
 def _plain(payload: pa.RecordBatch) -> pa.RecordBatch:

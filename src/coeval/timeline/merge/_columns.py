@@ -27,6 +27,7 @@ class MergedColumns:
         payload: the other columns under the names that they have in the sources, with their types in the table.
         has_end, has_resolution, has_assumed: whether there are columns for that.
         claims: what times count on.
+        has_times: whether there are columns for times, besides the raw reading.
     """
 
     clocks: tuple[str, ...]
@@ -36,19 +37,23 @@ class MergedColumns:
     has_resolution: bool
     has_assumed: bool
     claims: TableClaims
+    has_times: bool = True
 
     @property
     def schema(self) -> pa.Schema:
         """Of the table."""
         names = pa.dictionary(pa.int32(), pa.string())
-        fields = [pa.field("time", pa.timestamp("ns", tz="UTC"))]
-        fields += [pa.field(name, pa.int64()) for name in ("earliest_ns", "estimate_ns", "latest_ns")]
-        if self.has_end:
+        fields: list[pa.Field] = []
+        has_end = self.has_times and self.has_end
+        if self.has_times:
+            fields.append(pa.field("time", pa.timestamp("ns", tz="UTC")))
+            fields += [pa.field(name, pa.int64()) for name in ("earliest_ns", "estimate_ns", "latest_ns")]
+        if has_end:
             fields += [pa.field(name, pa.int64()) for name in ("end_earliest_ns", "end_estimate_ns", "end_latest_ns")]
         fields.append(pa.field("raw_ns", pa.int64()))
-        if self.has_end:
+        if has_end:
             fields.append(pa.field("end_raw_ns", pa.int64()))
-        if self.has_resolution:
+        if self.has_times and self.has_resolution:
             fields.append(pa.field("resolution_ns", pa.int64()))
         fields += [pa.field("clock", names), pa.field("source", names), pa.field("line", pa.int64())]
         if self.has_assumed:

@@ -33,6 +33,7 @@ from coeval.clocks import Anchor, ClockId
 from coeval.errors import WrongTable
 from coeval.timeline._layout import TableClaims
 from coeval.timeline.merge._aside import aside_line, aside_lines
+from coeval.timeline.merge._batch_file import WHOLE_TEXT
 from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of, with_messages
 from coeval.timeline.merge._columns import MergedColumns, united
 from coeval.timeline.merge._maps import PlacedClock, placed_clocks
@@ -46,7 +47,7 @@ from coeval.timeline.merge._stretches import Pass, cuts_of, in_process, tables_b
 from coeval.timeline.readers._input import head_of
 from coeval.timeline.readers._reader import Part, SourceSettings
 from coeval.timeline.readers._registry import detected, reader_named
-from coeval.timeline.readers._text import TextReader
+from coeval.timeline.readers._text import TEXT, TextReader
 from coeval.timeline.readers._values import Int64Array
 from coeval.timeline.sources._claims import ClockSpan, OffsetClaim
 from coeval.timeline.sources._folds import settle_folds
@@ -69,7 +70,8 @@ STDIN = "-"
 
 # What ours takes of a row beside its payload, in bytes.
 _OWN_BYTES_IN_ROW = 96
-_STRETCH_ROWS_MIN, _STRETCH_ROWS_MAX = 1 << 12, 1 << 20
+# Larger ones take longer for each row: they do not fit the cache, and nothing is written before the first is whole.
+_STRETCH_ROWS_MIN, _STRETCH_ROWS_MAX = 1 << 12, 1 << 16
 # Rows of a stretch are in memory as they were read, put together, and put in order.
 _COPIES = 3
 # Rows that wait in streams, and what readers take, may have the other half.
@@ -277,8 +279,8 @@ class _Merge:
         self._spill = spill
         self._on_progress = on_progress
         # Of logs that stay logs nothing else is shown. Other formats have no text, and are shown whole.
-        is_text = kind == "log" and all(is_text_log(source) for source in sources)
-        self._wanted = frozenset(["text"]) if is_text else None
+        self._is_log = kind == "log" and all(is_text_log(source) for source in sources)
+        self._wanted = frozenset([TEXT]) if self._is_log else None
         self._pieces: list[tuple[int, Piece, int]] = []
         self._turned = 0
         self._aside_of: list[int] = [0] * len(sources)
@@ -315,7 +317,7 @@ class _Merge:
 
     def _order(self, source: int, part: Part, number: int) -> ScanOrder:
         clock = self._sources[source].clock
-        return ScanOrder(part, number, str(self._spill.path), clock, self._evidence.rules, self._wanted)
+        return ScanOrder(part, number, str(self._spill.path), clock, self._evidence.rules, self._wanted, self._is_log)
 
     def _parts(self) -> Iterator[tuple[int, Part]]:
         for number, source in enumerate(self._sources):
@@ -388,6 +390,7 @@ class _Merge:
             any(piece.has_resolution for piece in pieces),
             any(piece.has_assumed for piece in pieces),
             self._claims,
+            has_times=not self._is_log,
         )
 
     def _orders(self, clocks: Sequence[str]) -> dict[int, ClockOrder]:
@@ -434,7 +437,7 @@ class _Merge:
         return [self._pass(clocks, is_placed=clocks is placed) for clocks in [placed, *unplaced] if clocks]
 
     def _pass(self, clocks: frozenset[int], *, is_placed: bool) -> Pass:
-        settings = StreamSettings(self._placement, clocks, self._wanted)
+        settings = StreamSettings(self._placement, clocks, self._wanted, has_bounds=not self._is_log)
         pieces, samples = [], []
         for number, (source, piece, lines_before) in enumerate(self._pieces):
             codes = {name: self._code_of[name or self._sources[source].clock] for name in piece.clocks}
@@ -510,6 +513,8 @@ class _Merge:
         for row in table.to_pylist():
             reason = f"nothing relates clock {row['clock']} to the {self._claims.reference_label}"
             values = {name: row[name] for name in names if row[name] is not None}
+            if self._is_log:
+                values[TEXT] = values.pop(WHOLE_TEXT)[:-1]
             self._aside.write(aside_line(row["source"], row["line"], reason, values))
             self._aside_reasons[reason] = self._aside_reasons.get(reason, 0) + 1
             self._aside_of[self.columns.sources.index(row["source"])] += 1

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from coeval.timeline._layout import OWN_COLUMNS
 from coeval.timeline._timeline import Timeline
+from coeval.timeline.merge._batch_file import WHOLE_TEXT
 from coeval.timeline.merge._spill import remove_partials
 from coeval.timeline.writers._text import text_lines
 
@@ -258,6 +259,9 @@ class LogTableWriter(TableWriter):
     def write(self, table: pa.Table) -> None:
         self.rows += table.num_rows
         for batch in table.to_batches():
+            if WHOLE_TEXT in table.schema.names:
+                _write_texts(self._file, batch.column(WHOLE_TEXT))
+                continue
             texts = batch.column("text") if "text" in table.schema.names else pa.nulls(len(batch), pa.string())
             if texts.null_count:
                 texts = pc.coalesce(texts, _as_json(batch))

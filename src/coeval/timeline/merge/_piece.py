@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from coeval.alignment import Messages
 from coeval.clocks import Anchor
 from coeval.timeline.merge._aside import AsideFile
-from coeval.timeline.merge._batch_file import ChunkFile, ChunkWriter
+from coeval.timeline.merge._batch_file import WHOLE_TEXT, ChunkFile, ChunkWriter
 from coeval.timeline.readers._reader import EventBatch, Part, Reader, Tally
 from coeval.timeline.readers._registry import reader_named
 from coeval.timeline.readers._set_aside import SetAside
@@ -113,6 +114,7 @@ class ScanOrder:
         clock: of rows of which the format names none.
         rules: what rows may be evidence.
         wanted: columns of the payload that somebody will look at; None: all.
+        is_log: it is a log and stays one: of its texts, the one column that is wanted, come with their line ends.
     """
 
     part: Part
@@ -121,6 +123,7 @@ class ScanOrder:
     clock: str
     rules: EvidenceRules
     wanted: frozenset[str] | None = None
+    is_log: bool = False
 
 
 def scan(order: ScanOrder) -> Piece:
@@ -152,7 +155,8 @@ def scan(order: ScanOrder) -> Piece:
         else:
             file = f"{own}.arrow"
             needed = None if order.wanted is None else order.wanted | order.rules.columns
-            payloads = _spilled(noted(reader.batches(order.part, tally, needed)), order.wanted, notes, file)
+            batches = noted(reader.batches(order.part, tally, needed))
+            payloads = _spilled(map(_whole_texts, batches) if order.is_log else batches, order, notes, file)
         rows = evidence.close()
     messages, anchors = reader.evidence(order.part)
     return notes.piece(order.part, file, payloads, tally, aside.path, Evidence(rows, messages, tuple(anchors)))
@@ -167,7 +171,7 @@ def chunks_of(piece: Piece, wanted: Collection[str] | None, start: int = 0) -> I
         start: the first chunk that is wanted.
     """
     if piece.file:
-        with ChunkFile(piece.file) as file:
+        with ChunkFile(piece.file, piece.part.path) as file:
             for number in range(start, len(file)):
                 yield file.chunk(number)
         return
@@ -197,8 +201,17 @@ def _first_payload(reader: Reader, part: Part, wanted: Collection[str] | None) -
     return _Payloads((), 0.0)
 
 
-def _spilled(batches: Iterator[EventBatch], wanted: Collection[str] | None, notes: _Notes, path: str) -> _Payloads:
+def _whole_texts(batch: EventBatch) -> EventBatch:
+    """With nothing but their texts, and line ends behind those; not made where they stand in the log like that."""
+    texts = batch.payload.column("text")
+    if batch.edges is None:
+        texts = pc.binary_join_element_wise(texts, "", "\n")
+    return replace(batch, payload=pa.RecordBatch.from_arrays([texts], [WHOLE_TEXT]))
+
+
+def _spilled(batches: Iterator[EventBatch], order: ScanOrder, notes: _Notes, path: str) -> _Payloads:
     rows = size = 0
+    wanted = None if order.is_log else order.wanted
     with ChunkWriter(path) as writer:
         for batch in batches:
             if wanted is not None:
@@ -223,6 +236,7 @@ def sliced(batch: EventBatch, start: int, stop: int) -> EventBatch:
         clocks=None if batch.clocks is None else batch.clocks.slice(start, stop - start),
         end_raw_ns=None if batch.end_raw_ns is None else batch.end_raw_ns[start:stop],
         fold_ns=None if batch.fold_ns is None else batch.fold_ns[start:stop],
+        edges=None if batch.edges is None else batch.edges[start : stop + 1],
     )
 
 

@@ -7,7 +7,7 @@ own readings, then source and line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -31,8 +31,10 @@ def merged_table(parts: Sequence[Rows], columns: MergedColumns, *, is_placed: bo
     schema = columns.schema
     if not parts:
         return schema.empty_table()
-    names = ["key", "earliest", "latest", "raw", "line", "clock", *(END_COLUMNS if columns.has_end else ())]
-    names += ["resolution"] if columns.has_resolution else []
+    names = ["key", "raw", "line", "clock"]
+    if columns.has_times:
+        names += ["earliest", "latest", *(END_COLUMNS if columns.has_end else ())]
+        names += ["resolution"] if columns.has_resolution else []
     made = {name: np.concatenate([_column(part, name) for part in parts]) for name in names}
     source = np.repeat(np.array([part.source for part in parts], dtype=np.int64), [len(part) for part in parts])
     level = None
@@ -50,17 +52,30 @@ def merged_table(parts: Sequence[Rows], columns: MergedColumns, *, is_placed: bo
     payload = payload.unify_dictionaries().combine_chunks()
     if not is_sorted and payload.num_columns:
         payload = pc.take(payload, pa.array(order), boundscheck=False)
-    key = made["key"] if is_placed else np.full(len(order), UNKNOWN_ESTIMATE)
-    estimate = _known(key, UNKNOWN_ESTIMATE)
     arrays: dict[str, pa.Array] = {
-        "time": estimate.cast(pa.timestamp("ns", tz="UTC")),
-        "earliest_ns": _known(made["earliest"], UNKNOWN_EARLIEST),
-        "estimate_ns": estimate,
-        "latest_ns": _known(made["latest"], UNKNOWN_LATEST),
         "raw_ns": pa.array(made["raw"]),
         "clock": named(made["clock"], columns.clocks),
         "source": named(source, columns.sources),
         "line": pa.array(made["line"]),
+    }
+    if columns.has_times:
+        arrays |= _times(made, columns, is_placed=is_placed)
+    if columns.has_assumed:
+        assumed = np.repeat([part.is_assumed for part in parts], [len(part) for part in parts])
+        arrays["assumed"] = pa.array(assumed if is_sorted else assumed[order])
+    own = [arrays[name] for name in schema.names[: len(arrays)]]
+    return pa.Table.from_arrays([*own, *payload.columns], schema=schema)
+
+
+def _times(made: Mapping[str, Int64Array], columns: MergedColumns, *, is_placed: bool) -> dict[str, pa.Array]:
+    """When the rows were, as far as it is known."""
+    key = made["key"] if is_placed else np.full(len(made["key"]), UNKNOWN_ESTIMATE)
+    estimate = _known(key, UNKNOWN_ESTIMATE)
+    arrays = {
+        "time": estimate.cast(pa.timestamp("ns", tz="UTC")),
+        "earliest_ns": _known(made["earliest"], UNKNOWN_EARLIEST),
+        "estimate_ns": estimate,
+        "latest_ns": _known(made["latest"], UNKNOWN_LATEST),
     }
     if columns.has_end:
         for name in ("end_earliest", "end_estimate", "end_latest"):
@@ -68,11 +83,7 @@ def merged_table(parts: Sequence[Rows], columns: MergedColumns, *, is_placed: bo
         arrays["end_raw_ns"] = _known(made["end_raw"], NO_READING)
     if columns.has_resolution:
         arrays["resolution_ns"] = pa.array(made["resolution"])
-    if columns.has_assumed:
-        assumed = np.repeat([part.is_assumed for part in parts], [len(part) for part in parts])
-        arrays["assumed"] = pa.array(assumed if is_sorted else assumed[order])
-    own = [arrays[name] for name in schema.names[: len(arrays)]]
-    return pa.Table.from_arrays([*own, *payload.columns], schema=schema)
+    return arrays
 
 
 def row_order(

@@ -137,6 +137,8 @@ def placed(
     source: int,
     lines_before: int,
     settled: Settled | None = None,
+    *,
+    has_bounds: bool = True,
 ) -> Rows | None:
     """
     Place the events of a chunk that are of some clocks.
@@ -146,6 +148,7 @@ def placed(
         clocks: codes of those that are wanted; either all can be placed or none.
         lines_before: of the source, before this part.
         settled: rows of the part of which evidence says which of two readings they mean.
+        has_bounds: otherwise only the order is wanted, and none of `earliest`, `latest`, `resolution`, `END_COLUMNS`.
 
     Returns:
         None: the chunk has no event of these clocks.
@@ -155,7 +158,10 @@ def placed(
     if batch.clocks is None:
         if codes[0] not in clocks or not len(batch):
             return None
-        columns = _columns(batch.raw_ns, batch.end_raw_ns, batch.fold_ns, batch.resolution_ns, codes[0], placement)
+        if has_bounds:
+            columns = _columns(batch.raw_ns, batch.end_raw_ns, batch.fold_ns, batch.resolution_ns, codes[0], placement)
+        else:
+            columns = {"raw": batch.raw_ns, "key": placement.keys(codes[0], batch.raw_ns)}
         columns["clock"] = np.full(len(batch), codes[0], dtype=np.int64)
         payload, line = batch.payload, batch.lines
     else:
@@ -168,7 +174,10 @@ def placed(
             rows = np.flatnonzero(own == code)
             end = None if batch.end_raw_ns is None else batch.end_raw_ns[rows]
             fold = None if batch.fold_ns is None else batch.fold_ns[rows]
-            part = _columns(batch.raw_ns[rows], end, fold, batch.resolution_ns, code, placement)
+            raw = batch.raw_ns[rows]
+            part = {"raw": raw, "key": placement.keys(code, raw)}
+            if has_bounds:
+                part = _columns(raw, end, fold, batch.resolution_ns, code, placement)
             for name, values in part.items():
                 columns.setdefault(name, np.empty(len(own), dtype=np.int64))[rows] = values
         if not columns:

@@ -101,6 +101,7 @@ def rows_of(batch: EventBatch, piece: PlacedPiece, settings: StreamSettings) -> 
         piece.source,
         piece.lines_before,
         piece.settled,
+        has_bounds=settings.has_bounds,
     )
 
 
@@ -112,11 +113,13 @@ class StreamSettings(NamedTuple):
         placement: where readings lie.
         clocks: codes of the clocks that are wanted.
         wanted: columns of the payload; None: all.
+        has_bounds: somebody looks at more of times than at their order.
     """
 
     placement: Placement
     clocks: frozenset[int]
     wanted: frozenset[str] | None
+    has_bounds: bool = True
 
 
 class Stream:

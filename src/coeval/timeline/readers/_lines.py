@@ -25,7 +25,7 @@ BEYOND_BYTES = 1 << 16
 LINE_BYTES_MAX = 1 << 26
 """A line is cut here, and that is said: a file without line ends would otherwise fill the memory."""
 
-_NEWLINE = 10
+NEWLINE = 10
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -39,6 +39,7 @@ class LineBlock(NamedTuple):
         begins, ends: of each line, int64; a line end is left out, but for the \\r of a \\r\\n.
         own: how many begin before the part's end; the others are the next part's.
         is_last: the file ends here.
+        at: the place of `data`'s first byte in the file.
     """
 
     data: Bytes
@@ -47,6 +48,7 @@ class LineBlock(NamedTuple):
     ends: Int64Array
     own: int
     is_last: bool
+    at: int
 
 
 class LineBlocks:
@@ -104,7 +106,7 @@ class LineBlocks:
         self._at += got
         self._is_over = size < len(data) - PADDING
         skipped = self._mark_bytes(data, size)
-        newlines = np.flatnonzero(data[skipped:size] == _NEWLINE) + skipped
+        newlines = np.flatnonzero(data[skipped:size] == NEWLINE) + skipped
         begins = np.concatenate([np.array([skipped]), newlines + 1])
         ends = newlines
         if self._is_over and begins[-1] < size and not is_damaged:
@@ -124,7 +126,7 @@ class LineBlocks:
         # A line whose end is the file's has no \n behind it, and nothing that follows.
         end = int(min(ends[-1] + 1, size))
         data[end:] = 0
-        return LineBlock(data[: end + PADDING], end, begins, ends, own, self._is_over)
+        return LineBlock(data[: end + PADDING], end, begins, ends, own, self._is_over, begin_at)
 
     def _wanted_bytes(self, held: int) -> int:
         if self._stop is None:
@@ -163,7 +165,7 @@ class LineBlocks:
             data = np.empty(BEYOND_BYTES, np.uint8)
             got, is_damaged = self._fill(data)
             self._at += got
-            newlines = np.flatnonzero(data[:got] == _NEWLINE)
+            newlines = np.flatnonzero(data[:got] == NEWLINE)
             if len(newlines):
                 self._held = np.concatenate([self._held, data[newlines[0] + 1 : got]])
                 return

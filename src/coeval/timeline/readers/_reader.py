@@ -101,6 +101,8 @@ class EventBatch:
         end_raw_ns: the end; `NO_READING` where there is none. None: no event of the batch has one.
         fold_ns: where local time ran twice, the stamp may also mean so much later; 0 where it may not. None: nowhere.
         is_assumed: the zone of these stamps is nobody's word.
+        edges: where the text of each, UTF-8, begins in its file, and where the last one ends: one more than events.
+            Each reaches to the next with one \\n behind it. None: the file is compressed, or it is not so of all.
     """
 
     lines: Int64Array
@@ -111,6 +113,7 @@ class EventBatch:
     end_raw_ns: Int64Array | None = None
     fold_ns: Int64Array | None = None
     is_assumed: bool = False
+    edges: Int64Array | None = None
 
     def __len__(self) -> int:
         return len(self.raw_ns)

@@ -25,8 +25,8 @@ import pyarrow.compute as pc
 from coeval.alignment import Messages
 from coeval.clocks import Anchor
 from coeval.errors import WrongTable
-from coeval.timeline.readers._input import Head, is_plain, open_input, size_of
-from coeval.timeline.readers._lines import LineBlock, LineBlocks
+from coeval.timeline.readers._input import Head, is_plain, is_url, open_input, size_of
+from coeval.timeline.readers._lines import NEWLINE, LineBlock, LineBlocks
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._set_aside import SetAsideRow
 from coeval.timeline.readers._text_years import line_of, years_of_parts
@@ -214,7 +214,8 @@ class TextReader:
         """Read one part; the payload has `text` and the format's fields."""
         tally.notes.extend(part.notes)
         with closing(open_input(part.path)) as file:
-            yield from _PartOfText(part, self.format_of(part.settings), tally, wanted).read(file)
+            keeps_places = is_plain(part.path) and not is_url(part.path)
+            yield from _PartOfText(part, self.format_of(part.settings), tally, wanted, keeps_places).read(file)
 
     def evidence(self, part: Part) -> tuple[Messages, Sequence[Anchor]]:
         """Lines of text say nothing about other clocks by themselves."""
@@ -224,7 +225,10 @@ class TextReader:
 class _PartOfText:
     """One part while it is read."""
 
-    def __init__(self, part: Part, form: TextFormat, tally: Tally, wanted: Collection[str] | None) -> None:
+    def __init__(
+        self, part: Part, form: TextFormat, tally: Tally, wanted: Collection[str] | None, keeps_places: bool
+    ) -> None:
+        self._keeps_places = keeps_places
         self._part = part
         self._form = form
         self._tally = tally
@@ -401,6 +405,7 @@ class _PartOfText:
             chosen = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
             clocks, payload = self._payload(chosen, lines.written.taken(records[rows]))
             fold_ns = stamps.fold_ns[rows]
+            edges = lines.edges(texts) if self._keeps_places and len(rows) == len(texts) else None
             yield EventBatch(
                 records[rows] + (self._tally.lines - lines.begin),
                 stamps.raw_ns[rows],
@@ -409,6 +414,7 @@ class _PartOfText:
                 clocks,
                 fold_ns=fold_ns if fold_ns.any() else None,
                 is_assumed=is_assumed,
+                edges=edges,
             )
 
     def _payload(self, records: pa.Array, written: Written) -> tuple[pa.DictionaryArray | None, pa.RecordBatch]:
@@ -471,6 +477,16 @@ class _Lines(NamedTuple):
         """One line."""
         return self.block.data[self.block.begins[row] : self.block.ends[row]].tobytes()
 
+    def edges(self, texts: pa.Array) -> Int64Array | None:
+        """Where records begin in the file and the last one ends; None: they are not just their texts and a \\n each."""
+        block = self.block
+        end = int(block.begins[self.end]) if self.end < len(block.begins) else block.size
+        edges = np.append(block.begins[self.records], end)
+        offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+        if bool((np.diff(offsets) + 1 != np.diff(edges)).any()) or block.data[end - 1] != NEWLINE or not is_utf8(texts):
+            return None
+        return edges + block.at
+
     def texts(self, has_continuations: bool) -> pa.Array:
         """Each record as it stands there, without the line end behind it; binary."""
         block = self.block
@@ -479,6 +495,15 @@ class _Lines(NamedTuple):
             return _slices(block, np.append(block.begins[self.records], end))
         lines = _slices(block, np.append(block.begins[: self.end], end))
         return lines if len(lines) == len(self.records) else lines.take(pa.array(self.records))
+
+
+def is_utf8(column: pa.Array) -> bool:
+    """Whether all bytes are text."""
+    try:
+        column.cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def as_text(column: pa.Array) -> pa.Array:

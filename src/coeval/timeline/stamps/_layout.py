@@ -212,23 +212,30 @@ def _number(columns: Bytes, span: Span) -> npt.NDArray[np.int32]:
     return value
 
 
+def _number_once(columns: Bytes, span: Span) -> npt.NDArray[np.int32]:
+    """The same; where all rows have one number, of one row, for all."""
+    digits = columns[span.begin : span.end]
+    return _number(columns[:, :1] if bool((digits == digits[:, :1]).all()) else columns, span)
+
+
 def _calendar_values(layout: Layout, columns: Bytes, month: npt.NDArray[np.int32]) -> tuple[BoolArray, Written]:
     """Which of these are dates and times that there are, and what they say."""
     spans, count = layout.spans, columns.shape[1]
+    # Neighbouring lines are of one day, and then its date is worked out once: of one row, which stands for all.
     if "name" not in spans:
-        month = _number(columns, spans["month"])
-    year = _number(columns, spans["year"]) if "year" in spans else np.full(count, YEARLESS_YEAR, np.int32)
-    day = _number(columns, spans["day"])
-    hour, minute = _number(columns, spans["hour"]), _number(columns, spans["minute"])
+        month = _number_once(columns, spans["month"])
+    year = _number_once(columns, spans["year"]) if "year" in spans else np.full(1, YEARLESS_YEAR, np.int32)
+    day = _number_once(columns, spans["day"])
+    hour, minute = _number_once(columns, spans["hour"]), _number_once(columns, spans["minute"])
     second = _number(columns, spans["second"])
     is_leap_year = ((year % 4 == 0) & (year % 100 != 0)) | (year % 400 == 0)
     # Second 60 is left to the exact way.
     possible = (month >= 1) & (month <= 12) & (hour <= 23) & (minute <= 59) & (second <= 59) & (year >= 1) & (day >= 1)
-    month = np.where(possible, month, 1).astype(np.int32)
+    month = np.where((month >= 1) & (month <= 12), month, 1).astype(np.int32)
     possible &= day <= _DAYS_IN_MONTH[month] + ((month == 2) & is_leap_year)
     before = year - 1
     days = before * 365 + before // 4 - before // 100 + before // 400 - _DAYS_TO_1970
-    days += _DAYS_BEFORE_MONTH[month] + day - 1 + ((month > 2) & is_leap_year)
+    days = days + _DAYS_BEFORE_MONTH[month] + day - 1 + ((month > 2) & is_leap_year)
     seconds = days.astype(np.int64) * 86_400 + (hour * 3600 + minute * 60 + second)
     offset_s = np.full(count, {"": NO_OFFSET}.get(layout.zone, 0), np.int32)
     if layout.zone == "number":

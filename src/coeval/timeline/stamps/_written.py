@@ -51,14 +51,23 @@ class Written(NamedTuple):
     end: npt.NDArray[np.int32]
 
     def taken(self, rows: npt.NDArray[np.int64] | BoolArray | slice) -> Written:
-        """Some of the rows."""
-        return Written._make(column[rows] for column in self)
+        """Some of the rows; neighbours are not copied."""
+        chosen = _as_slice(rows)
+        return Written._make(column[chosen] for column in self)
 
     def put(self, rows: npt.NDArray[np.int64] | BoolArray, other: Written) -> None:
         """Fill rows from another."""
         own: tuple[npt.NDArray[Any], ...] = self
+        chosen = _as_slice(rows)
         for column, values in zip(own, other, strict=True):
-            column[rows] = values
+            column[chosen] = values
+
+
+def _as_slice(rows: npt.NDArray[np.int64] | BoolArray | slice) -> npt.NDArray[np.int64] | BoolArray | slice:
+    """Numbers that follow each other, as a slice: as nearly always, where each line has its stamp."""
+    if isinstance(rows, slice) or rows.dtype == np.bool_ or not len(rows) or rows[-1] - rows[0] + 1 != len(rows):
+        return rows
+    return slice(int(rows[0]), int(rows[-1]) + 1) if bool((rows[1:] > rows[:-1]).all()) else rows
 
 
 def nothing_written(count: int) -> Written:
