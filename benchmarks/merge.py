@@ -276,7 +276,7 @@ def measure(kind: str, folder: Path, rounds: int, what: str, names: Sequence[str
     with memory_group() as group:
         limit = f"in {LIMIT_BYTES >> 20:,} MB" if group is not None else "no limit (no cgroup can be made here)"
         for number in range(rounds):
-            for name in names[number % len(names) :] + names[: number % len(names)]:
+            for name in (*names[number % len(names) :], *names[: number % len(names)]):
                 runs[name].append(
                     run(name, folder, kind, folder / f"out.{'log' if kind == 'log' else 'parquet'}", group)
                 )
