@@ -33,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -270,7 +270,7 @@ def run(name: str, folder: Path, kind: str, out: Path, group: Path | None) -> Ru
     return Run(wall_s if is_done else None, usage.ru_maxrss >> 10)
 
 
-def measure(kind: str, folder: Path, rounds: int, what: str, names: Sequence[str]) -> None:
+def measure(kind: str, folder: Path, rounds: int, what: str, names: list[str]) -> None:
     """Rivals of a kind, in turns; a table."""
     runs: dict[str, list[Run]] = {name: [] for name in names}
     with memory_group() as group:
@@ -317,7 +317,7 @@ def main() -> None:
                 compared(home, kind, min(amount, LNAV_MB), options.rounds, ["coeval", "lnav"])
 
 
-def compared(home: Path, kind: str, amount: float, rounds: int, names: Sequence[str]) -> None:
+def compared(home: Path, kind: str, amount: float, rounds: int, names: list[str]) -> None:
     """
     Make the sources, where they are not there yet, and measure.
 

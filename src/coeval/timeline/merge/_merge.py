@@ -70,8 +70,10 @@ STDIN = "-"
 
 # What ours takes of a row beside its payload, in bytes.
 _OWN_BYTES_IN_ROW = 96
-# Larger ones take longer for each row: they do not fit the cache, and nothing is written before the first is whole.
-_STRETCH_ROWS_MIN, _STRETCH_ROWS_MAX = 1 << 12, 1 << 16
+_STRETCH_ROWS_MIN, _STRETCH_ROWS_MAX = 1 << 12, 1 << 20
+# Such stretches fit the cache. But what is read from its source again comes in large chunks, one thread at a time, and
+# the other needs enough to do meanwhile.
+_STRETCH_ROWS_SPILLED = 1 << 16
 # Rows of a stretch are in memory as they were read, put together, and put in order.
 _COPIES = 3
 # Rows that wait in streams, and what readers take, may have the other half.
@@ -466,7 +468,8 @@ class _Merge:
         payload = sum(piece.bytes_in_row * piece.events for _, piece, _ in self._pieces) / max(1, total)
         at_once = _COPIES * (cores() + 1)
         rows = int(memory / (at_once * (payload + _OWN_BYTES_IN_ROW)))
-        return min(max(rows, _STRETCH_ROWS_MIN), _STRETCH_ROWS_MAX)
+        is_spilled = all(piece.file for _, piece, _ in self._pieces)
+        return min(max(rows, _STRETCH_ROWS_MIN), _STRETCH_ROWS_SPILLED if is_spilled else _STRETCH_ROWS_MAX)
 
     def write(self, passes: Sequence[Pass], writer: TableWriter) -> None:
         """Make the tables, and write them as they come."""
