@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,17 +78,6 @@ def test_a_log_of_logs_holds_their_lines_as_they_were(coeval: Run, folder: Path)
     assert coeval("merge", "s*.log", *KNOWN[:4], "-o", "all.log").returncode == 0
     before = [line for log in ("s0.log", "s1.log") for line in (folder / log).read_text().splitlines()]
     assert sorted((folder / "all.log").read_text().splitlines()) == sorted(before)
-
-
-def test_pandas_is_not_imported_though_it_is_there(folder: Path) -> None:
-    write_logs(folder, 300)
-    assert importlib.util.find_spec("pandas")
-    command = [sys.executable, "-X", "importtime", "-m", "coeval", "merge", *map(str, folder.glob("s*"))]
-    done = subprocess.run([*command, *KNOWN, "-o", folder / "all.parquet"], capture_output=True, text=True, check=True)
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "pyarrow" in imported
-    # One that was looked for in vain is in the list too; its parts are not.
-    assert not [name for name in imported if name.startswith("pandas.")]
 
 
 def test_what_nothing_relates_is_told_in_a_table_and_nothing_is_written(coeval: Run, folder: Path) -> None:
