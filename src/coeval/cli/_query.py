@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 import typer
 
 from coeval.cli._output import fail, parse_zone, plain, read_timeline, style_of_output
+from coeval.timeline._python_rows import python_rows
 from coeval.timeline.writers._jsonl import json_value
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _print(answer: duckdb.DuckDBPyRelation, to: Format, file: TextIO, limit: int
     if to == "csv":
         table.writerow(answer.columns)
     for batch in pa.RecordBatchReader.from_stream(answer):
-        for row in batch.to_pylist():
+        for row in python_rows(batch):
             values = {name: json_value(value) for name, value in row.items()}
             if to == "jsonl":
                 file.write(json.dumps(values, separators=(",", ":")) + "\n")

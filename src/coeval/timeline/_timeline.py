@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from coeval.clocks import ClockId, Grade, Instant, Stamp
 from coeval.errors import MissingExtra, WrongTable
 from coeval.timeline._layout import INSTANT, OWN_COLUMNS, TableClaims
+from coeval.timeline._python_rows import python_rows
 from coeval.timeline._time_filter import TimeFilter, time_filter
 
 if TYPE_CHECKING:
@@ -292,7 +293,7 @@ class Timeline:
         """Every event, in order, as a row of the table."""
         claims = self.claims
         for batch in self.batches():
-            for row in batch.to_pylist():
+            for row in python_rows(batch):
                 yield TableEvent(row, claims)
 
     def __iter__(self) -> Iterator[Any]:

@@ -18,13 +18,13 @@ def test_text_has_a_time_its_bound_and_its_source_for_each_event_and_all_lines_o
     file = io.StringIO()
     assert write_text(timeline(), file, ZoneInfo("Europe/Berlin")) == 6
     assert file.getvalue().splitlines() == [
-        "2026-11-06 22:20:00.000000+01:00 ±0       web.log  GET /cart (9.00 µs)",
-        "2026-11-06 22:20:00.000002+01:00 ±3.0 µs  db.log  SELECT cart (3.00 µs)",
-        "2026-11-06 22:20:00.000004+01:00 ±0       web.log  cache miss",
-        "2026-11-06 22:20:00.000008+01:00 ±3.0 µs  db.log  vacuum",
+        "2026-11-06 22:20:00.000000+01:00 ±0       web.log       GET /cart (9.00 µs)",
+        "2026-11-06 22:20:00.000002+01:00 ±3.0 µs  db.log        SELECT cart (3.00 µs)",
+        "2026-11-06 22:20:00.000004+01:00 ±0       web.log       cache miss",
+        "2026-11-06 22:20:00.000008+01:00 ±3.0 µs  db.log        vacuum",
         "    of cart",
-        "2026-11-06 22:20:00.000020+01:00 ±0       web.log  GET /pay",
-        "unknown ±unknown db.log  never related",
+        "2026-11-06 22:20:00.000020+01:00 ±0       web.log       GET /pay",
+        "unknown ±unknown db.log        never related",
     ]
 
 

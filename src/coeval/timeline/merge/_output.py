@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coeval.timeline._layout import OWN_COLUMNS
+from coeval.timeline._python_rows import python_rows
 from coeval.timeline._timeline import Timeline
 from coeval.timeline.merge._batch_file import WHOLE_TEXT
 from coeval.timeline.merge._spill import remove_partials
@@ -270,7 +271,7 @@ class LogTableWriter(TableWriter):
 
 def _as_json(batch: pa.RecordBatch) -> pa.Array:
     names = [name for name in batch.schema.names if name not in OWN_COLUMNS]
-    return pa.array([json.dumps(row, default=str, ensure_ascii=False) for row in batch.select(names).to_pylist()])
+    return pa.array([json.dumps(row, default=str, ensure_ascii=False) for row in python_rows(batch.select(names))])
 
 
 class PeopleTableWriter(TableWriter):

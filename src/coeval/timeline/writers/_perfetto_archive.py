@@ -27,12 +27,10 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from coeval.errors import WrongTable
-from coeval.timeline.readers._chrome import ChromeReader, trace_base_ns
-from coeval.timeline.readers._input import head_of
-from coeval.timeline.readers._values import Int64Array
 
 if TYPE_CHECKING:
     from coeval.timeline._timeline import Timeline
+    from coeval.timeline.readers._values import Int64Array
 
 MANIFEST = "perfetto_manifest.json"
 _VERSION = 1
@@ -77,6 +75,10 @@ def write_perfetto_archive(timeline: Timeline, traces: Sequence[Path], file: IO[
             room for.
         OSError: one cannot be read.
     """
+    # Not at once: whoever shows a run imports this package, and is not to wait for Arrow.
+    from coeval.timeline.readers._chrome import ChromeReader, trace_base_ns
+    from coeval.timeline.readers._input import head_of
+
     if len(traces) < 2:
         raise ValueError(f"{len(traces)} traces were given; expected two at least, for one needs no archive")
     for path in traces:

@@ -1,0 +1,37 @@
+"""Rows of an Arrow batch as Python values: datetime ends at microseconds, and pandas need not be there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def python_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """
+    One dictionary for each row.
+
+    A time in ns is text as in ISO 8601, so that no digit is lost; only the column `time`, whose digits stand in
+    `estimate_ns` too, is a datetime, cut to microseconds.
+    """
+    import pyarrow as pa
+
+    columns = [
+        _readable(column, is_time=name == "time")
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    rows: list[dict[str, Any]] = pa.RecordBatch.from_arrays(columns, names=batch.schema.names).to_pylist()
+    return rows
+
+
+def _readable(column: pa.Array, *, is_time: bool) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    types, kind = pa.types, column.type
+    if types.is_timestamp(kind) and kind.unit == "ns" and is_time:
+        return pc.floor_temporal(column, unit="microsecond").cast(pa.timestamp("us", kind.tz))
+    if (types.is_timestamp(kind) or types.is_time64(kind)) and kind.unit == "ns":
+        return column.cast(pa.string())
+    return column.cast(pa.int64()) if types.is_duration(kind) and kind.unit == "ns" else column
