@@ -17,6 +17,8 @@ def python_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """
     import pyarrow as pa
 
+    if not batch.num_columns:  # made of columns alone, a batch without any would have no rows
+        return [{} for _ in range(batch.num_rows)]
     columns = [
         _readable(column, is_time=name == "time")
         for name, column in zip(batch.schema.names, batch.columns, strict=True)

@@ -28,6 +28,7 @@ from coeval.alignment import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST
 from coeval.clocks import SYSTEM_CLOCK, ClockId
 from coeval.errors import ClocksNotRelated, WrongTable
 from coeval.timeline._layout import payload_name
+from coeval.timeline._python_rows import python_rows
 from coeval.timeline.merge._aside import aside_line
 from coeval.timeline.merge._before import (
     ClockOrder,
@@ -476,7 +477,7 @@ class LiveMerge:
 
 
 def _events(batch: EventBatch, source: MergeSource) -> Iterator[LiveEvent]:
-    rows = batch.payload.to_pylist()
+    rows = python_rows(batch.payload)
     clocks = [source.clock] * len(batch) if batch.clocks is None else batch.clocks.to_pylist()
     folds = np.zeros(len(batch), dtype=np.int64) if batch.fold_ns is None else batch.fold_ns
     ends = None if batch.end_raw_ns is None else batch.end_raw_ns.tolist()
