@@ -83,7 +83,7 @@ def measure(method: str) -> None:
     for count in (1, 8):
         ends = [Ends() for _ in range(count)]
         for number, one in enumerate(ends):
-            starter.start(10 * count + number, *one.theirs(), 0)
+            starter.start(10 * count + number, one.theirs(), 0)
         for one in ends:
             one.wait()
         moments_ns.append(time.perf_counter_ns())

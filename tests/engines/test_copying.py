@@ -51,6 +51,22 @@ def test_each_piece_is_taken_once() -> None:
     assert sorted(taken) == [(begin, min(begin + PIECE_BYTES, size)) for begin in begins]
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core is for both")
+def test_the_second_thread_leaves_the_core_of_the_first_and_the_first_may_use_all_that_it_could() -> None:
+    mine, usable = threading.get_ident(), os.sched_getaffinity(0)
+    both_are_here = threading.Barrier(2)
+    seen: dict[bool, set[int]] = {}
+
+    def move(begin: int, end: int) -> None:
+        if (is_mine := threading.get_ident() == mine) not in seen:
+            seen[is_mine] = os.sched_getaffinity(0)
+            both_are_here.wait(10)
+
+    _copying._by_two_threads(move, 9 * PIECE_BYTES)
+    assert seen[True] == os.sched_getaffinity(0) == usable
+    assert len(usable - seen[False]) == 1
+
+
 @pytest.mark.parametrize("who", ["this thread", "the other thread"])
 def test_what_goes_wrong_in_either_thread_is_raised(who: str) -> None:
     mine, has_failed = threading.get_ident(), threading.Event()

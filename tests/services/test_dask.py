@@ -24,7 +24,7 @@ import pytest
 import coeval
 from coeval.engines import Batch, Function, Outcome, open_engine
 from coeval.engines._dask._library import Client
-from coeval.engines._payload import load
+from coeval.engines._payload import take
 from coeval.engines.dask import BATCHES_PER_THREAD, WINDOW_MIN
 from coeval.errors import CallStopped, EngineError, WorkerDied
 from coeval.executor import Executor, Retry
@@ -413,7 +413,7 @@ futures[0].result()
         assert done.worker is not None
         assert done.worker == ready[0].worker
         assert done.worker.clock.startswith("another-host/")
-        assert [load(value) for value in done.values] == [0, -1, -2]
+        assert [take(value) for value in done.values] == [0, -1, -2]
         # Here both are one clock, so all four can be compared.
         assert list(done.stamps) == sorted(done.stamps)
         assert done.stamps.handed_over_ns > 0

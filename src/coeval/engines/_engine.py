@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from coeval.clocks import ClockId
     from coeval.engines._protocol import FailureKind, Payload
+    from coeval.engines._segments import Parcel
     from coeval.recording import Event
 
 
@@ -229,7 +230,7 @@ class Outcome(NamedTuple):
     batch: int
     first: int
     item_count: int
-    values: Sequence[Payload]
+    values: Sequence[Payload | Parcel]
     failure: Failure | None
     stamps: Stamps
     worker: Worker | None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 
-from coeval.engines._segments import Heavy, Segments, drop_received, receive
+from coeval.engines._segments import Heavy, Parcel, Segments, drop_received, receive
 
 TYPE_CHECKING = False
 
@@ -97,14 +97,19 @@ def load(payload: bytes | Heavy) -> Any:
     return loads(payload) if type(payload) is bytes else _load_heavy(payload, last=False)  # type: ignore[arg-type]
 
 
-def take(payload: bytes | Heavy) -> Any:
+def take(payload: bytes | Heavy | Parcel) -> Any:
     """Rebuild a value that nobody else will rebuild: a result. Raises what `load` raises."""
-    return loads(payload) if type(payload) is bytes else _load_heavy(payload, last=True)  # type: ignore[arg-type]
+    if type(payload) is bytes:
+        return loads(payload)
+    if isinstance(payload, Parcel):
+        return unpickle(payload.heavy, payload.open())
+    return _load_heavy(payload, last=True)  # type: ignore[arg-type]
 
 
-def size_of(payload: bytes | Heavy) -> int:
+def size_of(payload: bytes | Heavy | Parcel) -> int:
     """How many bytes it is, with what travels beside it."""
-    return payload.size if isinstance(payload, Heavy) else len(payload)
+    heavy = payload.heavy if isinstance(payload, Parcel) else payload
+    return heavy.size if isinstance(heavy, Heavy) else len(heavy)
 
 
 def settle() -> None:
@@ -114,7 +119,7 @@ def settle() -> None:
         shares.settle()
 
 
-def drop(payload: bytes | Heavy, segments: Segments | None = None) -> None:
+def drop(payload: bytes | Heavy | Parcel, segments: Segments | None = None) -> None:
     """
     Nobody will rebuild this one any more.
 
@@ -122,6 +127,9 @@ def drop(payload: bytes | Heavy, segments: Segments | None = None) -> None:
         segments: those of this process, if it has any.
     """
     if type(payload) is bytes:
+        return
+    if isinstance(payload, Parcel):
+        payload.close()
         return
     heavy: Heavy = payload  # type: ignore[assignment]
     if segments is not None and heavy.owner == os.getpid():

@@ -9,7 +9,7 @@ from coeval.engines._engine import Batch, Capabilities, Outcome, RunningItem, Wo
 from coeval.engines._live_clocks import LiveClocks
 from coeval.engines._segments import Heavy, Segments
 
-# A pickle, or one whose large buffers travel beside it.
+# A pickle, or one whose large parts travel beside it.
 Payload: TypeAlias = bytes | Heavy
 
 Deliver: TypeAlias = Callable[[Outcome], None]

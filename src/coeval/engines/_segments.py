@@ -13,6 +13,9 @@ has *dropped* it (nobody will open it any more), and no process has it mapped. T
 owner and receiver write. The second is asked of the kernel: the receiver's lock (`flock`) belongs to the open file,
 the mapping keeps that file open, and so the lock ends with the mapping, however the receiver ends.
 
+A result must outlive its owner, a worker that may be killed at any moment. So the owner opens and locks the segment
+for the receiver, drops it, and passes the open file itself (`pass_on`): a `Parcel` is there as soon as it is sent.
+
 Anonymous files (`memfd`) and not /dev/shm: containers often give that 64 MB, and what is in it outlives a killed
 program. A segment is recycled because warm pages take 8 GB/s and fresh ones 2 (benchmarks/spikes/payload.py).
 """
@@ -74,8 +77,7 @@ _NOBODY = bytes(_HEADER_BYTES)
 
 class SegmentGone(Exception):
     """
-    The segment is not there any more: its owner has ended, or it was freed. A result's owner is the worker that made
-    it, so this is how the loss of that worker may show first.
+    The segment is not there any more: its owner has ended, or it was freed.
     """
 
 
@@ -98,6 +100,47 @@ class Heavy(NamedTuple):
     size: int
     stream: bytes | None
     spans: tuple[tuple[int, int], ...]
+
+
+class Parcel:
+    """
+    A pickle whose large parts are in a segment, with an open file of it: it is here, whatever becomes of the owner.
+
+    Args:
+        descriptor: from `Segments.pass_on`; belongs to this object from now on. -1: there was none left for it.
+    """
+
+    __slots__ = ("_descriptor", "heavy")
+
+    def __init__(self, heavy: Heavy, descriptor: int) -> None:
+        self.heavy = heavy
+        self._descriptor = descriptor
+
+    def open(self) -> memoryview:
+        """
+        See the bytes, as by `receive`; once.
+
+        Raises:
+            MemoryError: this process has no room for them.
+        """
+        if self._descriptor < 0:
+            raise MemoryError(
+                f"no descriptor was left to receive {self.heavy.size:,} bytes. Close files, or raise the limit "
+                "(`ulimit -n`)."
+            )
+        try:
+            return _view(self._descriptor, self.heavy, last=True)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Nobody will open it any more."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class _Segment:
@@ -220,6 +263,23 @@ class Segments:
         if heavy.owner == self._process == os.getpid():
             self._drops.append(heavy.number)
             self._settle()
+
+    def pass_on(self, heavy: Heavy) -> int:
+        """
+        Drop a segment here, in favour of whoever has the descriptor that this gives: it is open and locked, and the
+        memory is free once neither the descriptor nor a mapping made of it is anywhere any more.
+
+        Raises:
+            OSError: there are no descriptors; nothing is changed.
+        """
+        opened = os.open(f"/proc/self/fd/{heavy.descriptor}", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_SH)
+        except BaseException:
+            os.close(opened)
+            raise
+        self.drop(heavy)
+        return opened
 
     def give_back(self) -> None:
         """Look at all lent segments, and give the memory back that was unused for long."""
@@ -465,24 +525,28 @@ def receive(heavy: Heavy, *, last: bool) -> memoryview:
     """
     opened = open_segment(heavy)
     try:
-        if len(_mappings) < SEGMENTS_MAX:
-            mapping = mmap.mmap(opened, heavy.size, access=mmap.ACCESS_COPY)
-            mark = _Mapping(mapping, _on_unmapped)
-            mark.heavy = heavy if last else None
-            _mappings.add(mark)
-            view = memoryview(mapping)
-        else:
-            view = memoryview(_read(opened, heavy.size))
+        view = _view(opened, heavy, last=last)
         if last:
             os.pwrite(opened, heavy.number.to_bytes(_WORD_BYTES, "little"), _WORD_BYTES)
+    finally:
+        os.close(opened)
+    return view
+
+
+def _view(opened: int, heavy: Heavy, *, last: bool) -> memoryview:
+    try:
+        if len(_mappings) >= SEGMENTS_MAX:
+            return memoryview(_read(opened, heavy.size))
+        mapping = mmap.mmap(opened, heavy.size, access=mmap.ACCESS_COPY)
     except OSError as error:
         raise MemoryError(
             f"no memory to receive {heavy.size:,} bytes: {error.strerror}. Let go of earlier values, or raise the "
             "limit on memory."
         ) from error
-    finally:
-        os.close(opened)
-    return view
+    mark = _Mapping(mapping, _on_unmapped)
+    mark.heavy = heavy if last else None
+    _mappings.add(mark)
+    return memoryview(mapping)
 
 
 def drop_received(heavy: Heavy) -> None:

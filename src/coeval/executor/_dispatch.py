@@ -20,9 +20,8 @@ import threading
 import weakref
 from collections import deque
 
-from coeval.engines._engine import NO_LIMITS, Batch, Failure, Packed
+from coeval.engines._engine import Batch, Failure, Packed
 from coeval.engines._payload import drop, dump, size_of, take
-from coeval.engines._segments import SegmentGone
 from coeval.executor._batching import Pace
 from coeval.executor._call import CallFuture, MapChunk
 from coeval.executor._statistics import Statistics
@@ -525,18 +524,13 @@ class Dispatch:
         from coeval.executor._failures import unreadable_result
 
         assert call.function is not None
-        made: BaseException
-        if isinstance(error, SegmentGone):  # it ended after it had sent word of it, and before we looked
-            failure = Failure("died", message="it ended before its result was taken")
-            made = self._exception(call, failure, outcome.worker, NO_LIMITS)
-        else:
-            made = unreadable_result(
-                error,
-                function=call.function.name,
-                arguments=call.arguments(values=True),
-                attempt=call.attempt,
-                worker=outcome.worker,
-            )
+        made = unreadable_result(
+            error,
+            function=call.function.name,
+            arguments=call.arguments(values=True),
+            attempt=call.attempt,
+            worker=outcome.worker,
+        )
         self._record_failure(call, outcome.batch, item, "result", type(error).__qualname__, str(error), final=True)
         if isinstance(call, MapChunk):
             call.error = made

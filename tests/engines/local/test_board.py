@@ -160,30 +160,21 @@ def test_an_item_that_only_began_and_one_that_is_not_the_boards_any_more_are_not
     board.close()
 
 
-def test_what_travels_beside_its_pickle_and_all_that_follows_it_in_its_piece_is_not_on_the_shelf() -> None:
+def test_the_word_of_what_travels_beside_its_pickle_is_on_the_shelf_with_what_else_it_left() -> None:
     board = Board(1)
     row = board.take_row()
     theirs = Row(board.fd, 0)
     begin, shelf = theirs.beginner(0), Shelf(theirs, 0)
-    heavy = Heavy(1, 3, 0, 10, b"", ())
+    one, other = Heavy(1, 3, 7, 10, b"stream", ()), Heavy(1, 4, 8, 10, None, ((64, 10),))
     shelf.clear(0, 0)
     assert shelf.put(b"0", (), ())
-    assert shelf.put(heavy, (), ())
+    assert shelf.put(one, (), ())
     assert shelf.put(b"2", (), ())
-    begin(3, 9)
-    kept = board.kept(row, board.read(row))
-    assert kept is not None
-    assert (kept.first, kept.values) == (0, [b"0"])
-    shelf.clear(3, 0)
-    assert shelf.put(heavy, (), ())
+    assert shelf.put(other, [event(3)], ())
     begin(4, 9)
-    assert board.kept(row, board.read(row)) is None
-    shelf.clear(4, 0)
-    assert shelf.put(b"4", (), ())
-    begin(5, 9)
     kept = board.kept(row, board.read(row))
     assert kept is not None
-    assert (kept.first, kept.values) == (4, [b"4"])
+    assert (kept.values, kept.events) == ([b"0", one, b"2", other], [event(3)])
     board.close()
 
 

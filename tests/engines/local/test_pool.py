@@ -19,14 +19,17 @@ import pytest
 
 import coeval
 from coeval.engines import Batch, Function, Outcome
-from coeval.engines._payload import dump, load
+from coeval.engines._payload import dump, take
 from coeval.engines.local import LocalEngine
 from coeval.engines.local._launch import is_open
 from coeval.executor import Executor
-from coeval.testing import Gate
+from coeval.testing import Gate, leaks
 
 if TYPE_CHECKING:
     from coeval.engines.local._starters import Method
+
+
+LARGE = 1_000_000  # travels beside its piece
 
 
 def run(*command: str) -> str:
@@ -69,6 +72,10 @@ def calls(function: Callable[..., object], *arguments: tuple[object, ...]) -> Ba
     return Batch(0, 1, Function(0, function.__name__, dump(function)), items, range(len(items)))
 
 
+def values_of(home: Home) -> list[object]:
+    return [take(value) for outcome in home.outcomes for value in outcome.values]
+
+
 def mark_and_pass(gate: Gate | None, number: int) -> int:
     coeval.mark("passed", number=number)
     if gate is not None:
@@ -96,8 +103,7 @@ def test_what_was_finished_comes_home_while_a_call_that_travels_with_it_runs(tmp
         wait_for(lambda: sum(outcome.item_count for outcome in home.outcomes) == 4)
     finally:
         engine.close()
-    values = [load(value) for outcome in home.outcomes for value in outcome.values]
-    assert values == [0, 1, 2, 3]
+    assert values_of(home) == [0, 1, 2, 3]
     marks = [event for outcome in home.outcomes for event in outcome.events if event.kind == "mark"]
     assert [event.fields["number"] for event in marks] == [0, 1, 2, 3]  # each once, and with its call
     assert all(event.item in range(o.first, o.first + o.item_count) for o in home.outcomes for event in o.events)
@@ -114,6 +120,60 @@ def test_what_was_finished_before_a_call_that_kills_the_worker_is_not_run_again(
         engine.close()
     assert home.kinds() == [(0, 2, None), (2, 1, "died"), (3, 1, "moved")]
     assert notes.read_text() == "0\n1\n2\n"
+
+
+def large_and_gate(gate: Gate | None, number: int) -> bytes:
+    if gate is not None:
+        gate.wait()
+    return bytes([number]) * LARGE
+
+
+def test_large_results_come_home_too_while_a_call_that_travels_with_them_runs(tmp_path: Path) -> None:
+    gate, home, engine = Gate(tmp_path, 60), Home(), LocalEngine(1)
+    with leaks():
+        engine.start(home.deliver)
+        try:
+            engine.send(calls(large_and_gate, (None, 0), (None, 1), (gate, 2), (None, 3)))
+            wait_for(lambda: len(home.outcomes) == 1)
+            gate.wait_for_arrivals(1)
+            assert home.kinds() == [(0, 2, None)]
+            gate.open()
+            wait_for(lambda: sum(outcome.item_count for outcome in home.outcomes) == 4)
+        finally:
+            engine.close()
+        assert values_of(home) == [bytes([number]) * LARGE for number in range(4)]
+        home.outcomes.clear()
+
+
+def large_then_kill(notes: Path, number: int, is_deadly: bool) -> bytes:
+    return bytes([note_and_kill(notes, number, is_deadly)]) * LARGE
+
+
+def test_large_results_survive_their_worker_and_are_not_made_again(tmp_path: Path) -> None:
+    notes, home, engine = tmp_path / "notes", Home(), LocalEngine(1)
+    with leaks():
+        engine.start(home.deliver)
+        try:
+            engine.send(calls(large_then_kill, *((notes, number, number == 2) for number in range(4))))
+            wait_for(lambda: sum(outcome.item_count for outcome in home.outcomes) == 4)
+        finally:
+            engine.close()
+        assert home.kinds() == [(0, 2, None), (2, 1, "died"), (3, 1, "moved")]
+        assert notes.read_text() == "0\n1\n2\n"
+        assert values_of(home) == [bytes([number]) * LARGE for number in range(2)]
+        home.outcomes.clear()
+
+
+def test_what_nobody_takes_of_large_results_is_freed() -> None:
+    home, engine = Home(), LocalEngine(1)
+    with leaks():
+        engine.start(home.deliver)
+        try:
+            engine.send(calls(large_and_gate, *((None, number) for number in range(4))))
+            wait_for(lambda: sum(outcome.item_count for outcome in home.outcomes) == 4)
+        finally:
+            engine.close()
+        home.outcomes.clear()
 
 
 def test_one_slow_call_among_many_quick_ones_holds_none_of_those_before_it_back(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Talk:
         self.results, results_write = os.pipe()
         _talks.add(self)
         board = os.memfd_create("board")
-        starter.start(number, commands_read, results_write, board, cell)
+        starter.start(number, (commands_read, results_write, board), cell)
         for fd in (commands_read, results_write, board):
             os.close(fd)
 
@@ -588,7 +588,7 @@ def test_without_descriptors_a_worker_is_not_started_and_says_so(library: Path, 
         for number in range(100, 120):
             open_before = descriptors()
             with descriptors_left(number - 100):
-                shop.starter.start(number, commands, results, board, 0)
+                shop.starter.start(number, (commands, results, board), 0)
                 while not shop.news or shop.news[-1].number != number:
                     assert is_readable(shop.starter.fd, 30)
                     shop.news += shop.starter.events()
@@ -635,7 +635,7 @@ def make():
 
 def start(starter, number, made=None):
     (commands_read, commands), (results, results_write), board = made or make()
-    starter.start(number, commands_read, results_write, board, 0)
+    starter.start(number, (commands_read, results_write, board), 0)
     for fd in (commands_read, results_write, board):
         os.close(fd)
     return commands, results

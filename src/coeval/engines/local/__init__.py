@@ -10,6 +10,7 @@ Processes of this machine.
     _memory_kills.py whether the kernel ended a worker for want of memory
     _frames.py       length-prefixed pickles on a pipe
     _board.py        the eight-byte cells in which a worker shows which item it runs
+    _parcels.py      large results, passed as open files
     _starters.py     where worker processes come from: a fork server, a fork, a new interpreter
     _launch.py       launching interpreters
     _server.py       the fork server

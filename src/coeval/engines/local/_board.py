@@ -53,9 +53,6 @@ SHELF_ITEMS_MAX = 504
 SHELF_BYTES_MAX = 4 * mmap.PAGESIZE
 ROW_BYTES = mmap.PAGESIZE + SHELF_BYTES_MAX
 
-# Stands for the length of an entry that is not on the shelf.
-_NOT_HERE = 0
-
 # A key is (batch << ITEM_BITS) + item. The highest item stands for none: the worker took the batch and loads its
 # function; whatever happens there belongs to item 0.
 # Fewer: a chunk of a map that somebody makes very large does not fit. More: batches run out, after 2 ** 39.
@@ -166,10 +163,6 @@ class Board:
         if batch != reading.batch or reading.item == LOADING or count <= 0:
             return None
         lengths = cells[first + _CELLS : first + _CELLS + count].tolist()
-        if _NOT_HERE in lengths:
-            del lengths[lengths.index(_NOT_HERE) :]
-        if not lengths:
-            return None
         begin = row * ROW_BYTES + mmap.PAGESIZE
         data = self._memory[begin : begin + sum(map(abs, lengths))]
         if cells[first + _KEY] != key_of(reading.batch, reading.item) or cells[first + _SHELF] != shelf_key:
@@ -247,31 +240,28 @@ class Shelf:
     """
     The worker's shelf, for one batch.
 
-    An entry is the value's payload as it is, where the item left nothing else; else a pickle of the value with the
-    events and stamps that came with it, and its length is negative.
+    An entry is the value's payload as it is, where that is a pickle and the item left nothing else; else a pickle of
+    the payload with the events and stamps that came with it, and its length is negative.
 
-    What travels beside its pickle is not put there, nor what follows it in the piece: it is in this worker's own
-    memory, and would be gone with it, though its item had come home.
+    Of what travels beside its pickle there is the word; the file itself was passed on before (`_parcels.py`).
     """
 
-    __slots__ = ("_batch", "_count", "_events", "_is_closed", "_row", "_stamps")
+    __slots__ = ("_batch", "_count", "_events", "_row", "_stamps")
 
     def __init__(self, row: Row, batch: int) -> None:
         self._row, self._batch = row, batch
         self._count = self._events = self._stamps = 0
-        self._is_closed = False
 
     def clear(self, first_item: int, started_ns: int) -> None:
         """A piece begins."""
         self._count = self._events = self._stamps = 0
-        self._is_closed = False
         self._row.clear_shelf(self._batch, first_item, started_ns)
 
     def put(self, value: Payload, events: Sequence[Event], stamps: Sequence[ItemStamps]) -> bool:
         """Put the piece's next value there, with what is new of its events and stamps; False: there is no room."""
         row, count = self._row, self._count
         try:
-            if events or stamps or self._is_closed or type(value) is not bytes:
+            if events or stamps or type(value) is not bytes:
                 row.lengths[count] = self._put_seldom(value, events, stamps)
             else:  # most are
                 row.lengths[count] = row.write(value)
@@ -282,11 +272,8 @@ class Shelf:
 
     def _put_seldom(self, value: Payload, events: Sequence[Event], stamps: Sequence[ItemStamps]) -> int:
         """Give the length to note."""
-        if self._is_closed or type(value) is not bytes:
-            self._is_closed = True
-            return _NOT_HERE
         its_events, its_stamps = [*events[self._events :]], [*stamps[self._stamps :]]
-        if not its_events and not its_stamps:
+        if not its_events and not its_stamps and type(value) is bytes:
             return self._row.write(value)
         self._events, self._stamps = len(events), len(stamps)
         return -self._row.write(dumps((value, its_events, its_stamps), 5))

@@ -58,6 +58,11 @@ def raised(fd: int) -> int:
         os.close(fd)
 
 
+def raised_socket(channel: _socket.socket) -> _socket.socket:
+    """The same for a socket."""
+    return channel if channel.fileno() > 2 else _socket.socket(fileno=raised(channel.detach()))
+
+
 def memory_file(data: bytes) -> int:
     """A descriptor of a file in memory that holds this, ready to be read from its start."""
     fd = raised(os.memfd_create("coeval-message"))

@@ -115,8 +115,7 @@ def be_worker(entry: str, descriptors: Sequence[int], cell: int, lifeline: int, 
     Run the worker's entry point in this new process, then end it as a program ends.
 
     Args:
-        entry: "module:function", called with commands, results, board, cell and the armed lifeline.
-        descriptors: commands, results, board.
+        entry: "module:function", called with the descriptors, the cell and the armed lifeline.
         lifeline: the pool's, as inherited.
         changes: see `changes_between`.
     """
@@ -132,8 +131,7 @@ def be_worker(entry: str, descriptors: Sequence[int], cell: int, lifeline: int, 
         gc.enable()
         module, _, function = entry.partition(":")
         work = getattr(__import__(module, fromlist=(function,)), function)
-        commands, results, board = descriptors
-        work(commands, results, board, cell, armed)
+        work(*descriptors, cell, armed)
         code = 0
     except SystemExit as request:
         code = request.code if isinstance(request.code, int) else int(request.code is not None)

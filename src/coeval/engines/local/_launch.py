@@ -15,7 +15,7 @@ import marshal
 import os
 import sys
 
-from coeval.engines.local._channel import memory_file, raised
+from coeval.engines.local._channel import memory_file, raised, raised_socket
 
 TYPE_CHECKING = False
 
@@ -56,7 +56,7 @@ class LaunchedServer:
         with _Undo() as undo:
             theirs, ours = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
             with _Undo() as at_once:
-                theirs, ours = at_once.socket(_raised(theirs)), undo.socket(_raised(ours))
+                theirs, ours = at_once.socket(raised_socket(theirs)), undo.socket(raised_socket(ours))
                 lifeline_read, lifeline = pipe_above_standard_streams()
                 at_once.descriptor(lifeline_read)
                 undo.descriptor(lifeline)
@@ -219,10 +219,6 @@ def pipe_above_standard_streams() -> tuple[int, int]:
     except BaseException:
         os.close(read)
         raise
-
-
-def _raised(channel: _socket.socket) -> _socket.socket:
-    return channel if channel.fileno() > 2 else _socket.socket(fileno=raised(channel.detach()))
 
 
 class _Undo:

@@ -28,7 +28,7 @@ from collections import deque
 from coeval.clocks import SYSTEM_CLOCK
 from coeval.engines._attempt import Piece
 from coeval.engines._engine import Capabilities, Failure, Outcome, Stamps, Worker
-from coeval.engines._segments import Segments
+from coeval.engines._segments import Heavy, Segments
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
 from coeval.engines.local._channel import raised
 from coeval.engines.local._cores import usable_cores
@@ -37,6 +37,7 @@ from coeval.engines.local._helper import Helper
 from coeval.engines.local._interrupts import Uninterrupted
 from coeval.engines.local._launch import pipe_above_standard_streams
 from coeval.engines.local._memory_kills import MemoryKills
+from coeval.engines.local._parcels import Parcels, parcel_channel
 from coeval.engines.local._pool_state import (
     CallBack,
     DeliverOutcome,
@@ -59,7 +60,8 @@ if TYPE_CHECKING:
 
     from coeval.clocks import Clock
     from coeval.engines._engine import Batch, RunningItem
-    from coeval.engines._protocol import Deliver
+    from coeval.engines._protocol import Deliver, Payload
+    from coeval.engines._segments import Parcel
     from coeval.engines.local._board import BoardReading
     from coeval.engines.local._launch import LaunchedServer
     from coeval.engines.local._pool_state import Action
@@ -418,7 +420,8 @@ class LocalEngine:
             self._starter.kill(worker.number)
             return
         if kept is not None:
-            self._do(self._state.kept_found(worker.number, board.batch, kept, self._clock.raw_ns()))
+            actions = self._state.kept_found(worker.number, board.batch, kept, self._clock.raw_ns())
+            self._do(_with_parcels(actions, worker.parcels))
 
     def _read_results(self, worker: _Worker) -> None:
         while True:
@@ -451,6 +454,9 @@ class LocalEngine:
             _, turn, piece = message
             return self._state.piece_arrived(worker.number, turn, Piece(*piece), seen_ns)
         match message:
+            case ("parcels", int(turn), tuple(fields)):
+                actions = self._state.piece_arrived(worker.number, turn, Piece(*fields), seen_ns)
+                return _with_parcels(actions, worker.parcels)
             case ("ready", str(host), int(pid), clock, str(python), Event() as snapshot):
                 introduced = Worker(worker.number, host, pid, clock, python)
                 # No item belongs to it: a batch id of -1 says so. Its snapshot was taken before it was sent, so the two
@@ -584,21 +590,19 @@ class LocalEngine:
         worker.row = self._board.take_row()
         self._workers[number] = worker
         self._by_fd[worker.results] = self._by_fd[worker.commands] = worker
-        commands, results = worker.theirs
         try:
             if not self._has_preloaded:
                 self._has_preloaded = True
                 self._starter.preload(modules_worth_preloading(self._first_function))
             self._epoll.register(worker.results, select.EPOLLIN)
             worker.is_read = True
-            self._starter.start(number, commands, results, self._board.fd, worker.row * ROW_BYTES)
+            self._starter.start(number, (*worker.theirs, self._board.fd), worker.row * ROW_BYTES)
         except OSError as error:
             self._forget(worker)
             self._never_started(number, error)
             return
         finally:
-            os.close(commands)
-            os.close(results)
+            worker.close_theirs()
         worker.unwritten += frame(
             {
                 "levels": _logger_levels(),
@@ -698,6 +702,7 @@ class LocalEngine:
         self._close_commands(worker)
         del self._by_fd[worker.results]
         os.close(worker.results)
+        worker.parcels.close()
         worker.slate.close()
         self._board.give_row_back(worker.row)
         del self._workers[worker.number]
@@ -770,6 +775,8 @@ class LocalEngine:
             with contextlib.suppress(OSError):
                 os.close(fd)
         self._bell = -1
+        for worker in self._workers.values():
+            worker.parcels.close()
         # The board, and what workers write on, stay: the child may be a worker that was forked right here.
         self._by_fd.clear()
         self._workers.clear()
@@ -793,7 +800,7 @@ class _Worker:
     One worker's pipes, and what is known of it here.
 
     Attributes:
-        commands, results: our ends; they never block.
+        commands, results, parcels: our ends; they never block.
         theirs: the worker's.
         how: it ended; None: it runs.
     """
@@ -806,6 +813,7 @@ class _Worker:
         "is_read",
         "is_written",
         "number",
+        "parcels",
         "reader",
         "refusal",
         "results",
@@ -817,30 +825,51 @@ class _Worker:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        commands_read, self.commands = pipe_above_standard_streams()
-        try:
+        with contextlib.ExitStack() as undo:
+            commands_read, self.commands = pipe_above_standard_streams()
+            undo.callback(_close_all, (commands_read, self.commands))
             self.results, results_write = pipe_above_standard_streams()
-        except BaseException:
-            os.close(commands_read)
-            os.close(self.commands)
-            raise
-        self.theirs = commands_read, results_write
+            undo.callback(_close_all, (self.results, results_write))
+            parcels, their_parcels = parcel_channel()
+            undo.callback(parcels.close)
+            undo.callback(their_parcels.close)
+            self.slate = SlateView()
+            undo.pop_all()
+        self.parcels = Parcels(parcels)
+        self.theirs = commands_read, results_write, their_parcels.detach()
         os.set_blocking(self.commands, False)
         os.set_blocking(self.results, False)
         self.row = -1
         self.reader = FrameReader()
         self.refusal = ""
         self.how: Exit | None = None
-        try:
-            self.slate = SlateView()
-        except BaseException:
-            for fd in (commands_read, self.commands, self.results, results_write):
-                os.close(fd)
-            raise
         self.is_read = self.is_written = False
         self.functions: set[int] = set()
         self.function_bytes = 0
         self.unwritten = bytearray()
+
+    def close_theirs(self) -> None:
+        """The worker has them by now."""
+        _close_all(self.theirs)
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for fd in descriptors:
+        os.close(fd)
+
+
+def _with_parcels(actions: list[Action], parcels: Parcels) -> list[Action]:
+    """Put the large results that came beside a piece where it tells of them."""
+    return [
+        DeliverOutcome(action.outcome._replace(values=[_claimed(value, parcels) for value in action.outcome.values]))
+        if type(action) is DeliverOutcome
+        else action
+        for action in actions
+    ]
+
+
+def _claimed(value: Payload | Parcel, parcels: Parcels) -> Payload | Parcel:
+    return parcels.claim(value) if isinstance(value, Heavy) else value
 
 
 def _ask(slate: SlateView, pid: int) -> StackRequest | str:

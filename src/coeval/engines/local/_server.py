@@ -4,7 +4,7 @@ The fork server: a process between the pool and its workers, which imports once 
     the pool's process                      the server                              a worker
     ──────────────────                      ──────────                              ────────
     posix_spawn ───────────────────────>    imports the worker's runtime
-    "start" + commands, results, board ──>  fork ────────────────────────────────>  its own process group, lifeline,
+    "start" + the worker's ends ────────>  fork ────────────────────────────────>  its own process group, lifeline,
     <────────── "started", pid + pidfd                                              environment; then the entry point
     "preload", names ──────────────────>    imports them, for the next fork
     <────────── "ended", how                pidfd: it ended; its pid stays taken  <──  exits, is killed

@@ -104,13 +104,13 @@ class Starter(Protocol):
 
     fd: int
 
-    def start(self, number: int, commands: int, results: int, board: int, cell: int) -> None:
+    def start(self, number: int, descriptors: Sequence[int], cell: int) -> None:
         """
         Begin to start a worker; `Started` or `NotStarted` follows, also where it fails at once.
 
         Args:
             number: never used before.
-            commands, results, board: the worker's ends. The caller closes its own when this returns.
+            descriptors: what the entry point is called with. The caller closes its own when this returns.
             cell: passed on: where on the board the worker's cells begin.
         """
 
@@ -150,7 +150,7 @@ def starter_of(
         preload: modules that a fork server imports before it forks.
         workers_max: native libraries in each worker use at most usable cores / `workers_max` threads, unless the
             environment says otherwise; None: one.
-        entry: "module:function" of what workers run, called with the descriptors commands, results and board, the
+        entry: "module:function" of what workers run, called with the descriptors that they are started with, the
             cell, and the armed lifeline.
         server: one that was launched earlier, with the same arguments.
 
@@ -262,15 +262,14 @@ class _Starter:
         self.fd = self._epoll.fileno()
         self._epoll.register(self._bell, select.EPOLLIN)
 
-    def start(self, number: int, commands: int, results: int, board: int, cell: int) -> None:
+    def start(self, number: int, descriptors: Sequence[int], cell: int) -> None:
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("the starter is closed; make another one")
             copies: list[int] = []
             try:
                 # In the worker the numbers of the standard streams are those streams'.
-                given = [fd if fd > 2 else _raised_copy(fd, copies) for fd in (commands, results, board)]
-                self._begin(number, (given[0], given[1], given[2]), cell)
+                self._begin(number, [fd if fd > 2 else _raised_copy(fd, copies) for fd in descriptors], cell)
             except OSError as error:
                 self._tell(NotStarted(number, _reason(error)))
             finally:
@@ -325,7 +324,7 @@ class _Starter:
 
     # For the kinds ----------------------------------------------------------------------------------------------------
 
-    def _begin(self, number: int, descriptors: tuple[int, int, int], cell: int) -> None:
+    def _begin(self, number: int, descriptors: Sequence[int], cell: int) -> None:
         raise NotImplementedError
 
     def _peak_of(self, reaped_bytes: int | None) -> int | None:
@@ -392,7 +391,7 @@ class _ChildStarter(_Starter):
 class _ForkStarter(_ChildStarter):
     """Forks the caller's process as it is."""
 
-    def _begin(self, number: int, descriptors: tuple[int, int, int], cell: int) -> None:
+    def _begin(self, number: int, descriptors: Sequence[int], cell: int) -> None:
         import warnings
 
         changes = self._environment_changes()
@@ -422,9 +421,7 @@ class _ForkStarter(_ChildStarter):
         self._add(number, pid, pidfd)
         self._watch(number)
 
-    def _be_worker(
-        self, descriptors: tuple[int, int, int], cell: int, lifeline: int, changes: Mapping[str, Any]
-    ) -> None:
+    def _be_worker(self, descriptors: Sequence[int], cell: int, lifeline: int, changes: Mapping[str, Any]) -> None:
         try:
             import atexit
 
@@ -460,7 +457,7 @@ def _begin_anew_in_multiprocessing() -> None:
 class _SpawnStarter(_ChildStarter):
     """Starts an interpreter of its own for each worker."""
 
-    def _begin(self, number: int, descriptors: tuple[int, int, int], cell: int) -> None:
+    def _begin(self, number: int, descriptors: Sequence[int], cell: int) -> None:
         surroundings = read_surroundings()
         state = {
             "path": surroundings["path"],
@@ -543,7 +540,7 @@ class _ServerStarter(_Starter):
             os.close(self._server_process.pidfd)
         super().abandon()
 
-    def _begin(self, number: int, descriptors: tuple[int, int, int], cell: int) -> None:
+    def _begin(self, number: int, descriptors: Sequence[int], cell: int) -> None:
         if self._server is None:
             self._launch()
         assert self._server is not None

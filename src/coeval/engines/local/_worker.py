@@ -17,10 +17,11 @@ from coeval.engines import local
 from coeval.engines._attempt import load_function, run_batch
 from coeval.engines._engine import Failure
 from coeval.engines._payload import settle
-from coeval.engines._segments import Segments, can_reach
+from coeval.engines._segments import can_reach
 from coeval.engines.local._board import Row, Shelf
 from coeval.engines.local._child import flush_standard_streams
 from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, write_frame
+from coeval.engines.local._parcels import ParcelSegments
 from coeval.engines.local._slate import Slate
 from coeval.recording._capture import clock_event
 from coeval.recording._worker_logs import WorkerLogs
@@ -48,20 +49,20 @@ LOOKS_BEFORE_SLEEP = 30
 SHARED_CORE_NS = 5_000
 
 
-def work(commands: int, results: int, board: int, cell: int, lifeline: int) -> None:
+def work(commands: int, results: int, parcels: int, board: int, cell: int, lifeline: int) -> None:
     """
     Run batches until the command pipe is closed.
 
     Args:
-        commands, results, board: descriptors that the pool made.
+        commands, results, parcels, board: descriptors that the pool made.
         cell: where this worker's row of the board begins, in bytes.
         lifeline: must stay open.
     """
     # No child of a call may keep the pool's pipes open.
-    for fd in (commands, results, board, lifeline):
+    for fd in (commands, results, parcels, board, lifeline):
         os.set_inheritable(fd, False)
     _print_line_by_line()
-    _Worker(_Commands(commands), results, Row(board, cell)).run()
+    _Worker(_Commands(commands), results, parcels, Row(board, cell)).run()
     flush_standard_streams()
 
 
@@ -116,15 +117,16 @@ class _Commands:
 
 
 class _Worker:
-    def __init__(self, commands: _Commands, results: int, row: Row) -> None:
+    def __init__(self, commands: _Commands, results: int, parcels: int, row: Row) -> None:
         self._commands = commands
         self._results = results
+        self._parcels = parcels
         self._row = row
         self._pid = local.worker_pid = os.getpid()
         self._is_child = False
         os.register_at_fork(after_in_child=self._note_fork)
         self._functions: dict[int, Callable[..., Any] | Failure] = {}
-        self._segments: Segments | None = None
+        self._segments: ParcelSegments | None = None
         self._output: LabelledOutput | None = None
         self._size_max: int | None = None
 
@@ -139,8 +141,8 @@ class _Worker:
             from coeval.recording._output_capture import LabelledOutput
 
             self._output = LabelledOutput(slate.note)
-        if hello["segments"] and can_reach(os.getppid()):
-            self._segments = Segments(SYSTEM_CLOCK)
+        if hello["segments"] and can_reach(self._pid):
+            self._segments = ParcelSegments(SYSTEM_CLOCK, self._parcels)
         if hello["initializer"] is not None and not self._initialize(hello["initializer"]):
             return
         self._snapshot = SYSTEM_CLOCK.snapshot()
@@ -216,7 +218,9 @@ class _Worker:
                 self._output.end_lines()
             if self._size_max is not None and piece.first + piece.item_count == len(items):
                 self._tell_if_too_large(self._size_max)
-            write_frame(self._results, ("piece", batch, tuple(self._with_snapshot(piece))))
+            has_parcels = self._segments is not None and self._segments.has_passed_any
+            kind = "parcels" if has_parcels else "piece"
+            write_frame(self._results, (kind, batch, tuple(self._with_snapshot(piece))))
 
     def _tell_if_too_large(self, size_max: int) -> None:
         """Before the last piece of a batch, so that the pool gives this worker nothing more."""
