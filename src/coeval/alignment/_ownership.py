@@ -30,6 +30,7 @@ from coeval.alignment._pair_scan import Points
 from coeval.alignment._pairs import (
     PASSED_NS_MOST,
     PairScan,
+    bounded,
     bounds_at,
     clocks_of,
     pairs_of,
@@ -264,7 +265,7 @@ class _View:
 
         A clock that was set back shows readings twice, so what it showed shortly before the cut is of no use.
         """
-        set_back = ceil(max(0.0, -sizes[0]))
+        set_back = ceil(max(0.0, -bounded(sizes)[0]))
         found = []
         for number in np.unique(self.stretches[self.stretches >= 0]).tolist():
             own = self.stretches == number
@@ -418,7 +419,7 @@ def _apart(steps: Sequence[Step]) -> list[Step]:
 
 def _may_be_before(step: Step, last: Step) -> bool:
     """May this step have been before the last one was?"""
-    return step.cut.before - last.sizes[1] < _window(last.cut)[1]
+    return step.cut.before - bounded(last.sizes)[1] < _window(last.cut)[1]
 
 
 def _one_of(first: Step, second: Step) -> Step:
@@ -427,8 +428,8 @@ def _one_of(first: Step, second: Step) -> Step:
     greatest = max(first.sizes[1], second.sizes[1], first.sizes[1] + second.sizes[1])
     before = min(first.cut.before, second.cut.before)
     ends = [_window(step.cut)[1] for step in (first, second)]
-    after = max((first, second), key=lambda step: step.cut.before + step.cut.passed_ns - step.sizes[0]).cut.after
-    passed = max(ends) - before + max(0.0, -first.sizes[0])
+    after = max((first, second), key=lambda step: _window(step.cut)[1] - bounded(step.sizes)[0]).cut.after
+    passed = max(ends) - before + max(0.0, -bounded(first.sizes)[0])
     rivals = [step.rival for step in (first, second) if step.rival is not None]
     return Step(
         first.clock,

@@ -183,21 +183,37 @@ def _blamed(points: Points, quorum: float) -> BoolArray:
 
 def _without_stretches(points: Points, blamed: BoolArray) -> BoolArray:
     """
-    Spare points that stand close together and agree among themselves: a clock that was set and soon set again gives
-    such; false messages do not agree.
+    Spare points that stand close together and agree: a clock that was set and soon set again gives such; false messages
+    do not agree.
+
+    They agree among themselves, those of either kind; or they are of one kind, nearly all that there are of it, and
+    agree with what there is of the other kind in between, which is not blamed as it is only slow by the old offset.
     """
     places = np.flatnonzero(blamed)
     if len(places) < _AGREEING_LEAST:
         return blamed
-    blamed = blamed.copy()
-    for group in np.split(places, np.flatnonzero(np.diff(places) > _AGREEING_APART) + 1):
+    spared = np.zeros_like(blamed)
+    for group in _runs(places, places):
         start = 0
         while len(group) - start >= _AGREEING_LEAST:
             end = _agreeing(points.among(group[start:]))
             if end >= _AGREEING_LEAST:
-                blamed[group[start : start + end]] = False
+                spared[group[start : start + end]] = True
             start += end
-    return blamed
+    for is_upper in (True, False):
+        own = np.flatnonzero(points.is_upper == is_upper)
+        for group in _runs(own[blamed[own]], np.flatnonzero(blamed[own])):
+            if len(group) >= _AGREEING_LEAST:
+                between = np.arange(group[0], group[-1] + 1)
+                standing = between[blamed[between] == (points.is_upper[between] == is_upper)]
+                if is_consistent(points.among(standing)):
+                    spared[group] = True
+    return blamed & ~spared
+
+
+def _runs(chosen: Int64Array, places: Int64Array) -> list[Int64Array]:
+    """Chosen points, parted where more than so many places are between one and the next."""
+    return np.split(chosen, np.flatnonzero(np.diff(places) > _AGREEING_APART) + 1)
 
 
 def _agreeing(points: Points) -> int:

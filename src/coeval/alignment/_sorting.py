@@ -170,7 +170,7 @@ def _slews(messages: Messages, scans: Sequence[PairScan], limits: list[int], fin
     """Raise the rate bound of clocks whose breaks are a slew; returns which scans are explained by that."""
     explained: set[int] = set()
     for number, scan in enumerate(scans):
-        signs = {gain > 0 for gain, _ in scan.gains}
+        signs = {scan.size_of(scan.far, each) > 0 for each in range(len(scan.breaks))}
         if len(scan.breaks) < SLEW_STEPS_LEAST or len(signs) != 1:
             continue
         declared = scan.points.slope
