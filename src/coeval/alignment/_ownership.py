@@ -140,20 +140,24 @@ class _Owner:
                 continue
             near, far = self._speaking_for(scan, number, known)
             if (near > 0) != (far > 0):
-                found.append(_Break(index, number, self.step(index, number, scan.near if near else scan.far)))
+                found.append(_Break(index, number, self.step(index, number, scan.near if near else scan.far, known)))
             else:
                 left.append((index, number))
         return found, left
 
-    def step(self, index: int, number: int, clock: int) -> Step:
+    def step(self, index: int, number: int, clock: int, known: Sequence[Step] = ()) -> Step:
         """
-        A break as a step of this clock.
+        A break as a step of this clock, less what is known of the other one's own that the pair saw with it as one.
 
         Of the reference it is never certain: all others may have been set together, as for a leap second.
         """
         scan = self._scans[index]
-        sizes, cut = scan.sizes_of(clock, number), scan.cut_of(clock, number)
-        return Step(clock, cut, sizes, clock != 0, (scan.other_of(clock),))
+        other, (least, greatest) = scan.other_of(clock), scan.sizes_of(clock, number)
+        unseen = [step for step in known if step.clock == other and not _is_seen_by_itself(scan, number, step)]
+        hidden = [run.sizes for run in _runs(scan.cut_of(other, number), unseen, other) if run.step_count]
+        if hidden:
+            least, greatest = least + min(low for low, _ in hidden), greatest + max(high for _, high in hidden)
+        return Step(clock, scan.cut_of(clock, number, (least, greatest)), (least, greatest), clock != 0, (other,))
 
     def likelier(self, index: int, number: int) -> Step:
         """
@@ -304,6 +308,13 @@ def _runs(cut: Cut, known: Sequence[Step], clock: int) -> list[_Run]:
                 run = steps[first : last + 1]
                 runs.append(_Run(len(run), (sum(each.sizes[0] for each in run), sum(each.sizes[1] for each in run))))
     return runs
+
+
+def _is_seen_by_itself(scan: PairScan, number: int, step: Step) -> bool:
+    """Does another break of the pair show this step of one of its clocks?"""
+    return any(
+        _overlap(step.sizes, scan.sizes_of(step.clock, other)) for other in range(len(scan.breaks)) if other != number
+    )
 
 
 def _is_sum(scan: PairScan, number: int, known: Sequence[Step]) -> bool:

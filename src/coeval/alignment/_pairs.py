@@ -53,6 +53,8 @@ class PairScan:
         gains: how much the far clock went ahead of the near one at each break, in ns: the least and the greatest, each
             infinite where nothing bounds it.
         points: all of them, without the false ones.
+        set_ns: how far either clock had been set before each message, as other pairs tell, and what the scan left out:
+            shape (2, n), or (2, 1) if nothing was.
     """
 
     near: int
@@ -64,12 +66,21 @@ class PairScan:
     breaks: tuple[Break, ...]
     gains: tuple[tuple[float, float], ...]
     points: Points = field(repr=False)
+    set_ns: Int64Array = field(repr=False, default_factory=lambda: np.zeros((2, 1), dtype=np.int64))
 
-    def cut_of(self, clock: int, number: int) -> Cut:
-        """A break as a cut of one of the two clocks."""
+    def cut_of(self, clock: int, number: int, sizes: tuple[float, float] | None = None) -> Cut:
+        """
+        A break as a cut of one of the two clocks.
+
+        Args:
+            sizes: how far it was set forward, if not by all that the pair saw: the other one may have been set as well.
+        """
         found, readings = self.breaks[number], self.near_ns if clock == self.near else self.far_ns
         before, after = int(readings[0, found.before]), int(readings[1, found.after])
-        least, _ = bounded(self.sizes_of(clock, number))
+        least, _ = bounded(self.sizes_of(clock, number) if sizes is None else sizes)
+        if self.set_ns.shape[1] > 1:
+            set_ns = self.set_ns[0 if clock == self.near else 1]
+            least += float(set_ns[found.after] - set_ns[found.before])
         passed = max(0.0, after - least - before) * (1 + self.points.slope) + self.points.tolerance_ns
         others = readings[0, found.before + 1 : found.after]
         is_false = np.isin(self.rows[found.before + 1 : found.after], self.false_rows)
@@ -99,7 +110,7 @@ class PairScan:
         return self.far if clock == self.near else self.near
 
     def stretches(self, rows: Int64Array) -> Int64Array:
-        """Between which breaks each of these rows of the pair lies, from 0; -1: within one, or false."""
+        """Between which breaks each of these rows lies, from 0; -1: within one, or false, or not scanned."""
         numbers = np.full(len(self.rows), -1, dtype=np.int64)
         start = 0
         for number, found in enumerate(self.breaks):
@@ -108,7 +119,8 @@ class PairScan:
         numbers[start:] = len(self.breaks)
         numbers[np.isin(self.rows, self.false_rows)] = -1
         order = np.argsort(self.rows)
-        return numbers[order[np.searchsorted(self.rows, rows, sorter=order)]]
+        places = order[np.searchsorted(self.rows, rows, sorter=order) % len(order)]
+        return np.where(self.rows[places] == rows, numbers[places], -1)
 
 
 def pairs_of(messages: Messages, rows: Int64Array) -> list[Int64Array]:
@@ -252,14 +264,22 @@ def _scanned_along(messages: Messages, rows: Int64Array, near: int, far: int, sl
     return PairScan(near, far, rows, near_ns, far_ns, rows[is_false], breaks, _gains(points, is_false, breaks), good)
 
 
+def readings_of(messages: Messages, rows: Int64Array, near: int) -> tuple[Int64Array, Int64Array, BoolArray]:
+    """
+    What either clock of a pair had certainly shown, and had certainly come to show, at each message: shape (2, n); and
+    which of them go forth.
+    """
+    goes_forth = messages.sender[rows] == near
+    sent = np.stack((messages.sent_ns[rows], messages.sent_ns[rows] + messages.sender_resolution_ns[rows]))
+    received = np.stack((messages.received_ns[rows], messages.received_by_at(rows)))
+    return np.where(goes_forth, sent, received), np.where(goes_forth, received, sent), goes_forth
+
+
 def points_along(
     messages: Messages, rows: Int64Array, near: int, far: int, slope: float
 ) -> tuple[Int64Array, Int64Array, Int64Array, BoolArray, Points]:
     """A pair: its rows by the near clock's readings, both clocks' readings, which of them go forth, and as points."""
-    goes_forth = messages.sender[rows] == near
-    sent = np.stack((messages.sent_ns[rows], messages.sent_ns[rows] + messages.sender_resolution_ns[rows]))
-    received = np.stack((messages.received_ns[rows], messages.received_by_at(rows)))
-    near_ns, far_ns = np.where(goes_forth, sent, received), np.where(goes_forth, received, sent)
+    near_ns, far_ns, goes_forth = readings_of(messages, rows, near)
     # A send counts as early as it may have been, a receive as late.
     x, y = np.where(goes_forth, near_ns[0], near_ns[1]), np.where(goes_forth, far_ns[1], far_ns[0])
     order = np.argsort(x, kind="stable")
