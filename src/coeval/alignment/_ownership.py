@@ -153,7 +153,12 @@ class _Owner:
         """
         scan = self._scans[index]
         other, (least, greatest) = scan.other_of(clock), scan.sizes_of(clock, number)
-        unseen = [step for step in known if step.clock == other and not _is_seen_by_itself(scan, number, step)]
+        elsewhere = [each for each in range(len(scan.breaks)) if each != number]
+        unseen = [
+            step
+            for step in known
+            if step.clock == other and not any(is_seen_in(step, scan, each) for each in elsewhere)
+        ]
         hidden = [run.sizes for run in _runs(scan.cut_of(other, number), unseen, other) if run.step_count]
         if hidden:
             least, greatest = least + min(low for low, _ in hidden), greatest + max(high for _, high in hidden)
@@ -310,11 +315,9 @@ def _runs(cut: Cut, known: Sequence[Step], clock: int) -> list[_Run]:
     return runs
 
 
-def _is_seen_by_itself(scan: PairScan, number: int, step: Step) -> bool:
-    """Does another break of the pair show this step of one of its clocks?"""
-    return any(
-        _overlap(step.sizes, scan.sizes_of(step.clock, other)) for other in range(len(scan.breaks)) if other != number
-    )
+def is_seen_in(step: Step, scan: PairScan, number: int) -> bool:
+    """Is a break of a pair as large as this step of one of its clocks?"""
+    return _overlap(step.sizes, scan.sizes_of(step.clock, number))
 
 
 def _is_sum(scan: PairScan, number: int, known: Sequence[Step]) -> bool:

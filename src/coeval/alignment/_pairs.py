@@ -53,8 +53,8 @@ class PairScan:
         gains: how much the far clock went ahead of the near one at each break, in ns: the least and the greatest, each
             infinite where nothing bounds it.
         points: all of them, without the false ones.
-        set_ns: how far either clock had been set before each message, as other pairs tell, and what the scan left out:
-            shape (2, n), or (2, 1) if nothing was.
+        set_ns: how far either clock had been set before each message, as other pairs tell, what the scan took off:
+            shape (2, n); None: nothing.
     """
 
     near: int
@@ -66,7 +66,12 @@ class PairScan:
     breaks: tuple[Break, ...]
     gains: tuple[tuple[float, float], ...]
     points: Points = field(repr=False)
-    set_ns: Int64Array = field(repr=False, default_factory=lambda: np.zeros((2, 1), dtype=np.int64))
+    set_ns: Int64Array | None = field(repr=False, default=None)
+
+    @property
+    def is_without_steps(self) -> bool:
+        """Whether what other pairs tell of its clocks' steps was taken off."""
+        return self.set_ns is not None
 
     def cut_of(self, clock: int, number: int, sizes: tuple[float, float] | None = None) -> Cut:
         """
@@ -78,7 +83,7 @@ class PairScan:
         found, readings = self.breaks[number], self.near_ns if clock == self.near else self.far_ns
         before, after = int(readings[0, found.before]), int(readings[1, found.after])
         least, _ = bounded(self.sizes_of(clock, number) if sizes is None else sizes)
-        if self.set_ns.shape[1] > 1:
+        if self.set_ns is not None:
             set_ns = self.set_ns[0 if clock == self.near else 1]
             least += float(set_ns[found.after] - set_ns[found.before])
         passed = max(0.0, after - least - before) * (1 + self.points.slope) + self.points.tolerance_ns
@@ -146,7 +151,9 @@ def bounded(sizes: tuple[float, float]) -> tuple[float, float]:
     least, greatest = sizes
     if np.isinf(least) and np.isinf(greatest):
         return -_LONGEST_NS, _LONGEST_NS
-    return max(least, greatest - 2 * _LONGEST_NS), min(greatest, least + 2 * _LONGEST_NS)
+    if np.isinf(least):
+        return greatest - 2 * _LONGEST_NS, greatest
+    return least, least + 2 * _LONGEST_NS if np.isinf(greatest) else greatest
 
 
 def slope_between(limits: Sequence[int], one: int, other: int) -> float:
@@ -185,6 +192,8 @@ def is_mixed(scan: PairScan) -> bool:
     Then a large part of the messages is called false, or some near a step of the near clock backwards, or what is left
     of them contradicts itself, or the offset jumps to and fro among the readings that were shown twice.
     """
+    if scan.is_without_steps:
+        return False
     if len(scan.false_rows) > max(_FALSE_MOST * len(scan.rows), _FALSE_FEW):
         return True
     if any(least > greatest for least, greatest in scan.gains):

@@ -20,7 +20,7 @@ import numpy as np
 from coeval.alignment._ends import ends_of, strands_at
 from coeval.alignment._finding import Finding, FindingKind
 from coeval.alignment._messages import Messages, described
-from coeval.alignment._ownership import Step, owned
+from coeval.alignment._ownership import Step, is_seen_in, owned
 from coeval.alignment._pair_scan import Points, is_consistent
 from coeval.alignment._pairs import SCANNED_PER_BUCKET, PairScan, clocks_of, is_mixed, pairs_of, scanned
 from coeval.alignment._rate import GRID_BITS, Int64Array
@@ -167,17 +167,34 @@ def _scanned_again(
     Returns:
         The others, and those that are clear then; those that are not, as they were.
     """
-    clear = [scan for scan in scans if not is_mixed(scan)]
-    mixed = [scan for scan in scans if is_mixed(scan)]
-    while mixed and clear:
-        steps = owned(messages, _without_pairs_of(rows, mixed), clear, limits, ())
-        again = [(scan, scanned_without_steps(messages, scan.rows, steps, limits)) for scan in mixed]
-        cleared = [found for _, found in again if found.is_clear]
-        clear += [found.scan for found in cleared if found.scan is not None]
-        mixed = [scan for scan, found in again if not found.is_clear]
-        if not cleared:
-            break
-    return clear + mixed
+    found = {(scan.near, scan.far): scan for scan in scans}
+    is_new = len(found) > 1  # else there are no others
+    while is_new:
+        mixed = [scan for scan in found.values() if is_mixed(scan)]
+        clear = [scan for scan in found.values() if scan not in mixed]
+        steps = owned(messages, _without_pairs_of(rows, mixed), clear, limits, ()) if clear else ()
+        is_new = False
+        for scan in [*mixed, *(scan for scan in clear if _is_along_set_back(scan, steps))]:
+            again = scanned_without_steps(messages, scan.rows, steps, limits)
+            if again.is_clear:
+                is_new = True
+                del found[scan.near, scan.far]
+                if again.scan is not None:
+                    found[again.scan.near, again.scan.far] = again.scan
+    return list(found.values())
+
+
+def _is_along_set_back(scan: PairScan, steps: Sequence[Step]) -> bool:
+    """Was the clock along which a scan went set back, as others tell, and does no step explain some break of it?"""
+    if scan.is_without_steps or not any(
+        step.clock == scan.near and step.sizes[1] < 0 and set(step.others) - {scan.far} for step in steps
+    ):
+        return False
+    own = [step for step in steps if step.clock in (scan.near, scan.far)]
+    return not all(
+        np.isfinite(scan.gains[number]).all() and any(is_seen_in(step, scan, number) for step in own)
+        for number in range(len(scan.breaks))
+    )
 
 
 def _without_pairs_of(rows: Int64Array, scans: Sequence[PairScan]) -> Int64Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 from math import ceil
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 from coeval.alignment._ends import by_reading, ends_of
 from coeval.alignment._messages import Messages
 from coeval.alignment._ownership import Step
-from coeval.alignment._pairs import PairScan, is_mixed, readings_of, scanned
+from coeval.alignment._pairs import PairScan, clocks_of, is_mixed, readings_of, scanned
 from coeval.alignment._rate import Int64Array
 
 
@@ -42,7 +43,8 @@ def scanned_without_steps(
     Args:
         rows: of the pair's messages. Those near a step, of which the reading alone does not tell the strand, are left
             out.
-        steps: of all clocks, in their order. Clocks with one that may have been another clock's stay as they are.
+        steps: of all clocks, in their order. What other pairs tell of these two is taken off; of a clock with a step
+            that may have been another clock's, nothing.
         limits: the rate bound of each clock against the reference, on the grid.
     """
     less = _without_steps(messages.taken(rows), steps)
@@ -89,8 +91,9 @@ def _without_steps(messages: Messages, steps: Sequence[Step]) -> _Less:
     set_ns = {sends: np.zeros(len(rows), dtype=np.int64) for sends in (True, False)}
     is_known = np.ones(len(rows), dtype=np.bool_)
     error_ns, is_any = 0, False
-    for clock in np.unique(np.concatenate((messages.sender, messages.receiver))).tolist():
-        own = [step for step in steps if step.clock == clock]
+    for clock, other in permutations(clocks_of(messages, rows)):
+        # What only this pair tells is not taken off: it would be what is asked for.
+        own = [step for step in steps if step.clock == clock and set(step.others) - {other}]
         if not own or not all(_is_told(step) for step in own):
             continue
         is_any = True
