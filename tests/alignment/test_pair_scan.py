@@ -80,3 +80,20 @@ def test_nothing_is_consistent() -> None:
     points = Points(none, none, np.empty(0, dtype=np.bool_), SLOPE)
     assert is_consistent(points)
     assert not scan_of(points).breaks
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 10**6), size=st.floats(2e6, 1e10), forward=st.booleans(), length=st.integers(16, 60))
+def test_a_short_stretch_between_two_steps_is_not_called_false(
+    seed: int, size: float, forward: bool, length: int
+) -> None:
+    """Of what a short stretch contradicts only one kind does; the other is slow by the old offset and as good."""
+    points = pair(seed)
+    inside = np.arange(200, 200 + length)
+    excess = points.excess.copy()
+    excess[inside] += size if forward else -size
+    scan = scan_of(Points(points.x, excess, points.is_upper, SLOPE))
+    assert not len(scan.false)
+    assert len(scan.breaks) == 2
+    first, second = scan.breaks
+    assert first.before < 200 <= first.after <= second.before < 200 + length <= second.after

@@ -91,6 +91,46 @@ def test_of_three_clocks_the_one_that_moved_against_both_others_stepped(size_ns:
     assert_all_counted(alignment)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_where_both_clocks_of_a_pair_were_set_back_the_steps_of_the_one_tell_those_of_the_other(seed: int) -> None:
+    """No order of the messages between C1 and C2 is right, and nobody else has seen C2."""
+    shapes: dict[ClockId, list[Shape]] = {
+        C0: [],
+        C1: [Linear(20), Step(20 * SECOND_NS, -1_400_000_000)],
+        C2: [Linear(-20), Step(30 * SECOND_NS, -1_300_000_000)],
+    }
+    trace = traced(shapes, [(C0, C1), (C1, C2)], seed=seed)
+    alignment = align(trace.messages, reference=C0)
+    assert [step.clock for step in alignment.steps] == [C1, C2]
+    for step, size_ns in zip(alignment.steps, (-1_400_000_000, -1_300_000_000), strict=True):
+        assert step.size_ns_least is not None
+        assert step.size_ns_greatest is not None
+        assert step.size_ns_least <= size_ns <= step.size_ns_greatest < step.size_ns_least + 20_000_000
+    assert not len(alignment.rejected)
+    assert_true_everywhere(alignment, trace)
+    assert_all_counted(alignment)
+
+
+def test_two_clocks_set_within_one_silence_are_each_set_by_what_the_others_say() -> None:
+    """C1 and C2 saw one step of the sum; C0 saw what C1's part of it is, and C2's is the other way."""
+    shapes: dict[ClockId, list[Shape]] = {
+        C0: [],
+        C1: [Linear(20), Step(20_000_000_000, -400_000_000)],
+        C2: [Linear(-20), Step(20_100_000_000, -230_000_000)],
+    }
+    dense = Traffic(C0, C1, 20, Light(150_000), Light(150_000))
+    sparse = Traffic(C1, C2, 10, Light(150_000), Light(150_000), gaps_s=((19.9, 20.3),))
+    trace = VirtualNetwork(shapes, [dense, sparse], 40).trace(1)
+    alignment = align(trace.messages, reference=C0)
+    assert [step.clock for step in alignment.steps] == [C1, C2]
+    times = 20_100_000_000 + np.arange(-300_000_000, 300_000_000, 1_000_000)
+    for clock in (C1, C2):
+        question = trace.question(clock, C0, times)
+        placed = alignment.instants(clock, question.readings_ns)
+        assert bool(np.all(placed.earliest_ns <= question.greatest_ns))
+        assert bool(np.all(placed.latest_ns >= question.least_ns))
+
+
 @pytest.mark.parametrize("size_ns", [-300_000_000, 300_000_000])
 def test_a_step_of_the_reference_itself_is_found_where_others_agree_on_it(size_ns: int) -> None:
     shapes: dict[ClockId, list[Shape]] = {C0: [Step(40 * SECOND_NS, size_ns)], C1: [Linear(20)], C2: [Linear(-20)]}

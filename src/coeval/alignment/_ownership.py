@@ -30,6 +30,7 @@ from coeval.alignment._pair_scan import Points
 from coeval.alignment._pairs import (
     PASSED_NS_MOST,
     PairScan,
+    bounded,
     bounds_at,
     clocks_of,
     pairs_of,
@@ -139,20 +140,29 @@ class _Owner:
                 continue
             near, far = self._speaking_for(scan, number, known)
             if (near > 0) != (far > 0):
-                found.append(_Break(index, number, self.step(index, number, scan.near if near else scan.far)))
+                found.append(_Break(index, number, self.step(index, number, scan.near if near else scan.far, known)))
             else:
                 left.append((index, number))
         return found, left
 
-    def step(self, index: int, number: int, clock: int) -> Step:
+    def step(self, index: int, number: int, clock: int, known: Sequence[Step] = ()) -> Step:
         """
-        A break as a step of this clock.
+        A break as a step of this clock, less what is known of the other one's own that the pair saw with it as one.
 
         Of the reference it is never certain: all others may have been set together, as for a leap second.
         """
         scan = self._scans[index]
-        sizes, cut = scan.sizes_of(clock, number), scan.cut_of(clock, number)
-        return Step(clock, cut, sizes, clock != 0, (scan.other_of(clock),))
+        other, (least, greatest) = scan.other_of(clock), scan.sizes_of(clock, number)
+        elsewhere = [each for each in range(len(scan.breaks)) if each != number]
+        unseen = [
+            step
+            for step in known
+            if step.clock == other and not any(is_seen_in(step, scan, each) for each in elsewhere)
+        ]
+        hidden = [run.sizes for run in _runs(scan.cut_of(other, number), unseen, other) if run.step_count]
+        if hidden:
+            least, greatest = least + min(low for low, _ in hidden), greatest + max(high for _, high in hidden)
+        return Step(clock, scan.cut_of(clock, number, (least, greatest)), (least, greatest), clock != 0, (other,))
 
     def likelier(self, index: int, number: int) -> Step:
         """
@@ -264,7 +274,7 @@ class _View:
 
         A clock that was set back shows readings twice, so what it showed shortly before the cut is of no use.
         """
-        set_back = ceil(max(0.0, -sizes[0]))
+        set_back = ceil(max(0.0, -bounded(sizes)[0]))
         found = []
         for number in np.unique(self.stretches[self.stretches >= 0]).tolist():
             own = self.stretches == number
@@ -303,6 +313,11 @@ def _runs(cut: Cut, known: Sequence[Step], clock: int) -> list[_Run]:
                 run = steps[first : last + 1]
                 runs.append(_Run(len(run), (sum(each.sizes[0] for each in run), sum(each.sizes[1] for each in run))))
     return runs
+
+
+def is_seen_in(step: Step, scan: PairScan, number: int) -> bool:
+    """Is a break of a pair as large as this step of one of its clocks?"""
+    return _overlap(step.sizes, scan.sizes_of(step.clock, number))
 
 
 def _is_sum(scan: PairScan, number: int, known: Sequence[Step]) -> bool:
@@ -418,7 +433,7 @@ def _apart(steps: Sequence[Step]) -> list[Step]:
 
 def _may_be_before(step: Step, last: Step) -> bool:
     """May this step have been before the last one was?"""
-    return step.cut.before - last.sizes[1] < _window(last.cut)[1]
+    return step.cut.before - bounded(last.sizes)[1] < _window(last.cut)[1]
 
 
 def _one_of(first: Step, second: Step) -> Step:
@@ -427,8 +442,8 @@ def _one_of(first: Step, second: Step) -> Step:
     greatest = max(first.sizes[1], second.sizes[1], first.sizes[1] + second.sizes[1])
     before = min(first.cut.before, second.cut.before)
     ends = [_window(step.cut)[1] for step in (first, second)]
-    after = max((first, second), key=lambda step: step.cut.before + step.cut.passed_ns - step.sizes[0]).cut.after
-    passed = max(ends) - before + max(0.0, -first.sizes[0])
+    after = max((first, second), key=lambda step: _window(step.cut)[1] - bounded(step.sizes)[0]).cut.after
+    passed = max(ends) - before + max(0.0, -bounded(first.sizes)[0])
     rivals = [step.rival for step in (first, second) if step.rival is not None]
     return Step(
         first.clock,

@@ -99,7 +99,7 @@ def scan_of(points: Points) -> Scan:
         for _ in range(_ROUNDS_MAX):
             if is_consistent(points.among(kept)):
                 break
-            blamed = _without_stretches(points.among(kept), _blamed(points.among(kept), quorum))
+            blamed = _blamed(points.among(kept), quorum)
             if not bool(blamed.any()):
                 break
             kept = kept[~blamed]
@@ -161,43 +161,64 @@ def ceiling_at(x: Float64Array, upper: Float64Array, asked: Float64Array, slope:
 
 
 def _blamed(points: Points, quorum: float) -> BoolArray:
-    """Points that contradict those before them and those after them: at least two of each, and this part of them."""
-    blamed = np.zeros(len(points.x), dtype=np.bool_)
+    """
+    Points that contradict those before them and those after them, at least two of each and this part of them, but not
+    what is a short stretch between two steps.
+    """
+    counts, seen = _contradicted(points)
+    suspected: BoolArray = np.all(counts >= _WITNESSES_LEAST, axis=0)
+    blamed: BoolArray = suspected & np.all(counts >= quorum * seen, axis=0)
+    return blamed & ~_stretches_among(points, blamed, suspected)
+
+
+def _contradicted(points: Points) -> tuple[Float64Array, Float64Array]:
+    """How many of its neighbours of the other kind contradict each point, before and after it, and of how many."""
+    counts, seen = np.zeros((2, 2, len(points.x)))
     places = np.arange(len(points.x))
     for is_upper in (True, False):
         own, others = places[points.is_upper == is_upper], places[points.is_upper != is_upper]
         sign = 1.0 if is_upper else -1.0
         middle = np.searchsorted(others, own)
-        counts, seen = np.zeros((2, len(own))), np.zeros((2, len(own)))
         for distance in range(_NEIGHBOURS):
             for side, index in ((0, middle - 1 - distance), (1, middle + distance)):
                 inside = (index >= 0) & (index < len(others))
                 other = others[np.clip(index, 0, max(len(others) - 1, 0))] if len(others) else own
                 gap = np.abs(points.x[other] - points.x[own]) * points.slope + points.tolerance_ns
-                counts[side] += inside & (sign * (points.excess[other] - points.excess[own]) > gap)
-                seen[side] += inside
-        needed = np.maximum(_WITNESSES_LEAST, quorum * seen)
-        blamed[own] = np.all(counts >= needed, axis=0)
-    return blamed
+                counts[side, own] += inside & (sign * (points.excess[other] - points.excess[own]) > gap)
+                seen[side, own] += inside
+    return counts, seen
 
 
-def _without_stretches(points: Points, blamed: BoolArray) -> BoolArray:
+def _stretches_among(points: Points, blamed: BoolArray, suspected: BoolArray) -> BoolArray:
     """
-    Spare points that stand close together and agree among themselves: a clock that was set and soon set again gives
-    such; false messages do not agree.
+    Points that stand close together and agree: a clock that was set and soon set again gives such; false messages do
+    not agree.
+
+    They agree among themselves, those of either kind; or they are of one kind, nearly all that there are of it, and
+    agree with what there is of the other kind in between, which nothing contradicts as it is only slow by the old
+    offset.
     """
-    places = np.flatnonzero(blamed)
-    if len(places) < _AGREEING_LEAST:
-        return blamed
-    blamed = blamed.copy()
-    for group in np.split(places, np.flatnonzero(np.diff(places) > _AGREEING_APART) + 1):
+    found = np.zeros_like(blamed)
+    for group in _runs(np.flatnonzero(blamed), np.flatnonzero(blamed)):
         start = 0
         while len(group) - start >= _AGREEING_LEAST:
             end = _agreeing(points.among(group[start:]))
             if end >= _AGREEING_LEAST:
-                blamed[group[start : start + end]] = False
+                found[group[start : start + end]] = True
             start += end
-    return blamed
+    for is_upper in (True, False):
+        own = np.flatnonzero(points.is_upper == is_upper)
+        for group in _runs(own[suspected[own]], np.flatnonzero(suspected[own])):
+            if len(group) >= _AGREEING_LEAST:
+                between = np.arange(group[0], group[-1] + 1)
+                standing = between[suspected[between] == (points.is_upper[between] == is_upper)]
+                found[group] |= is_consistent(points.among(standing))
+    return found
+
+
+def _runs(chosen: Int64Array, places: Int64Array) -> list[Int64Array]:
+    """Chosen points, parted where more than so many places are between one and the next."""
+    return np.split(chosen, np.flatnonzero(np.diff(places) > _AGREEING_APART) + 1)
 
 
 def _agreeing(points: Points) -> int:

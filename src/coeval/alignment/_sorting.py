@@ -14,18 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from coeval.alignment._ends import ends_of, strands_at
 from coeval.alignment._finding import Finding, FindingKind
 from coeval.alignment._messages import Messages, described
-from coeval.alignment._ownership import Step, owned
-from coeval.alignment._pair_scan import Points, ceiling_at, is_consistent
+from coeval.alignment._ownership import Step, is_seen_in, owned
+from coeval.alignment._pair_scan import Points, is_consistent
 from coeval.alignment._pairs import SCANNED_PER_BUCKET, PairScan, clocks_of, is_mixed, pairs_of, scanned
-from coeval.alignment._rate import GRID_BITS, BoolArray, Float64Array, Int64Array
+from coeval.alignment._rate import GRID_BITS, Int64Array
 from coeval.alignment._strands import Cut, Sorting, first_strands, strands_of
+from coeval.alignment._unwrapping import scanned_without_steps
 
 # So many steps of one sign, one after the other, are a clock that is being slewed.
 SLEW_STEPS_LEAST = 4
@@ -34,12 +34,6 @@ SLEW_STEPS_LEAST = 4
 SLEW_PPM_MOST = 100_000
 
 _NONE = np.empty(0, dtype=np.int64)
-
-# How often what is certain of one direction is held against the other.
-_SORTING_ROUNDS = 3
-
-# What rounding may add where bounds are compared in floats.
-_TOLERANCE_NS = 2.0
 
 # Circles through more than two clocks that are broken one by one, at most; then all messages in one are given up.
 _CIRCLES_MOST = 200
@@ -107,18 +101,18 @@ def with_pairs_scanned(messages: Messages, believed: Sorted) -> Sorted:
         if not given.intersection(clocks_of(messages, pair))
         and (found := scanned(messages, pair, believed.limits)) is not None
     ]
-    reliable = _reliable(scans)
-    left_out = [scan for scan in scans if scan not in reliable]
-    scans = reliable
+    rows = believed.sorting.rows
+    settled = _scanned_again(messages, rows, _reliable(scans), believed.limits)
+    left_out = [scan for scan in scans if scan not in settled]
+    scans = settled
     limits, findings = list(believed.limits), list(believed.findings)
     slewed = _slews(messages, scans, limits, findings)
     breaks = [scan for number, scan in enumerate(scans) if number not in slewed]
     rejected = np.unique(np.concatenate([believed.rejected, *(scan.false_rows for scan in scans)]))
     left_out += [scan for number, scan in enumerate(scans) if number in slewed]
-    witnesses = np.setdiff1d(believed.sorting.rows, np.concatenate([_NONE, *(scan.rows for scan in left_out)]))
+    witnesses = _without_pairs_of(rows, left_out)
     steps = owned(messages, witnesses, breaks, limits, believed.steps)
-    rows = np.setdiff1d(believed.sorting.rows, rejected)
-    made = _sorted(messages, rows, steps, tuple(limits), rejected, tuple(findings))
+    made = _sorted(messages, np.setdiff1d(rows, rejected), steps, tuple(limits), rejected, tuple(findings))
     return replace(made, is_scanned=True)
 
 
@@ -163,6 +157,50 @@ def _reliable(scans: Sequence[PairScan]) -> list[PairScan]:
     return [scan for scan in scans if scan in reliable or not (scan.near in told and scan.far in told)]
 
 
+def _scanned_again(
+    messages: Messages, rows: Int64Array, scans: Sequence[PairScan], limits: Sequence[int]
+) -> list[PairScan]:
+    """
+    Where both clocks of a pair were set back, it is mixed along either. Then what the other pairs tell of one of the
+    two is taken off, and the pair is scanned again, as long as that tells more.
+
+    Returns:
+        The others, and those that are clear then; those that are not, as they were.
+    """
+    found = {(scan.near, scan.far): scan for scan in scans}
+    is_new = len(found) > 1  # else there are no others
+    while is_new:
+        mixed = [scan for scan in found.values() if is_mixed(scan)]
+        clear = [scan for scan in found.values() if scan not in mixed]
+        steps = owned(messages, _without_pairs_of(rows, mixed), clear, limits, ()) if clear else ()
+        is_new = False
+        for scan in [*mixed, *(scan for scan in clear if _is_along_set_back(scan, steps))]:
+            again = scanned_without_steps(messages, scan.rows, steps, limits)
+            if again.is_clear:
+                is_new = True
+                del found[scan.near, scan.far]
+                if again.scan is not None:
+                    found[again.scan.near, again.scan.far] = again.scan
+    return list(found.values())
+
+
+def _is_along_set_back(scan: PairScan, steps: Sequence[Step]) -> bool:
+    """Was the clock along which a scan went set back, as others tell, and does no step explain some break of it?"""
+    if scan.is_without_steps or not any(
+        step.clock == scan.near and step.sizes[1] < 0 and set(step.others) - {scan.far} for step in steps
+    ):
+        return False
+    own = [step for step in steps if step.clock in (scan.near, scan.far)]
+    return not all(
+        np.isfinite(scan.gains[number]).all() and any(is_seen_in(step, scan, number) for step in own)
+        for number in range(len(scan.breaks))
+    )
+
+
+def _without_pairs_of(rows: Int64Array, scans: Sequence[PairScan]) -> Int64Array:
+    return np.setdiff1d(rows, np.concatenate([_NONE, *(scan.rows for scan in scans)]))
+
+
 # Slews ---------------------------------------------------------------------------------------------------------------
 
 
@@ -170,7 +208,7 @@ def _slews(messages: Messages, scans: Sequence[PairScan], limits: list[int], fin
     """Raise the rate bound of clocks whose breaks are a slew; returns which scans are explained by that."""
     explained: set[int] = set()
     for number, scan in enumerate(scans):
-        signs = {gain > 0 for gain, _ in scan.gains}
+        signs = {scan.size_of(scan.far, each) > 0 for each in range(len(scan.breaks))}
         if len(scan.breaks) < SLEW_STEPS_LEAST or len(signs) != 1:
             continue
         declared = scan.points.slope
@@ -233,9 +271,9 @@ def _sorted(
     is_sorted = np.ones(len(rows), dtype=np.bool_)
     for clock in cuts:
         of_clock = [step for step in steps if step.clock == clock]
-        for ends in (_ends(messages, rows, clock, sends=True), _ends(messages, rows, clock, sends=False)):
-            others = _ends(messages, rows, clock, sends=not ends.sends)
-            numbers, is_known = _strands_at(ends, others, of_clock, limits, list(cuts))
+        for ends in (ends_of(messages, rows, clock, sends=True), ends_of(messages, rows, clock, sends=False)):
+            others = ends_of(messages, rows, clock, sends=not ends.sends)
+            numbers, is_known = strands_at(ends, others, of_clock, limits, list(cuts))
             is_known &= ~np.isin(ends.low, [reading for cut in cuts[clock] for reading in cut.others_ns])
             (sent_strand if ends.sends else received_strand)[ends.places] += numbers
             is_sorted[ends.places[~is_known]] = False
@@ -247,121 +285,6 @@ def _sorted(
         pinned = max(own, key=lambda number: int(sent[number]))
     sorting = Sorting(rows[is_sorted], sent_strand[is_sorted], received_strand[is_sorted], strands, cuts)
     return Sorted(sorting, pinned, limits, rejected, rejected, rows[~is_sorted], tuple(steps), findings)
-
-
-class _Ends(NamedTuple):
-    """
-    One clock's ends of messages.
-
-    Attributes:
-        sends: whether it sent them, or received them.
-        places: which of the rows.
-        low, high: the clock had shown the one and not yet passed the other.
-        partner: code of the clock at the other end.
-        x: what that one showed, a receive as late as it may have been.
-    """
-
-    sends: bool
-    places: Int64Array
-    low: Int64Array
-    high: Int64Array
-    partner: npt.NDArray[np.int32]
-    x: Int64Array
-
-
-def _ends(messages: Messages, rows: Int64Array, clock: int, *, sends: bool) -> _Ends:
-    if sends:
-        places = np.flatnonzero(messages.sender[rows] == clock)
-        own = rows[places]
-        low, other = messages.sent_ns[own], messages.received_by_at(own)
-        return _Ends(True, places, low, low + messages.sender_resolution_ns[own], messages.receiver[own], other)
-    places = np.flatnonzero(messages.receiver[rows] == clock)
-    own = rows[places]
-    received, by = messages.received_ns[own], messages.received_by_at(own)
-    return _Ends(False, places, received, by, messages.sender[own], messages.sent_ns[own])
-
-
-def _strands_at(
-    ends: _Ends, others: _Ends, steps: Sequence[Step], limits: Sequence[int], set_clocks: Sequence[int]
-) -> tuple[Int64Array, BoolArray]:
-    """
-    The number of the strand of each end, and whether that is certain.
-
-    Readings alone tell it but where a clock was set back and showed them twice. There a message may be of either
-    strand, unless it would have arrived before it was sent by what is certain of one of the two.
-
-    Args:
-        ends: whose strands are asked for.
-        others: the clock's ends of messages the other way.
-        steps: of the clock, in order.
-        set_clocks: all that stepped.
-    """
-    possible, others_possible = _by_reading(ends, steps), _by_reading(others, steps)
-    for _ in range(_SORTING_ROUNDS if any(step.cut.is_set_back for step in steps) else 0):
-        found = _excluded(ends, possible, others, others_possible, steps[0].clock, limits, set_clocks)
-        others_possible = _excluded(others, others_possible, ends, possible, steps[0].clock, limits, set_clocks)
-        possible = found
-    return np.argmax(possible, axis=1), possible.sum(axis=1) == 1
-
-
-def _by_reading(ends: _Ends, steps: Sequence[Step]) -> BoolArray:
-    """Which strands may have shown each reading: shape (n, strands)."""
-    possible = np.ones((len(ends.places), len(steps) + 1), dtype=np.bool_)
-    for number, step in enumerate(steps):
-        cut = step.cut
-        if cut.is_set_back:
-            possible[:, number] &= ends.low <= cut.before + cut.passed_ns
-            possible[:, number + 1] &= ends.high >= cut.after - cut.passed_ns
-        else:  # a reading in between may be of either
-            possible[:, number] &= ends.low < cut.after
-            possible[:, number + 1] &= ends.high > cut.before
-    return possible
-
-
-def _excluded(
-    ends: _Ends,
-    possible: BoolArray,
-    others: _Ends,
-    others_possible: BoolArray,
-    clock: int,
-    limits: Sequence[int],
-    set_clocks: Sequence[int],
-) -> BoolArray:
-    """The same without strands on which an end would contradict what is certain of them."""
-    possible = possible.copy()
-    is_open = possible.sum(axis=1) > 1
-    # What a partner showed that was set itself does not tell when.
-    is_open &= ~np.isin(ends.partner, set_clocks)
-    certain = others_possible.sum(axis=1) == 1
-    for partner in np.unique(ends.partner[is_open]).tolist():
-        slope = (limits[clock] + limits[partner]) / (1 << GRID_BITS)
-        from_partner = certain & (others.partner == partner)
-        for number in range(possible.shape[1]):
-            asked = np.flatnonzero(is_open & (ends.partner == partner) & possible[:, number])
-            known = np.flatnonzero(from_partner & others_possible[:, number])
-            possible[asked, number] = _may_be(ends, asked, others, known, slope / (1 - slope / 2))
-    # Where none is left, the message is false: that is for the circles to say.
-    none = ~possible.any(axis=1)
-    possible[none] = True
-    return possible
-
-
-def _may_be(ends: _Ends, asked: Int64Array, others: _Ends, known: Int64Array, slope: float) -> BoolArray:
-    """Which ends agree with the messages the other way that are known to be of one strand."""
-    if not len(known):
-        return np.ones(len(asked), dtype=np.bool_)
-    origin_x, origin_y = int(others.x[known[0]]), int(others.low[known[0]])
-
-    def excess(of: _Ends, rows: Int64Array) -> tuple[Float64Array, Float64Array]:
-        x = of.x[rows] - origin_x
-        return x.astype(np.float64), ((of.low if of.sends else of.high)[rows] - origin_y - x).astype(np.float64)
-
-    # The clock had shown what it sent when that arrived, and had not passed what it received when that was sent.
-    sign = 1.0 if ends.sends else -1.0
-    known_x, known_excess = excess(others, known)
-    asked_x, asked_excess = excess(ends, asked)
-    ceiling = ceiling_at(known_x, sign * known_excess, asked_x, slope)
-    return np.asarray(sign * asked_excess <= ceiling + _TOLERANCE_NS, dtype=np.bool_)
 
 
 # Circles -------------------------------------------------------------------------------------------------------------
