@@ -46,6 +46,7 @@ from coeval.timeline.join._groups import (
     starts_of,
 )
 from coeval.timeline.join._pairs import Intervals, portions, ranges
+from coeval.timeline.join._slices import ROWS_IN_SLICE, Rows, in_threads, kept_rows, slices, without
 
 Direction: TypeAlias = Literal["backward", "forward", "nearest"]
 
@@ -54,8 +55,6 @@ NO_ROW = -1
 
 NONE, POSSIBLE, CERTAIN = 0, 1, 2
 """Verdicts, by code."""
-
-_PIECES_MAX = 10_000
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -386,20 +385,19 @@ class AsofRights:
         # right.
         repeats = _plain_repeats(events)
         self._is_plain = repeats is not None
+        self._rows: Rows | None = rows
         if repeats is not None:
-            if bool(repeats.any()):
-                numbers = np.arange(events.size, dtype=np.int64) if rows is None else rows
-                dropped = np.flatnonzero(repeats)
-                events = Events(*(_without(column, dropped) for column in events))
-                rows = _without(numbers, dropped)
+            if len(repeats):
+                self._rows = kept_rows(events.size, repeats) if rows is None else without(rows, repeats)
+                events = _without_repeats(events, repeats)
         else:
             events = _narrowed(events)
             if not _keeps_readings(events):
                 # Unsorted. By estimate every clock's readings stand in their order again.
                 order = np.lexsort((events.raw, events.estimate, events.group)).astype(np.int64, copy=False)
                 events, rows = events.taken(order), order if rows is None else rows[order]
-            events, rows = _distinct(events, rows)
-        self._events, self._rows = events, rows
+            events, self._rows = _distinct(events, rows)
+        self._events = events
         self._clocks = _distinct_codes(events.clock)
         self._plain: _Rights | None = None
         self._of_clock: dict[int, tuple[_OwnRows, _Rights]] = {}
@@ -449,8 +447,8 @@ class AsofRights:
 
     def _name(self, row: Int64Array) -> Int64Array:
         """Back to the numbers that the caller gave."""
-        if self._rows is not None:
-            row = np.where(row >= 0, self._rows[np.maximum(row, 0)], NO_ROW) if len(self._rows) else row
+        if self._rows is not None and self._events.size:
+            row = np.where(row >= 0, self._rows[np.maximum(row, 0)], NO_ROW)
         return np.where(row >= 0, self._count - 1 - row, NO_ROW) if self._is_turned else row
 
     def _questions(self, left: Events) -> Iterator[tuple[Int64Array, _Left, _Rights]]:
@@ -899,14 +897,24 @@ def _distinct_codes(clocks: Int64Array) -> set[int]:
     return set(found.tolist()) - {NO_CLOCK}
 
 
-def _plain_repeats(events: Events) -> BoolArray | None:
+def _plain_repeats(events: Events, rows_in_slice: int = ROWS_IN_SLICE) -> Int64Array | None:
     """
     Which rows are followed by one that is known to be at the same time, if otherwise nothing is to be put right.
 
     That is: sorted by group, each group of one known clock, its rows and all they say in its order. None: it is not so.
     """
-    if not events.size:
-        return np.zeros(0, dtype=np.bool_)
+    found = [np.zeros(0, dtype=np.int64)]
+    # Each slice sees the row before it, too: what is asked is how neighbours stand.
+    cuts = [slice(max(cut.start - 1, 0), cut.stop) for cut in slices(events.size, rows_in_slice)]
+    for cut, repeats in zip(cuts, in_threads(lambda cut: _plain_repeats_of(events.taken(cut)), cuts), strict=True):
+        if repeats is None:
+            return None
+        found.append(repeats + cut.start)
+    return np.concatenate(found)
+
+
+def _plain_repeats_of(events: Events) -> Int64Array | None:
+    """The same of some rows."""
     if int(events.clock.min()) == NO_CLOCK or int(events.estimate.max()) >= UNKNOWN_AFTER:
         return None
     inside = (events.earliest <= events.estimate) & (events.estimate <= events.latest)
@@ -927,22 +935,20 @@ def _plain_repeats(events: Events) -> BoolArray | None:
     same_reading = events.raw[1:] == events.raw[:-1]
     if not holds(same_bounds | ~same_reading):
         return None
-    repeats = np.zeros(events.size, dtype=np.bool_)
-    repeats[:-1] = same_bounds & (same_reading | (events.earliest[1:] == events.latest[1:]))
+    repeats = same_bounds & (same_reading | (events.earliest[1:] == events.latest[1:]))
     if changes is not None:
-        repeats[:-1] &= ~changes
-    return repeats
+        repeats &= ~changes
+    return np.flatnonzero(repeats)
 
 
-def _without(column: Int64Array, dropped: Int64Array) -> Int64Array:
-    """All but some rows."""
-    if len(dropped) > _PIECES_MAX:
-        return np.delete(column, dropped)
-    # A few rows: copying what is between them is several times as fast as choosing row by row.
-    edges = [0, *(dropped + 1).tolist()]
-    return np.concatenate(
-        [column[start:stop] for start, stop in zip(edges, [*dropped.tolist(), len(column)], strict=True)]
-    )
+def _without_repeats(events: Events, repeats: Int64Array) -> Events:
+    """The same without rows that `_plain_repeats` found."""
+    columns = list(in_threads(lambda column: without(column, repeats), events[2:]))
+    if int(events.group[0]) == int(events.group[-1]):
+        # One group, so one clock: these columns say the same all the way.
+        count = events.size - len(repeats)
+        return Events(events.group[:count], events.clock[:count], *columns)
+    return Events(without(events.group, repeats), without(events.clock, repeats), *columns)
 
 
 def _keeps_readings(events: Events) -> bool:

@@ -101,7 +101,7 @@ def window_join(
     for name, value in (("before_ns", before_ns), ("after_ns", after_ns)):
         if not 0 <= value < TIME_MAX:
             raise ValueError(f"{name} is {value}; expected nanoseconds from 0 to {TIME_MAX - 1} (73 years)")
-    sides = _Sides(left, right, on)
+    sides = _Sides(left, right, on, max(before_ns, after_ns))
     rights = sides.right
     intervals = Intervals(rights.group, sides.keys.count, rights.begin_earliest, rights.begin_latest)
 
@@ -125,14 +125,14 @@ _Finder: TypeAlias = Callable[[_Spans], Iterator[_Pairs]]
 class _Sides:
     """Both tables, checked and in numbers."""
 
-    def __init__(self, left: pa.Table, right: pa.Table, on: str | Sequence[str]) -> None:
+    def __init__(self, left: pa.Table, right: pa.Table, on: str | Sequence[str], reach_ns: int = 0) -> None:
         self._on = (on,) if isinstance(on, str) else tuple(on)
         check_times(left, "left")
         check_times(right, "right")
         check_references(left.schema, right.schema)
         self._left, self._right = left, right
         names = [n for n in ("earliest_ns", "latest_ns", *END_INSTANT[::2]) if n in right.column_names]
-        self._times = Times.around(right, names, "right")
+        self._times = Times.around(right, names, "right", reach_ns)
         self.keys = Keys(right, self._on)
         self._clocks = Clocks(right)
         self.right = self._spans(right, self.keys.of_right, self._clocks.of_right, self._clocks.raw_of_right)

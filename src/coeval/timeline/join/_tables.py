@@ -25,6 +25,7 @@ from coeval.timeline.join._columns import (
     right_events,
 )
 from coeval.timeline.join._groups import TIME_MAX, Int64Array
+from coeval.timeline.join._slices import in_threads
 
 How: TypeAlias = Literal["left", "inner"]
 
@@ -120,9 +121,9 @@ class AsofJoin:
         self._all_matches = all_matches
         check_times(right, "right")
         # In one piece each, columns are numbers without being copied, and rows are fetched fast.
-        right = right.combine_chunks()
+        right = _in_one_piece(right)
         self._schema = right.schema
-        self._times = Times.around(right, ("earliest_ns", "latest_ns"), "right")
+        self._times = Times.around(right, ("earliest_ns", "latest_ns"), "right", within_ns or 0)
         self._keys = Keys(right, self._on)
         self._clocks = Clocks(right)
         events = right_events(right, self._keys, self._clocks, self._times)
@@ -216,6 +217,12 @@ class AsofJoin:
             pa.array(possible),
         ]
         return pa.table(columns, schema=schema), counts
+
+
+def _in_one_piece(table: pa.Table) -> pa.Table:
+    numbers = range(table.num_columns)
+    columns = in_threads(lambda number: table.select([number]).combine_chunks().column(0), numbers)
+    return pa.table(list(columns), schema=table.schema)
 
 
 def free_name(name: str, suffix: str, taken: set[str]) -> str:
