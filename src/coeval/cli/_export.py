@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import tzinfo
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import IO, Annotated, Literal
 
 import typer
 
 from coeval.cli._output import fail, parse_zone, read_timeline
 from coeval.errors import WrongTable
 from coeval.timeline import RunTimeline, Timeline
+from coeval.timeline._target import Target, as_text
 from coeval.timeline.writers import (
     ArchivedTrace,
     write_csv,
@@ -93,21 +94,14 @@ def export(
     timeline = read_timeline(source)
     if traces and isinstance(timeline, RunTimeline):
         fail(f"{source} is a run; perfetto-archive is for what coeval merge made of traces. Try --to perfetto")
-    # Written beside it and renamed: nobody ever finds half a file under the name.
-    partial = target.with_name(f"{target.name}.partial")
     try:
-        told = _write(timeline, to, partial, zone, traces or [])
-        partial.replace(target)
+        with Target(target) as file:
+            told = _write(timeline, to, file, zone, traces or [])
     except OSError as error:
-        partial.unlink(missing_ok=True)
         of = error.filename if error.filename in [str(each) for each in traces or []] else f"{target} cannot be written"
         fail(f"{of}: {error.strerror}")
     except (WrongTable, ValueError) as error:
-        partial.unlink(missing_ok=True)
         fail(str(error))
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
     for problem in timeline.problems if isinstance(timeline, RunTimeline) else ():
         typer.echo(f"problem: {problem}", err=True)
     typer.echo(f"{told} in {target} ({target.stat().st_size:,} bytes), on {timeline.reference_label}", err=True)
@@ -117,25 +111,26 @@ def _name(source: Path) -> str:
     return source.resolve().name if source.is_dir() else source.name.partition(".")[0]
 
 
-def _write(timeline: Timeline, to: Format, path: Path, zone: tzinfo, traces: list[Path]) -> str:
-    if to == "perfetto-archive":
-        with open(path, "wb") as archive:
-            return _archive_told(write_perfetto_archive(timeline, traces, archive))
-    if to == "parquet":
-        return f"{write_parquet(timeline, path):,} events"
-    if to == "csv":
-        with open(path, "wb") as table:
-            return f"{write_csv(timeline, table):,} events"
-    with open(path, "w", encoding="utf-8") as file:
-        if to == "jsonl":
-            return f"{write_jsonl(timeline, file):,} events"
-        if to == "text":
-            return f"{write_text(timeline, file, zone):,} events"
-        if to == "otlp":
-            spans, logs, left_out = write_otlp(timeline, file)
-            return f"{spans:,} spans and {logs:,} log records{_left_out(left_out)}"
-        written = write_perfetto(timeline, file)
-        return f"{written.slices:,} slices{_left_out(written.left_out)}"
+def _write(timeline: Timeline, to: Format, file: IO[bytes], zone: tzinfo, traces: list[Path]) -> str:
+    match to:
+        case "perfetto-archive":
+            return _archive_told(write_perfetto_archive(timeline, traces, file))
+        case "parquet":
+            return f"{write_parquet(timeline, file):,} events"
+        case "csv":
+            return f"{write_csv(timeline, file):,} events"
+    with as_text(file) as lines:
+        match to:
+            case "jsonl":
+                return f"{write_jsonl(timeline, lines):,} events"
+            case "text":
+                return f"{write_text(timeline, lines, zone):,} events"
+            case "otlp":
+                spans, logs, left_out = write_otlp(timeline, lines)
+                return f"{spans:,} spans and {logs:,} log records{_left_out(left_out)}"
+            case "perfetto":
+                written = write_perfetto(timeline, lines)
+                return f"{written.slices:,} slices{_left_out(written.left_out)}"
 
 
 def _archive_told(traces: Sequence[ArchivedTrace]) -> str:

@@ -15,7 +15,8 @@ import typer
 
 from coeval.cli._output import fail, parse_zone, plain, read_timeline, style_of_output
 from coeval.timeline._python_rows import python_rows
-from coeval.timeline.writers._jsonl import json_value
+from coeval.timeline._target import Target, as_text
+from coeval.timeline.writers._json_value import json_value
 
 if TYPE_CHECKING:
     import duckdb
@@ -103,19 +104,16 @@ def _names(paths: list[Path]) -> list[str]:
 
 
 def _write(answer: duckdb.DuckDBPyRelation, to: Format, out: Path, limit: int) -> None:
-    # Written beside it and renamed: nobody ever finds half a file under the name.
-    partial = out.with_name(f"{out.name}.partial")
+    target = Target(out)
     try:
-        if to == "parquet":
-            answer.write_parquet(str(partial))
-        else:
-            with open(partial, "w", encoding="utf-8", newline="") as file:
-                _print(answer, to, file, limit)
-        partial.replace(out)
+        with target as file:
+            if to == "parquet":
+                answer.write_parquet(str(target.partial))
+            else:
+                with as_text(file) as lines:
+                    _print(answer, to, lines, limit)
     except OSError as error:
         fail(f"{out} cannot be written: {error.strerror}")
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _print(answer: duckdb.DuckDBPyRelation, to: Format, file: TextIO, limit: int) -> None:

@@ -13,7 +13,6 @@ A file that is not in timeline order, so that too many groups would matter, is s
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from coeval.errors import WrongTable
+from coeval.timeline._target import Target
 from coeval.timeline.join._asof import Direction
 from coeval.timeline.join._columns import check_references, check_times, column_of, with_bounds
 from coeval.timeline.join._tables import ROWS_AT_ONCE, AsofJoin, How
@@ -476,11 +476,10 @@ def _doubled(name: str) -> str:
 
 def parquet_writer(path: Path) -> Callable[[Iterable[pa.Table], pa.Schema], int]:
     """
-    What writes a result to a Parquet file: beside it first, then renamed, so that nobody ever finds half of one.
+    What writes a result to a Parquet file, which is there once it is whole.
     """
 
     def write(tables: Iterable[pa.Table], schema: pa.Schema) -> int:
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         integers = {
             field.name: "DELTA_BINARY_PACKED"
             for field in schema
@@ -489,25 +488,19 @@ def parquet_writer(path: Path) -> Callable[[Iterable[pa.Table], pa.Schema], int]
         integers = {name: encoding for name, encoding in integers.items() if _can_be_delta(schema.field(name).type)}
         repeated = [field.name for field in schema if pa.types.is_dictionary(field.type) or field.name in _REPEATED]
         count = 0
-        try:
-            with open(partial, "wb") as file:
-                with pq.ParquetWriter(
-                    file,
-                    schema,
-                    compression="snappy",
-                    use_dictionary=repeated or False,
-                    column_encoding=integers or None,
-                ) as writer:
-                    for group in _in_groups(tables):
-                        writer.write_table(group, row_group_size=_ROWS_IN_GROUP)
-                        count += group.num_rows
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
-            raise
+        with (
+            Target(path) as file,
+            pq.ParquetWriter(
+                file,
+                schema,
+                compression="snappy",
+                use_dictionary=repeated or False,
+                column_encoding=integers or None,
+            ) as writer,
+        ):
+            for group in _in_groups(tables):
+                writer.write_table(group, row_group_size=_ROWS_IN_GROUP)
+                count += group.num_rows
         return count
 
     return write

@@ -10,7 +10,7 @@ from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, TextIO
 
 from coeval.timeline._time_text import UNKNOWN, format_bound_ns, format_duration_ns, format_instant, half_width_ns
-from coeval.timeline.writers._jsonl import json_value
+from coeval.timeline.writers._json_value import json_value
 
 if TYPE_CHECKING:
     from coeval.timeline._timeline import TableEvent, Timeline
