@@ -14,6 +14,7 @@ import pytest
 from coeval import Timeline, open_run, open_timeline
 from coeval.clocks import UTC, ClockId
 from coeval.errors import DifferentClocks, RecordingWarning, WrongTable
+from coeval.timeline.join import overlap_join, window_join
 from coeval.timeline.writers import write_parquet
 from tests.timeline.tables import ROWS, T0, WEB, event, table, timeline
 
@@ -175,6 +176,25 @@ def test_a_join_says_which_matches_are_certain() -> None:
     }
     with pytest.raises(ValueError, match="within 'soon' is none; expected a number and a unit"):
         timeline().join(timeline(), within="soon")
+
+
+def test_spans_that_overlap_and_windows_are_joined_by_the_same_method() -> None:
+    found = timeline()
+    pairs = found.join(found, overlap=True)
+    assert pairs.num_rows > len(found)
+
+    def rows(joined: pa.Table) -> str:
+        # As text, in which what is not a number equals itself.
+        return str(joined.drop([name for name in joined.column_names if name.startswith("time")]).to_pylist())
+
+    assert rows(pairs) == rows(overlap_join(found.arrow(), found.arrow()))
+    counted = rows(window_join(found.arrow(), found.arrow(), on="clock", before_ns=8_000))
+    assert rows(found.join(found, on="clock", window=("8us", 0))) == counted
+    assert rows(found.join(found, on="clock", window="8us,0")) == counted
+    listed = found.join(found, window=8_000, all_matches=True, how="inner")
+    assert listed.num_rows == sum(found.join(found, window="8us")["possible_count"].to_pylist())
+    with pytest.raises(ValueError, match="overlap and within were both given"):
+        found.join(found, overlap=True, within="5ms")
 
 
 def test_rows_lose_no_digit_of_a_time_and_need_no_pandas() -> None:

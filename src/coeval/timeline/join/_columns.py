@@ -338,18 +338,21 @@ def ends(table: pa.Table, times: Times) -> tuple[Int64Array, Int64Array]:
     earliest, _, latest = instants(table, times)
     if not all(name in table.column_names for name in (END_INSTANT[0], END_INSTANT[2])):
         return earliest, latest
-    if "end_raw_ns" in table.column_names:
-        has_end = pc.is_valid(table.column("end_raw_ns")).to_numpy(zero_copy_only=False)
-    else:
-        known = [pc.is_valid(table.column(name)).to_numpy(zero_copy_only=False) for name in END_INSTANT[::2]]
-        has_end = known[0] | known[1]
+    is_span = has_end(table).to_numpy()
     end_earliest = times.column(table, END_INSTANT[0], UNKNOWN_BEFORE)
     end_latest = times.column(table, END_INSTANT[2], UNKNOWN_AFTER)
     # A span does not end before it begins.
     return (
-        np.where(has_end, np.maximum(end_earliest, earliest), earliest),
-        np.where(has_end, np.maximum(end_latest, latest), latest),
+        np.where(is_span, np.maximum(end_earliest, earliest), earliest),
+        np.where(is_span, np.maximum(end_latest, latest), latest),
     )
+
+
+def has_end(table: pa.Table) -> pa.ChunkedArray:
+    """Which rows of a table with columns of ends are spans."""
+    if "end_raw_ns" in table.column_names:
+        return pc.is_valid(table.column("end_raw_ns"))
+    return pc.or_(*(pc.is_valid(table.column(name)) for name in END_INSTANT[::2]))
 
 
 def left_events(left: pa.Table, keys: Keys, clocks: Clocks, times: Times) -> Events:
