@@ -54,7 +54,8 @@ def query(
       coeval query "select clock, count(*) from timeline group by 1" all.parquet
       coeval query "select a.line, b.line from web a, db b where a.id = b.id
                     and certain(before(b, a))" web.parquet db.parquet
-      coeval query "from timeline where text like '%error%'" all.parquet -o e.csv
+      coeval query "select time, source, said(timeline) from timeline
+                    where said(timeline) like '%error%'" all.parquet -o e.csv
 
     \b
     Columns of time: time (the estimate); earliest_ns, estimate_ns, latest_ns
@@ -64,6 +65,7 @@ def query(
       overlaps(a, b)   likewise, of events with an end
       certain(x)       true only where x is true: what is known for certain
       possible(x)      false only where x is false
+      said(a)          what an event says, whatever source it is from
       at_zone(ns, z)   the local time in a zone
     """
     chosen = to or (_SUFFIXES.get(out.suffix, "table") if out is not None else "table")

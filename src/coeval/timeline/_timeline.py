@@ -204,7 +204,7 @@ class Timeline:
 
         Beside DuckDB's own functions: `before(a, b)` of two rows (aliases of tables): true, false, or null where it is
         not known; `overlaps(a, b)` likewise; `certain(answer)` and `possible(answer)` make true or false of that;
-        `at_zone(ns, zone)`: the local time there.
+        `said(row)`: what an event says, whatever source it is from; `at_zone(ns, zone)`: the local time there.
 
         Args:
             others: more timelines, by the name of their table.
