@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from coeval import open_timeline
+from coeval import open_run, open_timeline
+from coeval.errors import RecordingWarning
 from coeval.timeline import Timeline
 from coeval.timeline._said import said
 from coeval.timeline.writers import write_parquet
@@ -141,6 +142,14 @@ def test_what_an_event_says_is_found_whatever_source_it_is_from() -> None:
     found = mixed(*COLUMNS)
     assert [row for (row,) in found.sql("select said(timeline) from timeline order by line").fetchall()] == expected
     assert [said(row.payload) for row in found] == expected
+
+
+def test_a_line_and_a_log_record_of_a_run_are_what_was_printed_and_logged() -> None:
+    with pytest.warns(RecordingWarning, match="12 rows were not kept"):
+        found = open_run(Path(__file__).parent.parent / "data" / "run-v1")
+    answers = found.sql("select kind, said(timeline) from timeline").fetchall()
+    assert ("log", "slow\nvery") in answers
+    assert [answer for _, answer in answers] == [said(event.payload) for event in found.rows()]
 
 
 def test_tables_without_some_columns_say_the_same() -> None:

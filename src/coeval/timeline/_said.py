@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TEXTS = ("text", "message", "msg", "body")
 """Columns for people, the first that has something: of text logs, of OTLP, and as libraries that log JSON call it."""
 
+_FIELDS = "fields"
+"""The column of a run's events that holds what lines and log records say, as JSON."""
+
 
 def said(payload: Mapping[str, Any]) -> str:
     """
@@ -30,9 +33,21 @@ def said(payload: Mapping[str, Any]) -> str:
     for name in TEXTS:
         if there.get(name) not in (None, ""):
             return _written(there[name])
+    inner = _inner_text(there.get(_FIELDS))
+    if inner:
+        return inner
     name = _written(there.pop("name", ""))
     rest = " ".join(f"{key}={_written(value)}" for key, value in there.items())
     return f"{name} {rest}".strip()
+
+
+def _inner_text(fields: Any) -> str:
+    try:
+        inner = json.loads(fields) if isinstance(fields, str) else None
+    except ValueError:
+        return ""
+    found = [inner[name] for name in TEXTS if inner.get(name)] if isinstance(inner, dict) else []
+    return _written(found[0]) if found else ""
 
 
 def _written(value: Any) -> str:
@@ -54,6 +69,9 @@ def said_sql(schemas: Sequence[pa.Schema], row: str) -> str:
                 names.setdefault(name.lower(), name)  # SQL sees no case
     columns = {name: _column(schemas, row, name) for name in names.values()}
     texts = [f"nullif({columns[name]}, '')" for name in TEXTS if name in columns]
+    if _FIELDS in columns:
+        fields = f"case when json_valid({columns[_FIELDS]}) then {columns[_FIELDS]} end"
+        texts += [f"nullif({fields} ->> {_text(name)}, '')" for name in TEXTS]
     rest = [f"{_text(f'{name}=')} || {column}" for name, column in columns.items() if name != "name"]
     named = [f"nullif({columns['name']}, '')"] if "name" in columns else []
     return f"coalesce({', '.join([*texts, _spaced([*named, *rest])])})"
