@@ -64,7 +64,7 @@ def test_between_gives_what_can_have_been_within_and_certain_what_was(found: Tim
 
 def test_between_takes_times_in_any_zone(found: Timeline) -> None:
     local = "2026-11-06T22:20:00.000004"
-    assert texts(found.between(local, zone="Europe/Berlin", certain=True)) == [
+    assert texts(found.between(local, tz="Europe/Berlin", certain=True)) == [
         "cache miss",
         "vacuum\nof cart",
         "GET /pay",
@@ -82,8 +82,8 @@ def test_between_takes_times_in_any_zone(found: Timeline) -> None:
 def test_a_local_time_that_was_there_twice_widens_the_choice() -> None:
     fold = 1792888200 * 10**9  # 2026-10-25 00:30 UTC and an hour later are both 02:30 in Berlin
     twice = Timeline(table([event("web", fold - T0 + at, 0, str(at), 1) for at in (0, 3_600 * 10**9)]))
-    assert texts(twice.between("2026-10-25 02:30", "2026-10-25 02:30", zone="Europe/Berlin")) == ["0"]
-    assert texts(twice.between("2026-10-25 02:30", "2026-10-25 02:31", zone="Europe/Berlin")) == [
+    assert texts(twice.between("2026-10-25 02:30", "2026-10-25 02:30", tz="Europe/Berlin")) == ["0"]
+    assert texts(twice.between("2026-10-25 02:30", "2026-10-25 02:31", tz="Europe/Berlin")) == [
         "0",
         str(3_600 * 10**9),
     ]
@@ -100,7 +100,7 @@ def test_a_local_time_that_was_there_twice_widens_the_choice() -> None:
 )
 def test_a_time_that_means_nothing_is_refused(since: str, zone: str | None, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        timeline().between(since, zone=zone)
+        timeline().between(since, tz=zone)
 
 
 def test_before_goes_by_one_clocks_readings_and_else_by_instants_that_do_not_overlap(found: Timeline) -> None:

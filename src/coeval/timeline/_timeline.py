@@ -118,7 +118,7 @@ class Timeline:
         since: str | datetime | int | None = None,
         until: str | datetime | int | None = None,
         *,
-        zone: str | None = None,
+        tz: str | None = None,
         certain: bool = False,
     ) -> Timeline:
         """
@@ -127,13 +127,13 @@ class Timeline:
         Args:
             since, until: ISO 8601 text, a datetime, or int64 ns; None: no limit. A local time that was there twice
                 means the earlier one as `since`, the later one as `until`.
-            zone: of times that carry none: an IANA name.
+            tz: the zone of times that carry none: an IANA name.
             certain: only those that were in it for certain.
 
         Raises:
             ValueError: a time cannot be read, carries no zone and none is given, or never was in that zone.
         """
-        within = time_filter(since, until, zone, certain=certain)
+        within = time_filter(since, until, tz, certain=certain)
         if self._within is not None:
             within = self._within.narrowed(within)
         return Timeline(self._data, self._name, path=self._path, within=within)
