@@ -250,6 +250,8 @@ class AsofJoin(RightSide):
 
 def in_one_piece(table: pa.Table) -> pa.Table:
     """Each column in one chunk, as far as it can hold it."""
+    if all(column.num_chunks == 1 for column in table.columns):
+        return table
     numbers = range(table.num_columns)
     columns = in_threads(lambda number: table.select([number]).combine_chunks().column(0), numbers)
     return pa.table(list(columns), schema=table.schema)
