@@ -161,15 +161,21 @@ class _PairsJoin(RightSide):
         clock, raw = self._clocks.of_left(left)
         return self._spans(left, self._keys.of_left(left), clock, raw)
 
-    def _joined(self, left: pa.Table) -> tuple[pa.Table, Int64Array]:
-        pairs = list(self._found(self._left_spans(left)))
+    def _joined(self, left: pa.Table) -> Iterator[tuple[pa.Table, Int64Array]]:
+        start = 0
+        for pairs in self._found(self._left_spans(left)):
+            if len(pairs.left):
+                stop = int(pairs.left.max()) + 1
+                yield self._listed(left.slice(start, stop - start), pairs._replace(left=pairs.left - start))
+                start = stop
         nothing = np.zeros(0, dtype=np.int64)
-        at = np.concatenate([nothing, *(pair.left for pair in pairs)])
-        row = np.concatenate([nothing, *(pair.right for pair in pairs)])
-        sure = np.concatenate([nothing.astype(np.bool_), *(pair.is_certain for pair in pairs)])
-        counts = _verdicts(
-            np.bincount(at[sure], minlength=left.num_rows), found := np.bincount(at, minlength=left.num_rows)
-        )
+        yield self._listed(left.slice(start), _Pairs(nothing, nothing, nothing.astype(np.bool_)))
+
+    def _listed(self, left: pa.Table, pairs: _Pairs) -> tuple[pa.Table, Int64Array]:
+        """All pairs of some left rows as rows of the result."""
+        at, row, sure = pairs
+        found = np.bincount(at, minlength=left.num_rows)
+        counts = _verdicts(np.bincount(at[sure], minlength=left.num_rows), found)
         verdict = np.where(sure, CERTAIN, POSSIBLE)
         if self._how == "left":
             lonely = np.flatnonzero(found == 0)
@@ -230,15 +236,16 @@ class WindowJoin(_PairsJoin):
         counts = [pa.field(free_name(name, "_", taken), pa.int64()) for name in ("certain_count", "possible_count")]
         return pa.schema([*left, *counts], metadata=left.metadata)
 
-    def _joined(self, left: pa.Table) -> tuple[pa.Table, Int64Array]:
+    def _joined(self, left: pa.Table) -> Iterator[tuple[pa.Table, Int64Array]]:
         if self._all_matches:
-            return super()._joined(left)
+            yield from super()._joined(left)
+            return
         certain, possible = np.zeros((2, left.num_rows), dtype=np.int64)
         for pairs in self._found(self._left_spans(left)):
             certain += np.bincount(pairs.left[pairs.is_certain], minlength=left.num_rows)
             possible += np.bincount(pairs.left, minlength=left.num_rows)
         columns = [*left.columns, pa.array(certain), pa.array(possible)]
-        return pa.table(columns, schema=self.schema(left.schema)), _verdicts(certain, possible)
+        yield pa.table(columns, schema=self.schema(left.schema)), _verdicts(certain, possible)
 
 
 def _verdicts(certain: Int64Array, possible: Int64Array) -> Int64Array:

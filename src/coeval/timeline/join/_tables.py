@@ -6,6 +6,7 @@ Joins of timeline tables by uncertain times, table in, table out.
 
 from __future__ import annotations
 
+import itertools
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -93,6 +94,13 @@ def join(
     )
 
 
+ROWS_HELD = 1 << 21
+"""So many rows of the result wait at most for who writes them, for each thread: a left row may have many matches."""
+
+_Part: TypeAlias = tuple[pa.Table, Int64Array]
+"""Rows of the result, and what they add to the counts."""
+
+
 class RightSide(ABC):
     """
     The right side of a join, prepared; asked by several threads at once.
@@ -118,8 +126,8 @@ class RightSide(ABC):
         """What the result looks like."""
 
     @abstractmethod
-    def _joined(self, left: pa.Table) -> tuple[pa.Table, Int64Array]:
-        """The result for some left rows, and what they add to `counts`."""
+    def _joined(self, left: pa.Table) -> Iterator[_Part]:
+        """The result for some left rows, a part of them at a time."""
 
     def table(self, left: pa.Table) -> pa.Table:
         """
@@ -156,13 +164,22 @@ class RightSide(ABC):
             while waiting:
                 yield from self._counted(waiting.pop(0).result())
 
-    def _counted(self, done: list[tuple[pa.Table, Int64Array]]) -> Iterator[pa.Table]:
-        for table, counts in done:
+    def _counted(self, parts: Iterator[_Part]) -> Iterator[pa.Table]:
+        for table, counts in parts:
             self.counts += counts
             yield table
 
-    def _work(self, left: pa.Table | Callable[[], Iterable[pa.Table]]) -> list[tuple[pa.Table, Int64Array]]:
-        return [self._joined(table) for table in (left() if callable(left) else [left])]
+    def _work(self, left: pa.Table | Callable[[], Iterable[pa.Table]]) -> Iterator[_Part]:
+        """All parts: those that may be held are made here, more of them when they are asked for."""
+        parts = (part for table in (left() if callable(left) else [left]) for part in self._joined(table))
+        made: list[_Part] = []
+        rows = 0
+        for part in parts:
+            made.append(part)
+            rows += part[0].num_rows
+            if rows >= ROWS_HELD:
+                break
+        return itertools.chain(made, parts)
 
 
 class AsofJoin(RightSide):
@@ -215,7 +232,7 @@ class AsofJoin(RightSide):
         fields.append(pa.field(free_name("matches_possible", "_", taken), pa.int64()))
         return pa.schema(fields, metadata=left.metadata)
 
-    def _joined(self, left: pa.Table) -> tuple[pa.Table, Int64Array]:
+    def _joined(self, left: pa.Table) -> Iterator[_Part]:
         events = left_events(left, self._keys, self._clocks, self._times)
         found = self._rights.match(events)
         counts = np.bincount(found.verdict, minlength=3)
@@ -245,7 +262,7 @@ class AsofJoin(RightSide):
             pa.DictionaryArray.from_arrays(pa.array(verdict, pa.int8()), VERDICTS),
             pa.array(possible),
         ]
-        return pa.table(columns, schema=schema), counts
+        yield pa.table(columns, schema=schema), counts
 
 
 def in_one_piece(table: pa.Table) -> pa.Table:
