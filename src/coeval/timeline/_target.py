@@ -11,10 +11,15 @@ import contextlib
 import fcntl
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TextIO
+from typing import IO, Any, TextIO
+
+
+def open_to_write(path: Path) -> IO[bytes]:
+    """A file that is begun anew."""
+    return open(path, "wb")
 
 
 class Target:
@@ -23,18 +28,20 @@ class Target:
 
     Args:
         path: its name.
+        made: opens what is written to.
 
     Attributes:
         partial: where it lies until then, for what writes by name.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, made: Callable[[Path], Any] = open_to_write) -> None:
         remove_partials(path)
         self.path = path
+        self._made = made
         self.partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
 
     def __enter__(self) -> IO[bytes]:
-        self.file = open(self.partial, "wb")  # closed on exit
+        self.file: IO[bytes] = self._made(self.partial)  # closed on exit
         with contextlib.suppress(OSError):
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self.file
