@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, TextIO
+from typing import IO, TextIO
 
 
 def open_to_write(path: Path) -> IO[bytes]:
@@ -34,14 +34,14 @@ class Target:
         partial: where it lies until then, for what writes by name.
     """
 
-    def __init__(self, path: Path, made: Callable[[Path], Any] = open_to_write) -> None:
+    def __init__(self, path: Path, made: Callable[[Path], IO[bytes]] = open_to_write) -> None:
         remove_partials(path)
         self.path = path
         self._made = made
         self.partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
 
     def __enter__(self) -> IO[bytes]:
-        self.file: IO[bytes] = self._made(self.partial)  # closed on exit
+        self.file = self._made(self.partial)  # closed on exit
         with contextlib.suppress(OSError):
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self.file
