@@ -175,7 +175,6 @@ class _Rights:
         self.groups = groups
         self.starts = starts_of(events.group, groups)
         self.events = events
-        self.latest = GroupedValues(events.latest, self.starts)
 
     def __len__(self) -> int:
         return self.events.size
@@ -184,14 +183,20 @@ class _Rights:
         """Sort by everything that is asked for in any case."""
         if self._is_prepared:
             return
-        if len(self):
-            _ = self.greatest_earliest
-        _ = self.earliest, self.estimate
+        _ = self.is_single  # the others ask for it
+        names = ["latest", "earliest", "estimate", *(["greatest_earliest"] if len(self) else [])]
+        for _ in in_threads(self.__getattribute__, names):
+            pass
         self._is_prepared = True
 
     def row_at(self, positions: Int64Array) -> Int64Array:
         """What rows are called."""
         return positions if self.rows is None else self.rows[positions]
+
+    @cached_property
+    def latest(self) -> GroupedValues:
+        """Sorted by `latest`."""
+        return GroupedValues(self.events.latest, self.starts)
 
     @cached_property
     def is_single(self) -> bool:
@@ -380,7 +385,7 @@ class AsofRights:
             events = events.taken(rows)
         if groups > 1 and bool((events.group[1:] < events.group[:-1]).any()):
             order = stable_order(events.group, groups)
-            events, rows = events.taken(order), order if rows is None else rows[order]
+            events, rows = _in_order(events, order), order if rows is None else rows[order]
         # What merge writes stands in each clock's order, with one clock or a few per group; nothing then is to be put
         # right.
         repeats = _plain_repeats(events)
@@ -939,6 +944,16 @@ def _plain_repeats_of(events: Events) -> Int64Array | None:
     if changes is not None:
         repeats &= ~changes
     return np.flatnonzero(repeats)
+
+
+def _in_order(events: Events, order: Int64Array) -> Events:
+    """The same rows in another order, column by column on all processors."""
+
+    def reordered(column: Int64Array) -> Int64Array:
+        is_constant = int(column[0]) == int(column[-1]) and int(column.min()) == int(column.max())
+        return column if is_constant else column[order]
+
+    return Events(*in_threads(reordered, events))
 
 
 def _without_repeats(events: Events, repeats: Int64Array) -> Events:

@@ -94,7 +94,7 @@ def join(
     )
 
 
-ROWS_HELD = 1 << 21
+ROWS_HELD = 1 << 19
 """So many rows of the result wait at most for who writes them, for each thread: a left row may have many matches."""
 
 _Part: TypeAlias = tuple[pa.Table, Int64Array]
