@@ -462,8 +462,10 @@ class AsofRights:
             left = left.turned()
         rows = np.flatnonzero(left.group >= 0) if left.size and int(left.group.min()) < 0 else None
         if self._groups > 1:
-            chosen = np.arange(left.size, dtype=np.int64) if rows is None else rows
-            rows = chosen[stable_order(left.group[chosen], self._groups)]
+            if rows is None:
+                rows = stable_order(left.group, self._groups)
+            else:
+                rows = rows[stable_order(left.group[rows], self._groups)]
         if rows is None:
             rows = np.arange(left.size, dtype=np.int64)
         else:
