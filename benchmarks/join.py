@@ -63,7 +63,8 @@ def run(contender: str, keyed: bool, folder: Path) -> dict[str, float]:
     left, right, out = folder / "left.parquet", folder / "right.parquet", folder / "out.parquet"
     said: dict[str, float] = {}
     if contender == "coeval":
-        from coeval.timeline.join._files import JoinInput, JoinRules, join_files, parquet_writer
+        from coeval.timeline.join._files import JoinInput, join_files, parquet_writer
+        from coeval.timeline.join._rules import JoinRules
 
         start = time.perf_counter()
         counts = join_files(

@@ -151,19 +151,32 @@ def test_the_commands_of_the_page_on_your_own_logs_run_on_its_tables(tmp_path: P
     assert all(int(row["earliest_ns"]) <= int(row["estimate_ns"]) <= int(row["latest_ns"]) for row in placed)
 
 
-def test_the_commands_of_the_page_on_joins_find_every_frames_scan(tmp_path: Path) -> None:
+def test_the_commands_of_the_page_on_joins_find_what_it_says(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "how-to" / "join-two-streams.md").read_text()
     (tmp_path / "page.py").write_text("\n".join(BLOCK.findall(text)))
     subprocess.run([sys.executable, "page.py"], cwd=tmp_path, check=True, timeout=100)
-    commands = re.findall(r"^\$ coeval (.*)$", text, re.MULTILINE)
-    for command in commands:
-        line = [sys.executable, "-m", "coeval", *command.split()]
-        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    said = {
+        "pairs": "5 rows: 5 certain, 0 possible, 0 none; 5 written in pairs.parquet",
+        "counted": "5 rows: 5 certain, 0 possible, 0 none; 5 written in counted.parquet",
+        "meanwhile": "2 rows: 1 certain, 0 possible, 1 none; 1 written in meanwhile.parquet",
+    }
+    names = []
+    for command in re.findall(r"^\$ coeval (.*)$", text, re.MULTILINE):
+        done = subprocess.run(
+            [sys.executable, "-m", "coeval", *command.split()], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 0, done.stderr
-        assert done.stderr.startswith("5 rows: 5 certain, 0 possible, 0 none; 5 written in pairs.parquet")
-        pairs = pq.read_table(tmp_path / "pairs.parquet").to_pylist()
-        assert [(row["frame"], row["scan"]) for row in pairs] == list(zip("ABCDE", range(1, 6), strict=True))
-    assert len(commands) == 2
+        names.append(command.split()[command.split().index("-o") + 1].removesuffix(".parquet"))
+        assert done.stderr.startswith(said[names[-1]])
+        if names[-1] == "pairs":
+            pairs = pq.read_table(tmp_path / "pairs.parquet").to_pylist()
+            assert [(row["frame"], row["scan"]) for row in pairs] == list(zip("ABCDE", range(1, 6), strict=True))
+    assert names == ["pairs", "pairs", "counted", "meanwhile"]
+    counted = pq.read_table(tmp_path / "counted.parquet")
+    assert counted["certain_count"].to_pylist() == [2, 2, 2, 2, 1]
+    assert counted["possible_count"].to_pylist() == [2, 3, 3, 3, 2]
+    (pair,) = pq.read_table(tmp_path / "meanwhile.parquet").to_pylist()
+    assert (pair["request"], pair["job"], pair["verdict"]) == (1, 1, "certain")
 
 
 def test_the_page_on_clocks_shows_what_its_programs_print(tmp_path: Path) -> None:

@@ -73,6 +73,45 @@ def test_csv_and_json_lines_files_hold_the_same_rows(folder: Path) -> None:
     assert [int(row["estimate_ns_right"]) for row in rows] == [line["estimate_ns_right"] for line in lines]
 
 
+def spans(folder: Path, name: str, begins: list[int], length: int) -> None:
+    begin, end = pa.array(begins), pa.array([begin + length for begin in begins])
+    columns = {"earliest_ns": begin, "latest_ns": begin, "end_earliest_ns": end, "end_latest_ns": end}
+    reference = {"coeval.reference": "utc", "coeval.reference_label": "utc"}
+    pq.write_table(pa.table({**columns, "n": range(len(begins))}, metadata=reference), folder / name)
+
+
+def test_overlap_pairs_spans_that_touch(folder: Path) -> None:
+    spans(folder, "calls.parquet", [0, 100, 200], 10)
+    spans(folder, "jobs.parquet", [5, 105, 108, 300], 20)
+    done = join(folder, "calls.parquet", "jobs.parquet", "--overlap", "-o", "pairs.parquet")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("3 rows: 2 certain, 0 possible, 1 none; 3 written in pairs.parquet (")
+    rows = pq.read_table(folder / "pairs.parquet").to_pylist()
+    assert [(row["n"], row["n_right"], row["verdict"]) for row in rows] == [
+        (0, 0, "certain"),
+        (1, 1, "certain"),
+        (1, 2, "certain"),
+    ]
+    done = join(folder, "calls.parquet", "jobs.parquet", "--overlap", "--how", "left", "--memory", "1k")
+    assert [json.loads(line)["verdict"] for line in done.stdout.splitlines()] == ["certain"] * 3 + ["none"]
+
+
+def test_window_counts_what_is_around_each_row_and_all_lists_it(folder: Path) -> None:
+    done = join(folder, "orders.parquet", "payments.parquet", "--window", "60ns,0s")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    # 50 is from 30 to 70 before 100; 195 from 15 before 200 to 10 after it, 290 from 10 before 300 to 30 before.
+    assert [(row["certain_count"], row["possible_count"]) for row in rows] == [(0, 1), (0, 1), (0, 1)]
+    assert done.stderr == "3 rows: 0 certain, 3 possible, 0 none; 3 written\n"
+    done = join(folder, "orders.parquet", "payments.parquet", "--window", "80ns", "--all", "--on", "id", "-o", "-")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["id"], row["sum"], row["verdict"]) for row in rows] == [
+        ("a", 1.5, "certain"),
+        ("b", 2.5, "certain"),
+        ("c", None, "none"),
+    ]
+
+
 def test_a_file_without_bounds_is_refused_with_what_to_do_and_bound_gives_them(folder: Path) -> None:
     done = join(folder, "orders.parquet", "bare.parquet")
     assert done.returncode == 2
@@ -104,6 +143,24 @@ def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(folder: Path, op
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("--overlap --window 5ms", "--overlap and --window were both given"),
+        ("--window 5ms --within 5ms", "--window and --within were both given"),
+        ("--overlap --direction nearest", "--overlap and --direction were both given"),
+        ("--overlap --all", "leave out --all"),
+        ("--window 5ms --how inner", "which --all lists"),
+        ("--window soon", "--window 'soon' is none"),
+        ("--window 1s,2s,3s", "--window '2s,3s' is none"),
+    ],
+)
+def test_options_that_say_two_things_are_refused(folder: Path, options: str, reason: str) -> None:
+    done = join(folder, "orders.parquet", "payments.parquet", *options.split())
+    assert done.returncode == 2
+    assert reason in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_help_fits_80_columns(folder: Path) -> None:

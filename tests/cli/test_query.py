@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,33 @@ def test_a_timeline_is_shown_and_exported_by_the_verbs_for_runs(folder: Path) ->
     assert "5 slices, 1 left out because nothing is known of their time" in done.stderr
     done = coeval(folder, "export", "all.parquet", "--to", "parquet", "-o", "copy.parquet")
     assert len(open_timeline(folder / "copy.parquet")) == 6
+
+
+def asked(path: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as database:
+        return database.execute(sql).fetchall()
+
+
+def test_a_timeline_becomes_a_table_of_a_database_beside_those_that_are_there(folder: Path) -> None:
+    done = coeval(folder, "export", "all.parquet", "--to", "sqlite")
+    assert done.returncode == 0 and "6 events in table timeline in all.sqlite (" in done.stderr
+    rows = asked(folder / "all.sqlite", "select clock, raw_ns, earliest_ns, estimate_ns from timeline order by rowid")
+    columns = open_timeline(folder / "all.parquet").arrow().select(["clock", "raw_ns", "earliest_ns", "estimate_ns"])
+    assert rows == [tuple(row.values()) for row in columns.to_pylist()]
+    again = coeval(folder, "export", "all.parquet", "--to", "sqlite")
+    assert again.returncode == 2 and "has a table timeline already" in again.stderr
+    assert "--table" in again.stderr and len(again.stderr.splitlines()) == 1
+    done = coeval(folder, "export", "all.parquet", "--to", "sqlite", "--table", "merged", "-o", "all.sqlite")
+    assert done.returncode == 0, done.stderr
+    assert coeval(folder, "export", "all.parquet", "--to", "sqlite", "--force").returncode == 0
+    assert asked(folder / "all.sqlite", "select name from sqlite_schema order by 1") == [("merged",), ("timeline",)]
+    assert asked(folder / "all.sqlite", "select count(*) from timeline") == [(6,)]
+
+
+def test_what_is_no_database_stays_as_it_is(folder: Path) -> None:
+    (folder / "notes.db").write_text("no database")
+    done = coeval(folder, "export", "all.parquet", "--to", "sqlite", "-o", "notes.db", "--force")
+    assert done.returncode == 2 and "notes.db cannot be written: file is not a database" in done.stderr
+    assert (folder / "notes.db").read_text() == "no database"
+    done = coeval(folder, "export", "all.parquet", "--to", "csv", "--table", "x")
+    assert done.returncode == 2 and "--table is for --to sqlite" in done.stderr

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from coeval import open_timeline
+from coeval import open_run, open_timeline
+from coeval.errors import RecordingWarning
 from coeval.timeline import Timeline
+from coeval.timeline._said import said
 from coeval.timeline.writers import write_parquet
 from tests.timeline.tables import WEB, event, table, timeline
 
@@ -99,3 +103,65 @@ def test_tables_with_and_without_ends_and_cut_stamps_are_asked_together() -> Non
         assert len(found[0]) == 30 and found[0] == found[1]
     asked = "select overlaps(a, b) from timeline a, other b where a.text = 'GET /cart' and b.text = 'cache miss'"
     assert second.sql(asked, other=first).fetchall() == [(True,)]
+
+
+MIXED: list[dict[str, Any]] = [
+    {"clock": "a", "text": "a line of a log"},
+    {"clock": "b", "text": "", "message": "of JSON", "level": "ERROR"},
+    {"clock": "b", "msg": "it's also so", "tags": ["x", "y"]},
+    {"clock": "c", "name": "GET /cart", "ratio": 0.5, "tags": ["x", "y z"], "ok": True, "level": "info"},
+    {"clock": "c", "rows": 17, "request": "r 1"},
+    {"clock": "c"},
+]
+
+
+def mixed(*names: str) -> Timeline:
+    """Events of several sources, with these columns of their own."""
+    kinds = {"rows": pa.int64(), "ratio": pa.float64(), "ok": pa.bool_(), "tags": pa.list_(pa.string())}
+    made = table([event(row["clock"], 0, 0, "", line) for line, row in enumerate(MIXED)]).drop(
+        ["text", "trace_id", "span_id", "parent_span_id", "ratio"]
+    )
+    for name in names:
+        values = [row.get(name) for row in MIXED]
+        made = made.append_column(name, pa.array(values, kinds.get(name, pa.string())))
+    return Timeline(made)
+
+
+COLUMNS = ("text", "message", "msg", "name", "ratio", "tags", "ok", "level", "rows", "request")
+
+
+def test_what_an_event_says_is_found_whatever_source_it_is_from() -> None:
+    expected = [
+        "a line of a log",
+        "of JSON",
+        "it's also so",
+        'GET /cart ratio=0.5 tags=["x","y z"] ok=true level=info',
+        "rows=17 request=r 1",
+        "",
+    ]
+    found = mixed(*COLUMNS)
+    assert [row for (row,) in found.sql("select said(timeline) from timeline order by line").fetchall()] == expected
+    assert [said(row.payload) for row in found] == expected
+
+
+def test_a_line_and_a_log_record_of_a_run_are_what_was_printed_and_logged() -> None:
+    with pytest.warns(RecordingWarning, match="12 rows were not kept"):
+        found = open_run(Path(__file__).parent.parent / "data" / "run-v1")
+    answers = found.sql("select kind, said(timeline) from timeline").fetchall()
+    assert ("log", "slow\nvery") in answers
+    assert [answer for _, answer in answers] == [said(event.payload) for event in found.rows()]
+
+
+def test_tables_without_some_columns_say_the_same() -> None:
+    tables = {"a": mixed("text", "name"), "b": mixed(*COLUMNS[1:]), "c": mixed()}
+    for name, one in tables.items():
+        others = {other: made for other, made in tables.items() if other != name}
+        answers = one.sql("select said(x) from timeline x order by line", **others).fetchall()
+        assert [sorted(row.split()) for (row,) in answers] == [sorted(said(event.payload).split()) for event in one]
+
+
+def test_names_of_columns_are_no_sql() -> None:
+    strange = Timeline(table().append_column('it\'s "{0}"', pa.array(["x"] * 6)).drop(["text"]))
+    plain = Timeline(table().drop(["text", "ratio"]))
+    answer = strange.sql("select said(timeline) from timeline where line = 2 and clock = 'web'", other=plain)
+    assert answer.fetchall() == [('it\'s "{0}"=x',)]

@@ -14,6 +14,7 @@ import pytest
 from coeval import Timeline, open_run, open_timeline
 from coeval.clocks import UTC, ClockId
 from coeval.errors import DifferentClocks, RecordingWarning, WrongTable
+from coeval.timeline.join import overlap_join, window_join
 from coeval.timeline.writers import write_parquet
 from tests.timeline.tables import ROWS, T0, WEB, event, table, timeline
 
@@ -63,7 +64,7 @@ def test_between_gives_what_can_have_been_within_and_certain_what_was(found: Tim
 
 def test_between_takes_times_in_any_zone(found: Timeline) -> None:
     local = "2026-11-06T22:20:00.000004"
-    assert texts(found.between(local, zone="Europe/Berlin", certain=True)) == [
+    assert texts(found.between(local, tz="Europe/Berlin", certain=True)) == [
         "cache miss",
         "vacuum\nof cart",
         "GET /pay",
@@ -81,8 +82,8 @@ def test_between_takes_times_in_any_zone(found: Timeline) -> None:
 def test_a_local_time_that_was_there_twice_widens_the_choice() -> None:
     fold = 1792888200 * 10**9  # 2026-10-25 00:30 UTC and an hour later are both 02:30 in Berlin
     twice = Timeline(table([event("web", fold - T0 + at, 0, str(at), 1) for at in (0, 3_600 * 10**9)]))
-    assert texts(twice.between("2026-10-25 02:30", "2026-10-25 02:30", zone="Europe/Berlin")) == ["0"]
-    assert texts(twice.between("2026-10-25 02:30", "2026-10-25 02:31", zone="Europe/Berlin")) == [
+    assert texts(twice.between("2026-10-25 02:30", "2026-10-25 02:30", tz="Europe/Berlin")) == ["0"]
+    assert texts(twice.between("2026-10-25 02:30", "2026-10-25 02:31", tz="Europe/Berlin")) == [
         "0",
         str(3_600 * 10**9),
     ]
@@ -99,7 +100,7 @@ def test_a_local_time_that_was_there_twice_widens_the_choice() -> None:
 )
 def test_a_time_that_means_nothing_is_refused(since: str, zone: str | None, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        timeline().between(since, zone=zone)
+        timeline().between(since, tz=zone)
 
 
 def test_before_goes_by_one_clocks_readings_and_else_by_instants_that_do_not_overlap(found: Timeline) -> None:
@@ -175,6 +176,25 @@ def test_a_join_says_which_matches_are_certain() -> None:
     }
     with pytest.raises(ValueError, match="within 'soon' is none; expected a number and a unit"):
         timeline().join(timeline(), within="soon")
+
+
+def test_spans_that_overlap_and_windows_are_joined_by_the_same_method() -> None:
+    found = timeline()
+    pairs = found.join(found, overlap=True)
+    assert pairs.num_rows > len(found)
+
+    def rows(joined: pa.Table) -> str:
+        # As text, in which what is not a number equals itself.
+        return str(joined.drop([name for name in joined.column_names if name.startswith("time")]).to_pylist())
+
+    assert rows(pairs) == rows(overlap_join(found.arrow(), found.arrow()))
+    counted = rows(window_join(found.arrow(), found.arrow(), on="clock", before_ns=8_000))
+    assert rows(found.join(found, on="clock", window=("8us", 0))) == counted
+    assert rows(found.join(found, on="clock", window="8us,0")) == counted
+    listed = found.join(found, window=8_000, all_matches=True, how="inner")
+    assert listed.num_rows == sum(found.join(found, window="8us")["possible_count"].to_pylist())
+    with pytest.raises(ValueError, match="overlap and within were both given"):
+        found.join(found, overlap=True, within="5ms")
 
 
 def test_rows_lose_no_digit_of_a_time_and_need_no_pandas() -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from datetime import tzinfo
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import IO, Annotated, Literal
 
 import typer
 
 from coeval.cli._output import fail, parse_zone, read_timeline
 from coeval.errors import WrongTable
 from coeval.timeline import RunTimeline, Timeline
+from coeval.timeline._target import Target, as_text
 from coeval.timeline.writers import (
     ArchivedTrace,
     write_csv,
@@ -20,10 +22,11 @@ from coeval.timeline.writers import (
     write_parquet,
     write_perfetto,
     write_perfetto_archive,
+    write_sqlite,
     write_text,
 )
 
-Format = Literal["perfetto", "parquet", "jsonl", "csv", "otlp", "text", "perfetto-archive"]
+Format = Literal["perfetto", "parquet", "jsonl", "csv", "sqlite", "otlp", "text", "perfetto-archive"]
 
 # What a file is called where nobody says it: in the current folder, after the run's own.
 _SUFFIXES: dict[Format, str] = {
@@ -31,6 +34,7 @@ _SUFFIXES: dict[Format, str] = {
     "parquet": ".parquet",
     "jsonl": ".jsonl",
     "csv": ".csv",
+    "sqlite": ".sqlite",
     "otlp": ".otlp.jsonl",
     "text": ".txt",
     "perfetto-archive": ".perfetto.tar",
@@ -55,7 +59,10 @@ def export(
     tz: Annotated[
         str | None, typer.Option("--tz", metavar="ZONE", help="Zone of the times in text, as Europe/Berlin. [UTC]")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    table: Annotated[
+        str | None, typer.Option("--table", metavar="NAME", help="What sqlite's table is called. [timeline]")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT; of sqlite, the table.")] = False,
 ) -> None:
     """
     Write a timeline for other programs; times are corrected ones.
@@ -64,6 +71,7 @@ def export(
       coeval export run --to perfetto      # open it in ui.perfetto.dev
       coeval export run --to parquet -o run.parquet
       coeval export all.parquet --to text --tz Europe/Berlin
+      coeval export all.parquet --to sqlite -o shop.db --table merged
       coeval export all.parquet --to perfetto-archive a.json b.json
 
     \b
@@ -73,6 +81,8 @@ def export(
     parquet   a row for each event, with its bounds and raw readings
     jsonl     the same as lines of JSON
     csv       the same, without column time
+    sqlite    a table, its rows in timeline order; what else is in the database
+              stays as it is
     otlp      lines of OTLP JSON: spans, and log records
     text      lines for people
     perfetto-archive  the traces that were merged, as they are, and a manifest
@@ -83,31 +93,29 @@ def export(
     target = out or Path(f"{_name(source)}{_SUFFIXES[to]}")
     if target.exists() and not target.is_file():
         fail(f"{target} is no regular file; expected a file to write to, or a name that is free")
-    if target.exists() and not force:
+    if target.exists() and not force and to != "sqlite":
         fail(f"{target} is there already; name another file with -o, or overwrite it with --force")
     if tz is not None and to != "text":
         fail(f"--tz is for --to text; {to} has integers that no zone changes")
+    if table is not None and to != "sqlite":
+        fail(f"--table is for --to sqlite; {to} has none")
     if bool(traces) != (to == "perfetto-archive"):
         fail("traces are named for --to perfetto-archive, and it needs them: the files that were merged")
     zone = parse_zone(tz)
     timeline = read_timeline(source)
     if traces and isinstance(timeline, RunTimeline):
         fail(f"{source} is a run; perfetto-archive is for what coeval merge made of traces. Try --to perfetto")
-    # Written beside it and renamed: nobody ever finds half a file under the name.
-    partial = target.with_name(f"{target.name}.partial")
     try:
-        told = _write(timeline, to, partial, zone, traces or [])
-        partial.replace(target)
+        if to == "sqlite":
+            told = _write_table(timeline, target, table or "timeline", replace=force)
+        else:
+            with Target(target) as file:
+                told = _write(timeline, to, file, zone, traces or [])
     except OSError as error:
-        partial.unlink(missing_ok=True)
         of = error.filename if error.filename in [str(each) for each in traces or []] else f"{target} cannot be written"
         fail(f"{of}: {error.strerror}")
     except (WrongTable, ValueError) as error:
-        partial.unlink(missing_ok=True)
         fail(str(error))
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
     for problem in timeline.problems if isinstance(timeline, RunTimeline) else ():
         typer.echo(f"problem: {problem}", err=True)
     typer.echo(f"{told} in {target} ({target.stat().st_size:,} bytes), on {timeline.reference_label}", err=True)
@@ -117,25 +125,39 @@ def _name(source: Path) -> str:
     return source.resolve().name if source.is_dir() else source.name.partition(".")[0]
 
 
-def _write(timeline: Timeline, to: Format, path: Path, zone: tzinfo, traces: list[Path]) -> str:
-    if to == "perfetto-archive":
-        with open(path, "wb") as archive:
-            return _archive_told(write_perfetto_archive(timeline, traces, archive))
-    if to == "parquet":
-        return f"{write_parquet(timeline, path):,} events"
-    if to == "csv":
-        with open(path, "wb") as table:
-            return f"{write_csv(timeline, table):,} events"
-    with open(path, "w", encoding="utf-8") as file:
-        if to == "jsonl":
-            return f"{write_jsonl(timeline, file):,} events"
-        if to == "text":
-            return f"{write_text(timeline, file, zone):,} events"
-        if to == "otlp":
-            spans, logs, left_out = write_otlp(timeline, file)
-            return f"{spans:,} spans and {logs:,} log records{_left_out(left_out)}"
-        written = write_perfetto(timeline, file)
-        return f"{written.slices:,} slices{_left_out(written.left_out)}"
+def _write_table(timeline: Timeline, path: Path, table: str, *, replace: bool) -> str:
+    import pyarrow as pa
+
+    rows = pa.RecordBatchReader.from_batches(timeline.schema, timeline.batches())
+    try:
+        count = write_sqlite(rows, path, table, replace=replace)
+    except FileExistsError as error:
+        fail(f"{error} Say which with --table, or --force")
+    except sqlite3.Error as error:
+        fail(f"{path} cannot be written: {error}")
+    return f"{count:,} events in table {table}"
+
+
+def _write(timeline: Timeline, to: Format, file: IO[bytes], zone: tzinfo, traces: list[Path]) -> str:
+    match to:
+        case "perfetto-archive":
+            return _archive_told(write_perfetto_archive(timeline, traces, file))
+        case "parquet":
+            return f"{write_parquet(timeline, file):,} events"
+        case "csv":
+            return f"{write_csv(timeline, file):,} events"
+    with as_text(file) as lines:
+        match to:
+            case "jsonl":
+                return f"{write_jsonl(timeline, lines):,} events"
+            case "text":
+                return f"{write_text(timeline, lines, zone):,} events"
+            case "otlp":
+                spans, logs, left_out = write_otlp(timeline, lines)
+                return f"{spans:,} spans and {logs:,} log records{_left_out(left_out)}"
+            case _:
+                written = write_perfetto(timeline, lines)
+                return f"{written.slices:,} slices{_left_out(written.left_out)}"
 
 
 def _archive_told(traces: Sequence[ArchivedTrace]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -35,9 +35,17 @@ def join(
         str | None, typer.Option("--within", metavar="TIME", help="Farthest apart, as 5ms. [no limit]")
     ] = None,
     direction: Annotated[
-        Direction, typer.Option("--direction", metavar="WHERE", help="backward, forward or nearest.")
-    ] = "backward",
-    how: Annotated[How, typer.Option("--how", metavar="HOW", help="left: all rows of A; inner: the matched.")] = "left",
+        Direction | None, typer.Option("--direction", metavar="WHERE", help="backward, forward or nearest. [backward]")
+    ] = None,
+    overlap: Annotated[bool, typer.Option("--overlap", help="All pairs of spans that overlap.")] = False,
+    window: Annotated[
+        str | None,
+        typer.Option("--window", metavar="TIME", help="Count what is so near: 5ms, or before and after: 1s,0s."),
+    ] = None,
+    how: Annotated[
+        How | None,
+        typer.Option("--how", metavar="HOW", help="left: all rows of A; inner: those with a match."),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="A row for each possible match.")] = False,
     bound: Annotated[
         str | None, typer.Option("--bound", metavar="TIME", help="No bounds in a file: its times ± TIME.")
@@ -53,12 +61,15 @@ def join(
     """
     Match rows of two timelines by time, and say which are certain.
 
-    Each row of A gets the row of B before it, after it or nearest to it.
+    Each row of A gets the row of B before it, after it or nearest to it; or,
+    with --overlap or --window, all rows of B that are there at its time.
 
     \b
       coeval join orders.parquet payments.parquet --on id --within 5ms
       coeval join a.parquet b.parquet --direction nearest -o pairs.parquet
       coeval join a.parquet b.parquet --bound 2ms --how inner -o -
+      coeval join requests.parquet jobs.parquet --overlap -o pairs.parquet
+      coeval join alarms.parquet logs.parquet --window 1s,0s --all
 
     A and B are timelines as coeval merge writes them, on one reference, in any
     order. A file with one column of times and no bounds needs --bound.
@@ -69,15 +80,27 @@ def join(
                         bounds, this row is the match; possible: for some of
                         them one is; none
       matches_possible  how many rows of B can be the match
-    Shown is the match by the estimates. How many rows got which verdict is
-    said on standard error.
+    Shown is the match by the estimates. With --overlap, and with --window and
+    --all, there is a row for each pair, certain or possible; with --window
+    alone, certain_count and possible_count. How many rows of A got which
+    verdict is said on standard error.
     """
     from coeval.errors import CoevalError
-    from coeval.timeline.join._files import JoinInput, JoinRules, join_files, parquet_writer
+    from coeval.timeline.join._files import JoinInput, join_files, parquet_writer
+    from coeval.timeline.join._rules import OptionNames, rules_of
     from coeval.timeline.sources._said import parse_duration
 
     try:
-        within_ns = None if within is None else parse_duration(within, "--within")
+        rules = rules_of(
+            tuple(on or ()),
+            within=within,
+            direction=direction,
+            overlap=overlap,
+            window=window,
+            how=how,
+            every=every,
+            names=OptionNames("--within", "--direction", "--overlap", "--window", "--how", "--all"),
+        )
         bound_ns = None if bound is None else parse_duration(bound, "--bound")
         memory_bytes = _half_of_memory() if memory is None else _size(memory)
         kind = _kind(out)
@@ -86,7 +109,6 @@ def join(
     for path in (left, right):
         if not path.is_file():
             fail(f"{path} is no file; expected a timeline as Parquet")
-    rules = JoinRules(tuple(on or ()), within_ns, direction, how, every)
     target = None if out == "-" else Path(out)
     try:
         if target is not None:
@@ -166,27 +188,32 @@ def _line_writer(
 
         import pyarrow.csv as pv
 
-        partial = None if target is None else target.with_name(f".{target.name}.{os.getpid()}.partial")
-        output = DataOutput.to_standard_output() if partial is None else DataOutput.to_file(partial)
+        from coeval.timeline._target import Target
+
         count = 0
-        try:
+
+        def chunks() -> Iterator[list[bytes]]:
+            nonlocal count
             if kind == "csv":
-                output.write([",".join(f'"{name}"' for name in schema.names).encode() + b"\n"])
+                yield [",".join('"' + name.replace('"', '""') + '"' for name in schema.names).encode() + b"\n"]
             for table in tables:
                 count += table.num_rows
                 if kind == "csv":
                     buffer = io.BytesIO()
                     pv.write_csv(_flat(table), buffer, pv.WriteOptions(include_header=False))
-                    output.write([buffer.getvalue()])
+                    yield [buffer.getvalue()]
                 else:
-                    output.write(_json_lines(table))
-            output.close()
-            if partial is not None and target is not None:
-                partial.replace(target)
-        except BaseException:
-            if partial is not None:
-                partial.unlink(missing_ok=True)
-            raise
+                    yield _json_lines(table)
+
+        if target is not None:
+            with Target(target) as file:
+                for lines in chunks():
+                    file.writelines(lines)
+            return count
+        output = DataOutput.to_standard_output()
+        for lines in chunks():
+            output.write(lines)
+        output.close()
         return count
 
     return write
@@ -207,12 +234,11 @@ def _json_lines(table: pa.Table) -> list[bytes]:
     """One object per row; what JSON has no word for is text."""
     import json
 
-    import pyarrow as pa
+    from coeval.timeline._python_rows import python_rows
+    from coeval.timeline.writers._json_value import json_value
 
-    fields = []
-    for field in _flat(table).schema:
-        kind = field.type
-        is_text = pa.types.is_temporal(kind) or pa.types.is_decimal(kind)
-        fields.append(field.with_type(pa.string()) if is_text else field)
-    rows = _flat(table).cast(pa.schema(fields)).to_pylist()
-    return [json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n" for row in rows]
+    return [
+        json.dumps(json_value(row), ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+        for batch in table.to_batches()
+        for row in python_rows(batch)
+    ]

@@ -172,7 +172,7 @@ def merge_command(
             messages=messages or [],
             reference=reference,
             rate_bound_ppm=rate_bound,
-            zone=tz,
+            tz=tz,
             assume_utc=assume_utc,
             unplaced=unplaced or "",
             set_aside=set_aside,

@@ -15,7 +15,8 @@ import typer
 
 from coeval.cli._output import fail, parse_zone, plain, read_timeline, style_of_output
 from coeval.timeline._python_rows import python_rows
-from coeval.timeline.writers._jsonl import json_value
+from coeval.timeline._target import Target, as_text
+from coeval.timeline.writers._json_value import json_value
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,7 +54,8 @@ def query(
       coeval query "select clock, count(*) from timeline group by 1" all.parquet
       coeval query "select a.line, b.line from web a, db b where a.id = b.id
                     and certain(before(b, a))" web.parquet db.parquet
-      coeval query "from timeline where text like '%error%'" all.parquet -o e.csv
+      coeval query "select time, source, said(timeline) from timeline
+                    where said(timeline) like '%error%'" all.parquet -o e.csv
 
     \b
     Columns of time: time (the estimate); earliest_ns, estimate_ns, latest_ns
@@ -63,6 +65,7 @@ def query(
       overlaps(a, b)   likewise, of events with an end
       certain(x)       true only where x is true: what is known for certain
       possible(x)      false only where x is false
+      said(a)          what an event says, whatever source it is from
       at_zone(ns, z)   the local time in a zone
     """
     chosen = to or (_SUFFIXES.get(out.suffix, "table") if out is not None else "table")
@@ -103,19 +106,16 @@ def _names(paths: list[Path]) -> list[str]:
 
 
 def _write(answer: duckdb.DuckDBPyRelation, to: Format, out: Path, limit: int) -> None:
-    # Written beside it and renamed: nobody ever finds half a file under the name.
-    partial = out.with_name(f"{out.name}.partial")
+    target = Target(out)
     try:
-        if to == "parquet":
-            answer.write_parquet(str(partial))
-        else:
-            with open(partial, "w", encoding="utf-8", newline="") as file:
-                _print(answer, to, file, limit)
-        partial.replace(out)
+        with target as file:
+            if to == "parquet":
+                answer.write_parquet(str(target.partial))
+            else:
+                with as_text(file) as lines:
+                    _print(answer, to, lines, limit)
     except OSError as error:
         fail(f"{out} cannot be written: {error.strerror}")
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _print(answer: duckdb.DuckDBPyRelation, to: Format, file: TextIO, limit: int) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from coeval.clocks import ClockId
 from coeval.errors import DifferentClocks
 from coeval.timeline._layout import END_INSTANT
+from coeval.timeline._said import said_sql
 
 if TYPE_CHECKING:
     import duckdb
@@ -80,6 +81,8 @@ def ask(query: str, tables: Mapping[str, Timeline], zone: str = "UTC") -> duckdb
     set_back = sorted({clock for timeline in tables.values() for clock in timeline.claims.set_back})
     for macro in _macros(set_back, optional):
         connection.execute(macro)
+    schemas = [timeline.schema for timeline in tables.values()]
+    connection.execute(f"create macro said(event) as {said_sql(schemas, 'event')}")
     for name, timeline in tables.items():
         _show(connection, name, timeline, [column for column in optional if column not in timeline.schema.names])
     statements = connection.extract_statements(query)

@@ -113,7 +113,9 @@ def _readings(when: str | datetime | int, zone: tzinfo | None, what: str) -> lis
         moment = when
     if moment.tzinfo is None:
         if zone is None:
-            raise ValueError(f"{what} is {when}, without a zone: end it with Z or +01:00, or name a zone for it")
+            raise ValueError(
+                f"{what} is {when}, without a zone: end it with Z or +01:00, or name a zone for it with tz"
+            )
         local = moment
         found = [moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
         if all(one.astimezone(UTC).astimezone(zone).replace(tzinfo=None, fold=0) != local for one in found):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
     from coeval.timeline.join._asof import Direction
+    from coeval.timeline.join._rules import Window
     from coeval.timeline.join._tables import How
 
 _ROWS_IN_BATCH = 1 << 16
@@ -117,7 +118,7 @@ class Timeline:
         since: str | datetime | int | None = None,
         until: str | datetime | int | None = None,
         *,
-        zone: str | None = None,
+        tz: str | None = None,
         certain: bool = False,
     ) -> Timeline:
         """
@@ -126,13 +127,13 @@ class Timeline:
         Args:
             since, until: ISO 8601 text, a datetime, or int64 ns; None: no limit. A local time that was there twice
                 means the earlier one as `since`, the later one as `until`.
-            zone: of times that carry none: an IANA name.
+            tz: the zone of times that carry none: an IANA name.
             certain: only those that were in it for certain.
 
         Raises:
             ValueError: a time cannot be read, carries no zone and none is given, or never was in that zone.
         """
-        within = time_filter(since, until, zone, certain=certain)
+        within = time_filter(since, until, tz, certain=certain)
         if self._within is not None:
             within = self._within.narrowed(within)
         return Timeline(self._data, self._name, path=self._path, within=within)
@@ -203,7 +204,7 @@ class Timeline:
 
         Beside DuckDB's own functions: `before(a, b)` of two rows (aliases of tables): true, false, or null where it is
         not known; `overlaps(a, b)` likewise; `certain(answer)` and `possible(answer)` make true or false of that;
-        `at_zone(ns, zone)`: the local time there.
+        `said(row)`: what an event says, whatever source it is from; `at_zone(ns, zone)`: the local time there.
 
         Args:
             others: more timelines, by the name of their table.
@@ -229,41 +230,50 @@ class Timeline:
         *,
         on: str | Sequence[str] = (),
         within: str | int | None = None,
-        direction: Direction = "backward",
-        how: How = "left",
+        direction: Direction | None = None,
+        overlap: bool = False,
+        window: Window | None = None,
+        how: How | None = None,
         all_matches: bool = False,
     ) -> pa.Table:
         """
         Match each event with the event of another timeline before it, after it, or nearest to it, and say how sure that
-        is: column `verdict` is "certain", "possible" or "none".
+        is: column `verdict` is "certain", "possible" or "none". Or pair spans that overlap; or count, or list, the
+        events in a window around each.
 
         Args:
             other: on the same reference.
             on: columns that must be equal.
             within: how far apart a match may be: "5ms", or int ns; None: no limit.
-            direction, how, all_matches: see `coeval.timeline.join.join`, which also says exactly what matches.
+            direction: None: backward. `coeval.timeline.join.join` says exactly what matches.
+            overlap: pair each span with all that overlap it; see `coeval.timeline.join.overlap_join`.
+            window: count what is from so long before to so long after: "5ms", or ("1s", "0s") for two sides; see
+                `coeval.timeline.join.window_join`.
+            how: "left": every event of this timeline is in the result; "inner": those with a match; None: inner for
+                spans that overlap, else left.
+            all_matches: a row for each possible match.
 
         Returns:
-            This timeline's columns, then the other's, `verdict`, and `matches_possible`.
+            This timeline's columns, then the other's and `verdict`, and of a match by time `matches_possible`; of a
+            window that is counted, `certain_count` and `possible_count` instead.
 
         Raises:
             WrongTable: a column is missing or of no use.
             DifferentClocks: the two count on different references.
-            ValueError: `within` is no duration.
+            ValueError: a time is no duration, or options do not go together.
         """
-        from coeval.timeline.join import join
-        from coeval.timeline.sources import parse_duration
+        from coeval.timeline.join._rules import rules_of
 
-        within_ns = parse_duration(within, "within") if isinstance(within, str) else within
-        return join(
-            self.arrow(),
-            other.arrow(),
-            on=on,
-            within_ns=within_ns,
+        rules = rules_of(
+            (on,) if isinstance(on, str) else tuple(on),
+            within=within,
             direction=direction,
+            overlap=overlap,
+            window=window,
             how=how,
-            all_matches=all_matches,
+            every=all_matches,
         )
+        return rules.prepared(other.arrow()).table(self.arrow())
 
     def before(self, first: Any, second: Any) -> bool | None:
         """

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from coeval.errors import WrongTable
+from coeval.timeline.join import overlap_join, window_join
 from coeval.timeline.join._asof import Direction
-from coeval.timeline.join._files import JoinCounts, JoinInput, JoinRules, join_files, parquet_writer
+from coeval.timeline.join._files import JoinCounts, JoinInput, join_files, parquet_writer
+from coeval.timeline.join._rules import JoinRules, OverlapRules, Rules, WindowRules
 
 DIRECTIONS: Sequence[Direction] = ("backward", "forward", "nearest")
 ROWS = 6_000
@@ -51,7 +54,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def joined(folder: Path, target: Path, rules: JoinRules, memory: int, prefix: str = "") -> tuple[JoinCounts, pa.Table]:
+def joined(folder: Path, target: Path, rules: Rules, memory: int, prefix: str = "") -> tuple[JoinCounts, pa.Table]:
     counts = join_files(
         JoinInput(folder / f"{prefix}left.parquet"),
         JoinInput(folder / f"{prefix}right.parquet"),
@@ -100,6 +103,55 @@ def test_all_matches_in_parts_are_those_in_memory(files: Path, tmp_path: Path) -
     assert counts.written == whole.num_rows > ROWS
     key: Any = [("left", "ascending"), ("right", "ascending")]
     assert parted.sort_by(key).to_pylist() == whole.sort_by(key).to_pylist()
+
+
+def with_ends(table: pa.Table, seed: int) -> pa.Table:
+    """Some rows are spans: most are short, a few go over many groups of rows, some end nobody knows when."""
+    random = np.random.default_rng(seed)
+    rows = table.num_rows
+    length = np.where(random.random(rows) < 0.01, 500_000, random.integers(0, 3000, rows))
+    kind = random.random(rows)
+    is_event, is_unknown = kind < 0.2, (kind > 0.2) & (kind < 0.2005)
+    for name in ("raw_ns", "earliest_ns", "latest_ns"):
+        ends = table.column(name).to_numpy() + length
+        is_null = is_event | (is_unknown & (name == "latest_ns"))
+        table = table.append_column(f"end_{name}", pa.array(ends, mask=is_null))
+    return table
+
+
+@pytest.mark.parametrize("prefix", ["", "mixed-"])
+@pytest.mark.parametrize("on", [(), ("key",)], ids=["", "key"])
+def test_spans_that_overlap_in_parts_are_those_in_memory(
+    files: Path, tmp_path: Path, on: tuple[str, ...], prefix: str
+) -> None:
+    names = ("left", "right")
+    sides = [with_ends(pq.read_table(files / f"{prefix}{name}.parquet"), 3).slice(0, 2000) for name in names]
+    for name, side in zip(names, sides, strict=True):
+        pq.write_table(side, tmp_path / f"{name}.parquet", row_group_size=100)
+    rules = OverlapRules(on, "left")
+    counts, whole = joined(tmp_path, tmp_path / "whole.parquet", rules, 1 << 34)
+    parted_counts, parted = joined(tmp_path, tmp_path / "parted.parquet", rules, LITTLE)
+    assert parted_counts == counts
+    assert counts.rows == 2000 == counts.certain + counts.possible + counts.none
+    assert counts.certain and counts.possible and counts.written == whole.num_rows > 2000
+    key: Any = [("left", "ascending"), ("right", "ascending")]
+    assert parted.sort_by(key).to_pylist() == whole.sort_by(key).to_pylist()
+    assert whole.to_pylist() == overlap_join(*sides, on=on, how="left").to_pylist()
+
+
+@pytest.mark.parametrize("prefix", ["", "mixed-"])
+def test_windows_in_parts_count_and_list_what_is_in_memory(files: Path, tmp_path: Path, prefix: str) -> None:
+    rules = WindowRules(3_000, 500, ("key",))
+    counts, whole = joined(files, tmp_path / "whole.parquet", rules, 1 << 34, prefix)
+    parted_counts, parted = joined(files, tmp_path / "parted.parquet", rules, LITTLE, prefix)
+    assert parted_counts == counts
+    assert counts.rows == counts.written == ROWS and min(counts) > 0
+    assert parted.sort_by("left").to_pylist() == whole.sort_by("left").to_pylist()
+    sides = [pq.read_table(files / f"{prefix}{name}.parquet") for name in ("left", "right")]
+    assert whole.to_pylist() == window_join(*sides, before_ns=3_000, after_ns=500, on="key").to_pylist()
+    listed = WindowRules(3_000, 500, ("key",), all_matches=True, how="inner")
+    _, pairs = joined(files, tmp_path / "pairs.parquet", listed, LITTLE, prefix)
+    assert pairs.num_rows == pc.sum(whole["possible_count"]).as_py()
 
 
 def test_a_failure_half_way_leaves_neither_a_result_nor_a_rest(files: Path, tmp_path: Path) -> None:

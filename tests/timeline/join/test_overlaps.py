@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coeval.timeline.join import overlap_join, window_join
+from coeval.timeline.join._overlaps import WindowJoin
+from coeval.timeline.join._pairs import PAIRS_AT_ONCE
 
 
 class Span(NamedTuple):
@@ -148,3 +151,21 @@ def test_a_window_of_negative_length_is_refused(name: str) -> None:
     empty = table([])
     with pytest.raises(ValueError, match=name):
         window_join(empty, empty, **{name: -1})  # type: ignore[arg-type]
+
+
+def test_more_pairs_than_are_held_come_in_parts_in_the_order_of_the_left_rows() -> None:
+    lefts = np.where(np.arange(3000) % 10 == 3, 10**12, np.arange(3000))
+    left, right = (
+        pa.table({"earliest_ns": times, "latest_ns": times, "number": np.arange(len(times))})
+        for times in (lefts, np.arange(1000) * 3)
+    )
+    joined = WindowJoin(right, before_ns=10**6, after_ns=10**6, all_matches=True, how="left")
+    parts = list(joined.tables([left]))
+    assert len(parts) > 3 and max(part.num_rows for part in parts) <= PAIRS_AT_ONCE + 1000
+    whole = pa.concat_tables(parts)
+    lonely = lefts == 10**12
+    assert np.array_equal(whole["number"], np.repeat(np.arange(3000), np.where(lonely, 1, 1000)))
+    assert whole["number_right"].null_count == lonely.sum()
+    matches = whole["number_right"].drop_null().to_numpy().reshape(-1, 1000)
+    assert (matches == np.arange(1000)).all()
+    assert joined.counts.tolist() == [lonely.sum(), 0, 3000 - lonely.sum()]

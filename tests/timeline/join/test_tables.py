@@ -242,6 +242,31 @@ def test_times_beyond_what_can_be_subtracted_are_refused() -> None:
         join(table([1]), table([-(2**62), 2**62]))
 
 
+@pytest.mark.parametrize("direction", ["backward", "forward", "nearest"])
+@pytest.mark.parametrize("years", [-250, -80, 80, 250])
+def test_verdicts_are_the_same_far_from_1970(direction: Any, years: int) -> None:
+    away = years * 365 * 24 * 3600 * SECOND
+    settings: dict[str, Any] = {"direction": direction, "within_ns": 15}
+
+    def verdicts(shift: int) -> list[tuple[Any, ...]]:
+        left, right = [0, 10, None, 40, 128, 200], [4, 9, 80, 120, 136, 198]
+        joined = join(
+            table([None if t is None else t + shift for t in left], 3),
+            table([None if t is None else t + shift for t in right], 2, number=list(range(6))),
+            **settings,
+        )
+        return list(zip(*(joined[name].to_pylist() for name in ("verdict", "matches_possible", "number")), strict=True))
+
+    assert verdicts(away) == verdicts(0)
+    assert {verdict for verdict, *_ in verdicts(0)} == {"certain", "possible", "none"}
+
+
+def test_a_left_row_beyond_what_can_be_subtracted_is_not_within_a_tolerance() -> None:
+    years = 365 * 24 * 3600 * SECOND
+    joined = join(table([130 * years]), table([70 * years]), within_ns=10 * years)
+    assert joined["verdict"].to_pylist() == ["none"]
+
+
 def test_a_bare_column_of_times_gets_bounds_around_it() -> None:
     at = datetime.datetime(2026, 9, 21, tzinfo=datetime.UTC)
     bare = pa.table({"seen": pa.array([at, None], pa.timestamp("us", "UTC")), "n": [1, 2]})

@@ -46,6 +46,7 @@ from coeval.timeline.join._groups import (
     starts_of,
 )
 from coeval.timeline.join._pairs import Intervals, portions, ranges
+from coeval.timeline.join._slices import ROWS_IN_SLICE, Rows, in_threads, kept_rows, slices, without
 
 Direction: TypeAlias = Literal["backward", "forward", "nearest"]
 
@@ -54,8 +55,6 @@ NO_ROW = -1
 
 NONE, POSSIBLE, CERTAIN = 0, 1, 2
 """Verdicts, by code."""
-
-_PIECES_MAX = 10_000
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -176,7 +175,6 @@ class _Rights:
         self.groups = groups
         self.starts = starts_of(events.group, groups)
         self.events = events
-        self.latest = GroupedValues(events.latest, self.starts)
 
     def __len__(self) -> int:
         return self.events.size
@@ -185,14 +183,20 @@ class _Rights:
         """Sort by everything that is asked for in any case."""
         if self._is_prepared:
             return
-        if len(self):
-            _ = self.greatest_earliest
-        _ = self.earliest, self.estimate
+        _ = self.is_single  # the others ask for it
+        names = ["latest", "earliest", "estimate", *(["greatest_earliest"] if len(self) else [])]
+        for _ in in_threads(self.__getattribute__, names):
+            pass
         self._is_prepared = True
 
     def row_at(self, positions: Int64Array) -> Int64Array:
         """What rows are called."""
         return positions if self.rows is None else self.rows[positions]
+
+    @cached_property
+    def latest(self) -> GroupedValues:
+        """Sorted by `latest`."""
+        return GroupedValues(self.events.latest, self.starts)
 
     @cached_property
     def is_single(self) -> bool:
@@ -381,25 +385,24 @@ class AsofRights:
             events = events.taken(rows)
         if groups > 1 and bool((events.group[1:] < events.group[:-1]).any()):
             order = stable_order(events.group, groups)
-            events, rows = events.taken(order), order if rows is None else rows[order]
+            events, rows = _in_order(events, order), order if rows is None else rows[order]
         # What merge writes stands in each clock's order, with one clock or a few per group; nothing then is to be put
         # right.
         repeats = _plain_repeats(events)
         self._is_plain = repeats is not None
+        self._rows: Rows | None = rows
         if repeats is not None:
-            if bool(repeats.any()):
-                numbers = np.arange(events.size, dtype=np.int64) if rows is None else rows
-                dropped = np.flatnonzero(repeats)
-                events = Events(*(_without(column, dropped) for column in events))
-                rows = _without(numbers, dropped)
+            if len(repeats):
+                self._rows = kept_rows(events.size, repeats) if rows is None else without(rows, repeats)
+                events = _without_repeats(events, repeats)
         else:
             events = _narrowed(events)
             if not _keeps_readings(events):
                 # Unsorted. By estimate every clock's readings stand in their order again.
                 order = np.lexsort((events.raw, events.estimate, events.group)).astype(np.int64, copy=False)
                 events, rows = events.taken(order), order if rows is None else rows[order]
-            events, rows = _distinct(events, rows)
-        self._events, self._rows = events, rows
+            events, self._rows = _distinct(events, rows)
+        self._events = events
         self._clocks = _distinct_codes(events.clock)
         self._plain: _Rights | None = None
         self._of_clock: dict[int, tuple[_OwnRows, _Rights]] = {}
@@ -449,8 +452,8 @@ class AsofRights:
 
     def _name(self, row: Int64Array) -> Int64Array:
         """Back to the numbers that the caller gave."""
-        if self._rows is not None:
-            row = np.where(row >= 0, self._rows[np.maximum(row, 0)], NO_ROW) if len(self._rows) else row
+        if self._rows is not None and self._events.size:
+            row = np.where(row >= 0, self._rows[np.maximum(row, 0)], NO_ROW)
         return np.where(row >= 0, self._count - 1 - row, NO_ROW) if self._is_turned else row
 
     def _questions(self, left: Events) -> Iterator[tuple[Int64Array, _Left, _Rights]]:
@@ -459,8 +462,10 @@ class AsofRights:
             left = left.turned()
         rows = np.flatnonzero(left.group >= 0) if left.size and int(left.group.min()) < 0 else None
         if self._groups > 1:
-            chosen = np.arange(left.size, dtype=np.int64) if rows is None else rows
-            rows = chosen[stable_order(left.group[chosen], self._groups)]
+            if rows is None:
+                rows = stable_order(left.group, self._groups)
+            else:
+                rows = rows[stable_order(left.group[rows], self._groups)]
         if rows is None:
             rows = np.arange(left.size, dtype=np.int64)
         else:
@@ -899,14 +904,24 @@ def _distinct_codes(clocks: Int64Array) -> set[int]:
     return set(found.tolist()) - {NO_CLOCK}
 
 
-def _plain_repeats(events: Events) -> BoolArray | None:
+def _plain_repeats(events: Events, rows_in_slice: int = ROWS_IN_SLICE) -> Int64Array | None:
     """
     Which rows are followed by one that is known to be at the same time, if otherwise nothing is to be put right.
 
     That is: sorted by group, each group of one known clock, its rows and all they say in its order. None: it is not so.
     """
-    if not events.size:
-        return np.zeros(0, dtype=np.bool_)
+    found = [np.zeros(0, dtype=np.int64)]
+    # Each slice sees the row before it, too: what is asked is how neighbours stand.
+    cuts = [slice(max(cut.start - 1, 0), cut.stop) for cut in slices(events.size, rows_in_slice)]
+    for cut, repeats in zip(cuts, in_threads(lambda cut: _plain_repeats_of(events.taken(cut)), cuts), strict=True):
+        if repeats is None:
+            return None
+        found.append(repeats + cut.start)
+    return np.concatenate(found)
+
+
+def _plain_repeats_of(events: Events) -> Int64Array | None:
+    """The same of some rows."""
     if int(events.clock.min()) == NO_CLOCK or int(events.estimate.max()) >= UNKNOWN_AFTER:
         return None
     inside = (events.earliest <= events.estimate) & (events.estimate <= events.latest)
@@ -927,22 +942,30 @@ def _plain_repeats(events: Events) -> BoolArray | None:
     same_reading = events.raw[1:] == events.raw[:-1]
     if not holds(same_bounds | ~same_reading):
         return None
-    repeats = np.zeros(events.size, dtype=np.bool_)
-    repeats[:-1] = same_bounds & (same_reading | (events.earliest[1:] == events.latest[1:]))
+    repeats = same_bounds & (same_reading | (events.earliest[1:] == events.latest[1:]))
     if changes is not None:
-        repeats[:-1] &= ~changes
-    return repeats
+        repeats &= ~changes
+    return np.flatnonzero(repeats)
 
 
-def _without(column: Int64Array, dropped: Int64Array) -> Int64Array:
-    """All but some rows."""
-    if len(dropped) > _PIECES_MAX:
-        return np.delete(column, dropped)
-    # A few rows: copying what is between them is several times as fast as choosing row by row.
-    edges = [0, *(dropped + 1).tolist()]
-    return np.concatenate(
-        [column[start:stop] for start, stop in zip(edges, [*dropped.tolist(), len(column)], strict=True)]
-    )
+def _in_order(events: Events, order: Int64Array) -> Events:
+    """The same rows in another order, column by column on all processors."""
+
+    def reordered(column: Int64Array) -> Int64Array:
+        is_constant = int(column[0]) == int(column[-1]) and int(column.min()) == int(column.max())
+        return column if is_constant else column[order]
+
+    return Events(*in_threads(reordered, events))
+
+
+def _without_repeats(events: Events, repeats: Int64Array) -> Events:
+    """The same without rows that `_plain_repeats` found."""
+    columns = list(in_threads(lambda column: without(column, repeats), events[2:]))
+    if int(events.group[0]) == int(events.group[-1]):
+        # One group, so one clock: these columns say the same all the way.
+        count = events.size - len(repeats)
+        return Events(events.group[:count], events.clock[:count], *columns)
+    return Events(without(events.group, repeats), without(events.clock, repeats), *columns)
 
 
 def _keeps_readings(events: Events) -> bool:

@@ -1,8 +1,9 @@
 """
 From tables to the integers that the rules of a join want: who may match whom, whose reading, and when.
 
-The right side is prepared once; left rows then come in as many portions as somebody likes. Times count from the middle
-of what the right side has, so that distances can be doubled without leaving an int64.
+The right side is prepared once; left rows then come in as many portions as somebody likes. Times count from 1970, or,
+where they are so far from it that distances could not be doubled without leaving an int64, from the middle of what the
+right side has.
 """
 
 from __future__ import annotations
@@ -95,9 +96,10 @@ class Times:
         self.origin = origin
 
     @classmethod
-    def around(cls, table: pa.Table, names: Sequence[str], side: str) -> Times:
+    def around(cls, table: pa.Table, names: Sequence[str], side: str, reach_ns: int = 0) -> Times:
         """
-        Put zero into the middle of what a table has.
+        Leave zero where it is if what a table has, and what is so near to it, is far from the limits; else put it into
+        the middle of what it has.
 
         Raises:
             WrongTable: its times are more than 146 years apart.
@@ -107,7 +109,8 @@ class Times:
             found = pc.min_max(table.column(name)).as_py()
             if found["min"] is not None:
                 low, high = min(low, found["min"]), max(high, found["max"])
-        if low > high:
+        if low > high or max(high, -low) + reach_ns < TIME_MAX:
+            # Columns are used as they are. A copy less is a part of the time that many rows take.
             return cls(0)
         if high - low >= 2 * TIME_MAX - 2:
             raise WrongTable(
@@ -123,6 +126,8 @@ class Times:
         high = min(self.origin + TIME_MAX - 1, int(_INT64.max))
         if len(values) and (int(values.min()) < low or int(values.max()) > high):
             values = np.clip(values, low, high)
+        if is_null is None and not self.origin:
+            return values
         result: Int64Array = values - self.origin
         if is_null is not None:
             result[is_null] = unknown
@@ -246,8 +251,9 @@ class Clocks:
     def __init__(self, right: pa.Table) -> None:
         self._names: pa.Array | None = None
         self._useless = {"", *set_back_in(right.schema.metadata)}
-        self.of_right, self.raw_of_right = self._empty(right)
-        if "clock" in right.column_names and "raw_ns" in right.column_names:
+        if "clock" not in right.column_names or "raw_ns" not in right.column_names:
+            self.of_right, self.raw_of_right = self._empty(right)
+        else:
             column = right.column("clock")
             encoded = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
             if not pa.types.is_dictionary(encoded.type):
@@ -332,18 +338,21 @@ def ends(table: pa.Table, times: Times) -> tuple[Int64Array, Int64Array]:
     earliest, _, latest = instants(table, times)
     if not all(name in table.column_names for name in (END_INSTANT[0], END_INSTANT[2])):
         return earliest, latest
-    if "end_raw_ns" in table.column_names:
-        has_end = pc.is_valid(table.column("end_raw_ns")).to_numpy(zero_copy_only=False)
-    else:
-        known = [pc.is_valid(table.column(name)).to_numpy(zero_copy_only=False) for name in END_INSTANT[::2]]
-        has_end = known[0] | known[1]
+    is_span = has_end(table).to_numpy()
     end_earliest = times.column(table, END_INSTANT[0], UNKNOWN_BEFORE)
     end_latest = times.column(table, END_INSTANT[2], UNKNOWN_AFTER)
     # A span does not end before it begins.
     return (
-        np.where(has_end, np.maximum(end_earliest, earliest), earliest),
-        np.where(has_end, np.maximum(end_latest, latest), latest),
+        np.where(is_span, np.maximum(end_earliest, earliest), earliest),
+        np.where(is_span, np.maximum(end_latest, latest), latest),
     )
+
+
+def has_end(table: pa.Table) -> pa.ChunkedArray:
+    """Which rows of a table with columns of ends are spans."""
+    if "end_raw_ns" in table.column_names:
+        return pc.is_valid(table.column("end_raw_ns"))
+    return pc.or_(*(pc.is_valid(table.column(name)) for name in END_INSTANT[::2]))
 
 
 def left_events(left: pa.Table, keys: Keys, clocks: Clocks, times: Times) -> Events:

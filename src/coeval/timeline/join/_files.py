@@ -4,7 +4,8 @@ Joins of Parquet files, also of ones that do not fit into memory.
 The left file is read group after group. The right file is read as a whole if it fits; else each part of the left is
 joined with those right rows that can matter to it, which for files in timeline order are a few groups of rows:
 
-* with a tolerance, what is within it of the part's times;
+* with a tolerance, what is within it of the part's times; likewise with a window;
+* for spans that overlap, what has not ended before the part begins, and begins before it ends;
 * without one and without keys, what is not before a row that is before the part in any case (and likewise after it);
 * without one but with keys, both files are parted by key first.
 
@@ -13,7 +14,6 @@ A file that is not in timeline order, so that too many groups would matter, is s
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,9 +30,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from coeval.errors import WrongTable
-from coeval.timeline.join._asof import Direction
-from coeval.timeline.join._columns import check_references, check_times, column_of, with_bounds
-from coeval.timeline.join._tables import ROWS_AT_ONCE, AsofJoin, How
+from coeval.timeline._layout import END_INSTANT, INSTANT
+from coeval.timeline._target import Target
+from coeval.timeline.join._columns import check_references, check_times, column_of, has_end, with_bounds
+from coeval.timeline.join._rules import JoinRules, OverlapRules, Rules, WindowRules
+from coeval.timeline.join._tables import ROWS_AT_ONCE
 
 MEMORY_PER_BYTE = 4
 """A prepared right side takes about so many times what its columns take: themselves, sorted copies, and one more."""
@@ -47,35 +49,13 @@ _GROUPS_AHEAD = 4
 _REPEATED = ("clock", "source")
 
 
-@dataclass(frozen=True, slots=True)
-class JoinRules:
-    """What is asked for; see `coeval.timeline.join.join`."""
-
-    on: tuple[str, ...] = ()
-    within_ns: int | None = None
-    direction: Direction = "backward"
-    how: How = "left"
-    all_matches: bool = False
-
-    def prepared(self, right: pa.Table) -> AsofJoin:
-        """The right side, ready."""
-        return AsofJoin(
-            right,
-            on=self.on,
-            within_ns=self.within_ns,
-            direction=self.direction,
-            how=self.how,
-            all_matches=self.all_matches,
-        )
-
-
 class JoinCounts(NamedTuple):
     """
     How a join went.
 
     Attributes:
         rows: of the left side.
-        certain, possible, none: how many of them have which verdict.
+        certain, possible, none: how many of them have which verdict; of several, the surest.
         written: rows of the result.
     """
 
@@ -139,7 +119,7 @@ class JoinInput:
 def join_files(
     left: JoinInput,
     right: JoinInput,
-    rules: JoinRules,
+    rules: Rules,
     write: Callable[[Iterable[pa.Table], pa.Schema], int],
     *,
     memory_bytes: int,
@@ -231,7 +211,7 @@ class _Parted:
         self,
         left: JoinInput,
         right: JoinInput,
-        rules: JoinRules,
+        rules: Rules,
         memory_bytes: int,
         folder: Path,
         counts: np.ndarray[tuple[int], np.dtype[np.int64]],
@@ -242,10 +222,13 @@ class _Parted:
         self._folder = folder
         self._counts = counts
         rows = max(pq.read_metadata(right.path).num_rows, 1)
+        self._has_spans = isinstance(rules, OverlapRules)
         self._row_bytes = max(right.bytes_in_memory() // rows, 1) * MEMORY_PER_BYTE
 
     def tables(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        for table in self._by_key(schema) if self._rules.on and self._rules.within_ns is None else self._by_time():
+        rules = self._rules
+        is_boundless = isinstance(rules, JoinRules) and rules.within_ns is None
+        for table in self._by_key(schema) if rules.on and is_boundless else self._by_time():
             # What DuckDB sorted has lost the metadata.
             yield table if table.schema.equals(schema, check_metadata=True) else table.cast(schema)
 
@@ -282,11 +265,11 @@ class _Parted:
 
     def _by_time(self) -> Iterator[pa.Table]:
         self._left, self._right = self._sorted(self._left, "left"), self._sorted(self._right, "right")
-        rights = _group_ranges(self._right)
+        rights = _span_ranges(self._right) if self._has_spans else _group_ranges(self._right)
         for numbers in self._left_parts():
             with self._left.open() as file:
                 lefts = self._left.bounded(file.read_row_groups(numbers))
-            wanted = self._wanted(_span(lefts))
+            wanted = self._wanted(_span(lefts, has_spans=self._has_spans))
             chosen = [number for number, found in enumerate(rights) if _overlap(found, wanted)]
             right = self._read(self._right, chosen, wanted)
             joined = self._rules.prepared(right)
@@ -310,7 +293,14 @@ class _Parted:
     def _wanted(self, span: _Range) -> _Range:
         """Which right rows can matter to left rows of these times."""
         first, last = span
-        within, direction = self._rules.within_ns, self._rules.direction
+        rules = self._rules
+        if isinstance(rules, OverlapRules):
+            return span
+        if isinstance(rules, WindowRules):
+            return _Range(
+                None if first is None else first - rules.before_ns, None if last is None else last + rules.after_ns
+            )
+        within, direction = rules.within_ns, rules.direction
         if within is not None:
             if first is not None and direction != "forward":
                 first -= within
@@ -356,8 +346,7 @@ class _Parted:
                     after = found if after is None else after if found is None else min(after, found)
         return before, after
 
-    @staticmethod
-    def _read(source: JoinInput, groups: Sequence[int], wanted: _Range) -> pa.Table:
+    def _read(self, source: JoinInput, groups: Sequence[int], wanted: _Range) -> pa.Table:
         """Of these groups the rows that can matter."""
         kept = [source.schema().empty_table()]
         with source.open() as file:
@@ -365,7 +354,7 @@ class _Parted:
                 table = source.bounded(file.read_row_group(number))
                 mask = None
                 if wanted.first is not None:
-                    mask = pc.fill_null(pc.greater_equal(table.column("latest_ns"), wanted.first), True)
+                    mask = pc.fill_null(pc.greater_equal(_last_of(table, self._has_spans), wanted.first), True)
                 if wanted.last is not None:
                     in_time = pc.fill_null(pc.less_equal(table.column("earliest_ns"), wanted.last), True)
                     mask = in_time if mask is None else pc.and_(mask, in_time)
@@ -452,12 +441,33 @@ def _group_ranges(source: JoinInput) -> list[_Range]:
     return ranges
 
 
-def _span(table: pa.Table) -> _Range:
+def _span_ranges(source: JoinInput) -> list[_Range]:
+    """The same with the ends of spans, by the rows: statistics do not tell whether a missing end is an unknown one."""
+    ranges = []
+    with source.open() as file:
+        names = [name for name in (*INSTANT[::2], *END_INSTANT[::2], "end_raw_ns") if name in file.schema_arrow.names]
+        for number in range(file.metadata.num_row_groups):
+            columns = names if source.bound_ns is None else None
+            table = source.bounded(file.read_row_group(number, columns=columns))
+            ranges.append(_span(table, has_spans=True))
+    return ranges
+
+
+def _span(table: pa.Table, *, has_spans: bool = False) -> _Range:
     """From the earliest to the latest of all rows; a side that is unknown of some is not bounded."""
-    earliest, latest = table.column("earliest_ns"), table.column("latest_ns")
+    earliest, latest = table.column("earliest_ns"), _last_of(table, has_spans)
     return _Range(
         None if earliest.null_count else pc.min(earliest).as_py(), None if latest.null_count else pc.max(latest).as_py()
     )
+
+
+def _last_of(table: pa.Table, has_spans: bool) -> pa.ChunkedArray:
+    """The latest time of each row: of a span, of its end. Null: unknown."""
+    latest = table.column("latest_ns")
+    if not has_spans or any(name not in table.column_names for name in END_INSTANT[::2]):
+        return latest
+    end_latest = pc.max_element_wise(table.column(END_INSTANT[2]), latest, skip_nulls=False)
+    return pc.if_else(has_end(table), end_latest, latest)
 
 
 def _overlap(found: _Range, wanted: _Range) -> bool:
@@ -476,11 +486,10 @@ def _doubled(name: str) -> str:
 
 def parquet_writer(path: Path) -> Callable[[Iterable[pa.Table], pa.Schema], int]:
     """
-    What writes a result to a Parquet file: beside it first, then renamed, so that nobody ever finds half of one.
+    What writes a result to a Parquet file, which is there once it is whole.
     """
 
     def write(tables: Iterable[pa.Table], schema: pa.Schema) -> int:
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         integers = {
             field.name: "DELTA_BINARY_PACKED"
             for field in schema
@@ -489,25 +498,19 @@ def parquet_writer(path: Path) -> Callable[[Iterable[pa.Table], pa.Schema], int]
         integers = {name: encoding for name, encoding in integers.items() if _can_be_delta(schema.field(name).type)}
         repeated = [field.name for field in schema if pa.types.is_dictionary(field.type) or field.name in _REPEATED]
         count = 0
-        try:
-            with open(partial, "wb") as file:
-                with pq.ParquetWriter(
-                    file,
-                    schema,
-                    compression="snappy",
-                    use_dictionary=repeated or False,
-                    column_encoding=integers or None,
-                ) as writer:
-                    for group in _in_groups(tables):
-                        writer.write_table(group, row_group_size=_ROWS_IN_GROUP)
-                        count += group.num_rows
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
-            raise
+        with (
+            Target(path) as file,
+            pq.ParquetWriter(
+                file,
+                schema,
+                compression="snappy",
+                use_dictionary=repeated or False,
+                column_encoding=integers or None,
+            ) as writer,
+        ):
+            for group in _in_groups(tables):
+                writer.write_table(group, row_group_size=_ROWS_IN_GROUP)
+                count += group.num_rows
         return count
 
     return write

@@ -44,13 +44,21 @@ class GroupedValues:
         groups = len(starts) - 1
         if groups == 1 or not len(values):
             return
-        finite = values[(values > UNKNOWN_BEFORE) & (values < UNKNOWN_AFTER)]
-        if len(finite):
-            self._low, self._high = int(finite.min()), int(finite.max())
+        self._low, self._high = int(values.min()), int(values.max())
+        is_known = self._low > UNKNOWN_BEFORE and self._high < UNKNOWN_AFTER
+        if not is_known:
+            finite = values[(values > UNKNOWN_BEFORE) & (values < UNKNOWN_AFTER)]
+            self._low, self._high = (int(finite.min()), int(finite.max())) if len(finite) else (0, 0)
         self._span = self._high - self._low + 5
         if groups * self._span < (1 << 63):
-            numbers = np.repeat(np.arange(groups, dtype=np.int64) * self._span, np.diff(starts))
-            numbers += self._clipped(values)
+            bases = np.arange(groups, dtype=np.int64) * self._span
+            if is_known:
+                # All are within: no copy to clip them.
+                numbers = np.repeat(bases - (self._low - 2), np.diff(starts))
+                numbers += values
+            else:
+                numbers = np.repeat(bases, np.diff(starts))
+                numbers += self._clipped(values)
             self._combined = numbers
 
     def __len__(self) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ from coeval.timeline.join._columns import (
 )
 from coeval.timeline.join._groups import TIME_MAX, UNKNOWN_AFTER, UNKNOWN_BEFORE, BoolArray, Int64Array
 from coeval.timeline.join._pairs import Intervals
-from coeval.timeline.join._tables import HOWS, ROWS_AT_ONCE, VERDICTS, How, free_name
+from coeval.timeline.join._tables import HOWS, VERDICTS, How, RightSide, free_name, in_one_piece
 
 
 class _Spans(NamedTuple):
@@ -62,10 +63,7 @@ def overlap_join(left: pa.Table, right: pa.Table, *, on: str | Sequence[str] = (
         WrongTable: a column is missing or of no use; a key has another type on the other side.
         DifferentClocks: the two tables count on different references.
     """
-    sides = _Sides(left, right, on)
-    rights = sides.right
-    intervals = Intervals(rights.group, sides.keys.count, rights.begin_earliest, rights.end_latest)
-    return sides.table(how, lambda lefts: _overlaps(lefts, rights, intervals))
+    return OverlapJoin(right, on=on, how=how).table(left)
 
 
 def window_join(
@@ -98,19 +96,9 @@ def window_join(
     Raises:
         WrongTable, DifferentClocks: see `overlap_join`.
     """
-    for name, value in (("before_ns", before_ns), ("after_ns", after_ns)):
-        if not 0 <= value < TIME_MAX:
-            raise ValueError(f"{name} is {value}; expected nanoseconds from 0 to {TIME_MAX - 1} (73 years)")
-    sides = _Sides(left, right, on)
-    rights = sides.right
-    intervals = Intervals(rights.group, sides.keys.count, rights.begin_earliest, rights.begin_latest)
-
-    def found(lefts: _Spans) -> Iterator[_Pairs]:
-        return _in_window(lefts, rights, intervals, before_ns, after_ns)
-
-    if all_matches:
-        return sides.table(how, found)
-    return sides.counted(found)
+    return WindowJoin(right, before_ns=before_ns, after_ns=after_ns, on=on, all_matches=all_matches, how=how).table(
+        left
+    )
 
 
 class _Pairs(NamedTuple):
@@ -119,24 +107,42 @@ class _Pairs(NamedTuple):
     is_certain: BoolArray
 
 
-_Finder: TypeAlias = Callable[[_Spans], Iterator[_Pairs]]
+class _PairsJoin(RightSide):
+    """The right side of a join of pairs, prepared."""
 
-
-class _Sides:
-    """Both tables, checked and in numbers."""
-
-    def __init__(self, left: pa.Table, right: pa.Table, on: str | Sequence[str]) -> None:
+    def __init__(self, right: pa.Table, on: str | Sequence[str], how: How, reach_ns: int = 0) -> None:
+        super().__init__()
+        if how not in HOWS:
+            raise ValueError(f"how is {how!r}; expected one of {', '.join(HOWS)}")
         self._on = (on,) if isinstance(on, str) else tuple(on)
-        check_times(left, "left")
+        self._how = how
         check_times(right, "right")
-        check_references(left.schema, right.schema)
-        self._left, self._right = left, right
+        right = in_one_piece(right)
+        self._schema = right.schema
         names = [n for n in ("earliest_ns", "latest_ns", *END_INSTANT[::2]) if n in right.column_names]
-        self._times = Times.around(right, names, "right")
-        self.keys = Keys(right, self._on)
+        self._times = Times.around(right, names, "right", reach_ns)
+        self._keys = Keys(right, self._on)
         self._clocks = Clocks(right)
-        self.right = self._spans(right, self.keys.of_right, self._clocks.of_right, self._clocks.raw_of_right)
-        self.keys.of_left(left.slice(0, 0))
+        self._rights = self._spans(right, self._keys.of_right, self._clocks.of_right, self._clocks.raw_of_right)
+        self._payload = right.select([name for name in right.column_names if name not in self._on])
+
+    @abstractmethod
+    def _found(self, lefts: _Spans) -> Iterator[_Pairs]:
+        """All pairs, some left rows at a time."""
+
+    def check(self, left: pa.Schema) -> None:
+        check_times(left.empty_table(), "left")
+        check_references(left, self._schema)
+        self._keys.of_left(left.empty_table())
+
+    def schema(self, left: pa.Schema) -> pa.Schema:
+        fields, taken = list(left), set(left.names)
+        fields += [
+            field.with_name(free_name(field.name, "_right", taken)).with_nullable(True)
+            for field in self._payload.schema
+        ]
+        fields.append(pa.field(free_name("verdict", "_", taken), pa.dictionary(pa.int8(), pa.string())))
+        return pa.schema(fields, metadata=left.metadata)
 
     def _spans(self, table: pa.Table, group: Int64Array, clock: Int64Array, raw: Int64Array) -> _Spans:
         earliest, _, latest = instants(table, self._times)
@@ -151,62 +157,101 @@ class _Sides:
             clock = np.where(has_end, NO_CLOCK, clock)
         return _Spans(group, clock, raw, end_raw, earliest, latest, end_earliest, end_latest)
 
-    def _lefts(self) -> Iterator[tuple[pa.Table, _Spans]]:
-        for start in range(0, self._left.num_rows, ROWS_AT_ONCE):
-            part = self._left.slice(start, ROWS_AT_ONCE)
-            clock, raw = self._clocks.of_left(part)
-            yield part, self._spans(part, self.keys.of_left(part), clock, raw)
+    def _left_spans(self, left: pa.Table) -> _Spans:
+        clock, raw = self._clocks.of_left(left)
+        return self._spans(left, self._keys.of_left(left), clock, raw)
 
-    def table(self, how: str, found: _Finder) -> pa.Table:
-        """A row per pair."""
-        if how not in HOWS:
-            raise ValueError(f"how is {how!r}; expected one of {', '.join(HOWS)}")
-        payload = self._right.select([name for name in self._right.column_names if name not in self._on])
-        payload = payload.combine_chunks()
-        fields, taken = list(self._left.schema), set(self._left.column_names)
-        fields += [
-            field.with_name(free_name(field.name, "_right", taken)).with_nullable(True) for field in payload.schema
+    def _joined(self, left: pa.Table) -> Iterator[tuple[pa.Table, Int64Array]]:
+        start = 0
+        for pairs in self._found(self._left_spans(left)):
+            if len(pairs.left):
+                stop = int(pairs.left.max()) + 1
+                yield self._listed(left.slice(start, stop - start), pairs._replace(left=pairs.left - start))
+                start = stop
+        nothing = np.zeros(0, dtype=np.int64)
+        yield self._listed(left.slice(start), _Pairs(nothing, nothing, nothing.astype(np.bool_)))
+
+    def _listed(self, left: pa.Table, pairs: _Pairs) -> tuple[pa.Table, Int64Array]:
+        """All pairs of some left rows as rows of the result."""
+        at, row, sure = pairs
+        found = np.bincount(at, minlength=left.num_rows)
+        counts = _verdicts(np.bincount(at[sure], minlength=left.num_rows), found)
+        verdict = np.where(sure, CERTAIN, POSSIBLE)
+        if self._how == "left":
+            lonely = np.flatnonzero(found == 0)
+            at, row = np.concatenate([at, lonely]), np.concatenate([row, np.full(len(lonely), -1)])
+            verdict = np.concatenate([verdict, np.full(len(lonely), NONE)])
+        order = np.lexsort((row, at))
+        at, row, verdict = at[order], row[order], verdict[order]
+        indices = pa.array(row, mask=row < 0)
+        columns = [
+            *left.take(pa.array(at)).columns,
+            *(column.take(indices) for column in self._payload.columns),
+            pa.DictionaryArray.from_arrays(pa.array(verdict, pa.int8()), VERDICTS),
         ]
-        fields.append(pa.field(free_name("verdict", "_", taken), pa.dictionary(pa.int8(), pa.string())))
-        schema = pa.schema(fields, metadata=self._left.schema.metadata)
-        tables = [schema.empty_table()]
-        for part, lefts in self._lefts():
-            pairs = list(found(lefts))
-            nothing = np.zeros(0, dtype=np.int64)
-            at = np.concatenate([nothing, *(pair.left for pair in pairs)])
-            row = np.concatenate([nothing, *(pair.right for pair in pairs)])
-            sure = np.concatenate([nothing.astype(np.bool_), *(pair.is_certain for pair in pairs)])
-            verdict = np.where(sure, CERTAIN, POSSIBLE)
-            if how == "left":
-                lonely = np.flatnonzero(np.bincount(at, minlength=part.num_rows) == 0)
-                at, row = np.concatenate([at, lonely]), np.concatenate([row, np.full(len(lonely), -1)])
-                verdict = np.concatenate([verdict, np.full(len(lonely), NONE)])
-            order = np.lexsort((row, at))
-            at, row, verdict = at[order], row[order], verdict[order]
-            indices = pa.array(row, mask=row < 0)
-            columns = [
-                *part.take(pa.array(at)).columns,
-                *(column.take(indices) for column in payload.columns),
-                pa.DictionaryArray.from_arrays(pa.array(verdict, pa.int8()), VERDICTS),
-            ]
-            tables.append(pa.table(columns, schema=schema))
-        return pa.concat_tables(tables)
+        return pa.table(columns, schema=self.schema(left.schema)), counts
 
-    def counted(self, found: _Finder) -> pa.Table:
-        """How many there are of each left row."""
-        certain, possible = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-        for part, lefts in self._lefts():
-            counts = np.zeros((2, part.num_rows), dtype=np.int64)
-            for pairs in found(lefts):
-                counts[0] += np.bincount(pairs.left[pairs.is_certain], minlength=part.num_rows)
-                counts[1] += np.bincount(pairs.left, minlength=part.num_rows)
-            certain.append(counts[0])
-            possible.append(counts[1])
-        taken = set(self._left.column_names)
-        result = self._left
-        for name, values in (("certain_count", certain), ("possible_count", possible)):
-            result = result.append_column(free_name(name, "_", taken), pa.array(np.concatenate(values)))
-        return result
+
+class OverlapJoin(_PairsJoin):
+    """The right side of a join of spans that overlap; see `overlap_join`."""
+
+    def __init__(self, right: pa.Table, *, on: str | Sequence[str] = (), how: How = "inner") -> None:
+        super().__init__(right, on, how)
+        rights = self._rights
+        self._intervals = Intervals(rights.group, self._keys.count, rights.begin_earliest, rights.end_latest)
+
+    def _found(self, lefts: _Spans) -> Iterator[_Pairs]:
+        return _overlaps(lefts, self._rights, self._intervals)
+
+
+class WindowJoin(_PairsJoin):
+    """The right side of a join of what is in a window; see `window_join`."""
+
+    def __init__(
+        self,
+        right: pa.Table,
+        *,
+        before_ns: int = 0,
+        after_ns: int = 0,
+        on: str | Sequence[str] = (),
+        all_matches: bool = False,
+        how: How = "left",
+    ) -> None:
+        for name, value in (("before_ns", before_ns), ("after_ns", after_ns)):
+            if not 0 <= value < TIME_MAX:
+                raise ValueError(f"{name} is {value}; expected nanoseconds from 0 to {TIME_MAX - 1} (73 years)")
+        super().__init__(right, on, how, max(before_ns, after_ns))
+        self._before_ns, self._after_ns = before_ns, after_ns
+        self._all_matches = all_matches
+        rights = self._rights
+        self._intervals = Intervals(rights.group, self._keys.count, rights.begin_earliest, rights.begin_latest)
+
+    def _found(self, lefts: _Spans) -> Iterator[_Pairs]:
+        return _in_window(lefts, self._rights, self._intervals, self._before_ns, self._after_ns)
+
+    def schema(self, left: pa.Schema) -> pa.Schema:
+        if self._all_matches:
+            return super().schema(left)
+        taken = set(left.names)
+        counts = [pa.field(free_name(name, "_", taken), pa.int64()) for name in ("certain_count", "possible_count")]
+        return pa.schema([*left, *counts], metadata=left.metadata)
+
+    def _joined(self, left: pa.Table) -> Iterator[tuple[pa.Table, Int64Array]]:
+        if self._all_matches:
+            yield from super()._joined(left)
+            return
+        certain, possible = np.zeros((2, left.num_rows), dtype=np.int64)
+        for pairs in self._found(self._left_spans(left)):
+            certain += np.bincount(pairs.left[pairs.is_certain], minlength=left.num_rows)
+            possible += np.bincount(pairs.left, minlength=left.num_rows)
+        columns = [*left.columns, pa.array(certain), pa.array(possible)]
+        yield pa.table(columns, schema=self.schema(left.schema)), _verdicts(certain, possible)
+
+
+def _verdicts(certain: Int64Array, possible: Int64Array) -> Int64Array:
+    """How many rows have no match, only possible ones, a certain one, from how many each row has."""
+    best = np.where(certain > 0, CERTAIN, np.where(possible > 0, POSSIBLE, NONE))
+    return np.bincount(best, minlength=3)
 
 
 def _told(lefts: _Spans) -> Int64Array:

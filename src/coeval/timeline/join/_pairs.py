@@ -22,7 +22,7 @@ from coeval.timeline.join._groups import (
     starts_of,
 )
 
-PAIRS_AT_ONCE = 1 << 21
+PAIRS_AT_ONCE = 1 << 19
 """So many pairs are looked at together: what bounds the memory of a join with many possible matches."""
 
 _UNBOUNDED = 63

@@ -1,12 +1,14 @@
 """
 Joins of timeline tables by uncertain times, table in, table out.
 
-    right table -> AsofJoin (numbers, sorted once) <- left rows, any number at a time -> rows with a verdict
+    right table -> RightSide (numbers, sorted once) <- left rows, any number at a time -> rows with a verdict
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeAlias
@@ -25,6 +27,7 @@ from coeval.timeline.join._columns import (
     right_events,
 )
 from coeval.timeline.join._groups import TIME_MAX, Int64Array
+from coeval.timeline.join._slices import in_threads
 
 How: TypeAlias = Literal["left", "inner"]
 
@@ -32,8 +35,12 @@ DIRECTIONS = ("backward", "forward", "nearest")
 HOWS = ("left", "inner")
 VERDICTS = pa.array(["none", "possible", "certain"])
 
-ROWS_AT_ONCE = 1 << 18
-"""Left rows that are looked at together: few enough for a processor's cache, many enough for numpy."""
+ROWS_AT_ONCE = 1 << 17
+"""
+Left rows that are looked at together. More of them, and the columns that come and go meanwhile are given back to the
+system each time and begun with fresh pages: four times as many page faults at twice as many rows. Fewer, and Python's
+own time counts.
+"""
 
 
 def join(
@@ -86,52 +93,30 @@ def join(
         WrongTable: a column is missing or of no use; a key has another type on the other side.
         DifferentClocks: the two tables count on different references.
     """
-    joined = AsofJoin(right, on=on, within_ns=within_ns, direction=direction, how=how, all_matches=all_matches)
-    joined.check(left.schema)
-    parts = list(joined.tables(_slices(left, ROWS_AT_ONCE)))
-    return pa.concat_tables([joined.schema(left.schema).empty_table(), *parts])
+    return AsofJoin(right, on=on, within_ns=within_ns, direction=direction, how=how, all_matches=all_matches).table(
+        left
+    )
 
 
-class AsofJoin:
+ROWS_HELD = 1 << 19
+"""So many rows of the result wait at most for who writes them, for each thread: a left row may have many matches."""
+
+_Part: TypeAlias = tuple[pa.Table, Int64Array]
+"""Rows of the result, and what they add to the counts."""
+
+
+class RightSide(ABC):
     """
-    The right side of a join, prepared; see `join` for what the arguments mean.
+    The right side of a join, prepared; asked by several threads at once.
 
-    Asked by several threads at once.
+    Attributes:
+        counts: of what was joined so far, how many left rows have no match, only possible ones, a certain one.
     """
 
-    def __init__(
-        self,
-        right: pa.Table,
-        *,
-        on: str | Sequence[str] = (),
-        within_ns: int | None = None,
-        direction: Direction = "backward",
-        how: How = "left",
-        all_matches: bool = False,
-    ) -> None:
-        if direction not in DIRECTIONS:
-            raise ValueError(f"direction is {direction!r}; expected one of {', '.join(DIRECTIONS)}")
-        if how not in HOWS:
-            raise ValueError(f"how is {how!r}; expected one of {', '.join(HOWS)}")
-        if within_ns is not None and not 0 <= within_ns < TIME_MAX:
-            raise ValueError(f"within_ns is {within_ns}; expected nanoseconds from 0 to {TIME_MAX - 1} (73 years)")
-        self._on = (on,) if isinstance(on, str) else tuple(on)
-        self._how = how
-        self._all_matches = all_matches
-        check_times(right, "right")
-        # In one piece each, columns are numbers without being copied, and rows are fetched fast.
-        right = right.combine_chunks()
-        self._schema = right.schema
-        self._times = Times.around(right, ("earliest_ns", "latest_ns"), "right")
-        self._keys = Keys(right, self._on)
-        self._clocks = Clocks(right)
-        events = right_events(right, self._keys, self._clocks, self._times)
-        self._rights = AsofRights(events, self._keys.count, direction, within_ns)
-        self._rights.prepare()
-        kept = [name for name in right.column_names if name not in self._on]
-        self._payload = right.select(kept)
+    def __init__(self) -> None:
         self.counts = np.zeros(3, dtype=np.int64)
 
+    @abstractmethod
     def check(self, left: pa.Schema) -> None:
         """
         Refuse left tables that cannot be joined.
@@ -139,19 +124,25 @@ class AsofJoin:
         Raises:
             WrongTable, DifferentClocks: see `join`.
         """
-        check_times(left.empty_table(), "left")
-        check_references(left, self._schema)
-        self._keys.of_left(left.empty_table())
 
+    @abstractmethod
     def schema(self, left: pa.Schema) -> pa.Schema:
         """What the result looks like."""
-        fields = list(left)
-        taken = set(left.names)
-        for field in self._payload.schema:
-            fields.append(field.with_name(free_name(field.name, "_right", taken)).with_nullable(True))
-        fields.append(pa.field(free_name("verdict", "_", taken), pa.dictionary(pa.int8(), pa.string())))
-        fields.append(pa.field(free_name("matches_possible", "_", taken), pa.int64()))
-        return pa.schema(fields, metadata=left.metadata)
+
+    @abstractmethod
+    def _joined(self, left: pa.Table) -> Iterator[_Part]:
+        """The result for some left rows, a part of them at a time."""
+
+    def table(self, left: pa.Table) -> pa.Table:
+        """
+        Join a whole table.
+
+        Raises:
+            WrongTable, DifferentClocks: see `join`.
+        """
+        self.check(left.schema)
+        parts = list(self.tables(_slices(left, ROWS_AT_ONCE)))
+        return pa.concat_tables([self.schema(left.schema).empty_table(), *parts])
 
     def tables(
         self, lefts: Iterable[pa.Table] | Iterable[Callable[[], Iterable[pa.Table]]], workers: int | None = None
@@ -177,15 +168,75 @@ class AsofJoin:
             while waiting:
                 yield from self._counted(waiting.pop(0).result())
 
-    def _counted(self, done: list[tuple[pa.Table, Int64Array]]) -> Iterator[pa.Table]:
-        for table, counts in done:
+    def _counted(self, parts: Iterator[_Part]) -> Iterator[pa.Table]:
+        for table, counts in parts:
             self.counts += counts
             yield table
 
-    def _work(self, left: pa.Table | Callable[[], Iterable[pa.Table]]) -> list[tuple[pa.Table, Int64Array]]:
-        return [self._joined(table) for table in (left() if callable(left) else [left])]
+    def _work(self, left: pa.Table | Callable[[], Iterable[pa.Table]]) -> Iterator[_Part]:
+        """All parts: those that may be held are made here, more of them when they are asked for."""
+        parts = (part for table in (left() if callable(left) else [left]) for part in self._joined(table))
+        made: list[_Part] = []
+        rows = 0
+        for part in parts:
+            made.append(part)
+            rows += part[0].num_rows
+            if rows >= ROWS_HELD:
+                break
+        return itertools.chain(made, parts)
 
-    def _joined(self, left: pa.Table) -> tuple[pa.Table, Int64Array]:
+
+class AsofJoin(RightSide):
+    """The right side of an as-of join, prepared; see `join` for what the arguments mean."""
+
+    def __init__(
+        self,
+        right: pa.Table,
+        *,
+        on: str | Sequence[str] = (),
+        within_ns: int | None = None,
+        direction: Direction = "backward",
+        how: How = "left",
+        all_matches: bool = False,
+    ) -> None:
+        if direction not in DIRECTIONS:
+            raise ValueError(f"direction is {direction!r}; expected one of {', '.join(DIRECTIONS)}")
+        if how not in HOWS:
+            raise ValueError(f"how is {how!r}; expected one of {', '.join(HOWS)}")
+        if within_ns is not None and not 0 <= within_ns < TIME_MAX:
+            raise ValueError(f"within_ns is {within_ns}; expected nanoseconds from 0 to {TIME_MAX - 1} (73 years)")
+        self._on = (on,) if isinstance(on, str) else tuple(on)
+        self._how = how
+        self._all_matches = all_matches
+        check_times(right, "right")
+        # In one piece each, columns are numbers without being copied, and rows are fetched fast.
+        right = in_one_piece(right)
+        self._schema = right.schema
+        self._times = Times.around(right, ("earliest_ns", "latest_ns"), "right", within_ns or 0)
+        self._keys = Keys(right, self._on)
+        self._clocks = Clocks(right)
+        events = right_events(right, self._keys, self._clocks, self._times)
+        self._rights = AsofRights(events, self._keys.count, direction, within_ns)
+        self._rights.prepare()
+        kept = [name for name in right.column_names if name not in self._on]
+        self._payload = right.select(kept)
+        super().__init__()
+
+    def check(self, left: pa.Schema) -> None:
+        check_times(left.empty_table(), "left")
+        check_references(left, self._schema)
+        self._keys.of_left(left.empty_table())
+
+    def schema(self, left: pa.Schema) -> pa.Schema:
+        fields = list(left)
+        taken = set(left.names)
+        for field in self._payload.schema:
+            fields.append(field.with_name(free_name(field.name, "_right", taken)).with_nullable(True))
+        fields.append(pa.field(free_name("verdict", "_", taken), pa.dictionary(pa.int8(), pa.string())))
+        fields.append(pa.field(free_name("matches_possible", "_", taken), pa.int64()))
+        return pa.schema(fields, metadata=left.metadata)
+
+    def _joined(self, left: pa.Table) -> Iterator[_Part]:
         events = left_events(left, self._keys, self._clocks, self._times)
         found = self._rights.match(events)
         counts = np.bincount(found.verdict, minlength=3)
@@ -215,7 +266,16 @@ class AsofJoin:
             pa.DictionaryArray.from_arrays(pa.array(verdict, pa.int8()), VERDICTS),
             pa.array(possible),
         ]
-        return pa.table(columns, schema=schema), counts
+        yield pa.table(columns, schema=schema), counts
+
+
+def in_one_piece(table: pa.Table) -> pa.Table:
+    """Each column in one chunk, as far as it can hold it."""
+    if all(column.num_chunks == 1 for column in table.columns):
+        return table
+    numbers = range(table.num_columns)
+    columns = in_threads(lambda number: table.select([number]).combine_chunks().column(0), numbers)
+    return pa.table(list(columns), schema=table.schema)
 
 
 def free_name(name: str, suffix: str, taken: set[str]) -> str:

@@ -54,7 +54,7 @@ from coeval.timeline.sources._links import links_of
 from coeval.timeline.sources._messages import FoundEvidence, messages_of
 from coeval.timeline.sources._relate import relate
 from coeval.timeline.sources._rows import EvidenceRows, extract, joined
-from coeval.timeline.writers._jsonl import json_value
+from coeval.timeline.writers._json_value import json_value
 
 WAITING_MAX = 1 << 20
 """So many events wait at most; then only sources that hold them back are read."""

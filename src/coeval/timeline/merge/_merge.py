@@ -32,12 +32,13 @@ from coeval.alignment import RATE_BOUND_PPM_DEFAULT, Messages
 from coeval.clocks import Anchor, ClockId
 from coeval.errors import WrongTable
 from coeval.timeline._layout import TableClaims
+from coeval.timeline._target import Target
 from coeval.timeline.merge._aside import aside_line, aside_lines
 from coeval.timeline.merge._batch_file import WHOLE_TEXT
 from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of, with_messages
 from coeval.timeline.merge._columns import MergedColumns, united
 from coeval.timeline.merge._maps import PlacedClock, placed_clocks
-from coeval.timeline.merge._output import Format, TableWriter, Target, format_of, writer_for
+from coeval.timeline.merge._output import Format, TableWriter, format_of, writer_for
 from coeval.timeline.merge._piece import Piece, ScanOrder, scan
 from coeval.timeline.merge._rows import Placement, Settled
 from coeval.timeline.merge._sorted_piece import SortOrder, pieces_to_sort, sort_piece

@@ -8,13 +8,8 @@ Where a merged timeline goes: a file that is there under its name once it is who
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
 from datetime import UTC, tzinfo
-from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -25,7 +20,6 @@ from coeval.timeline._layout import OWN_COLUMNS
 from coeval.timeline._python_rows import python_rows
 from coeval.timeline._timeline import Timeline
 from coeval.timeline.merge._batch_file import WHOLE_TEXT
-from coeval.timeline.merge._spill import remove_partials
 from coeval.timeline.writers._text import text_lines
 
 Format: TypeAlias = Literal["parquet", "jsonl", "csv", "text", "log"]
@@ -62,50 +56,6 @@ def format_of(name: str) -> Format:
         if name.endswith(ending):
             return kind
     raise ValueError(f"{name} does not say what to write; expected a name that ends in {', '.join(_ENDINGS)}, or --to")
-
-
-class Target:
-    """
-    A file that appears under its name when it is whole. Until then it lies beside it, locked.
-
-    Args:
-        path: its name.
-    """
-
-    def __init__(self, path: Path) -> None:
-        remove_partials(path)
-        self.path = path
-        self.partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-
-    def __enter__(self) -> IO[bytes]:
-        self.file = open(self.partial, "wb")  # closed on exit
-        with contextlib.suppress(OSError):
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return self.file
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self.file.flush()
-                os.fsync(self.file.fileno())
-                self.partial.replace(self.path)
-                _sync_folder(self.path.parent)
-        finally:
-            with contextlib.suppress(OSError):
-                self.file.close()
-            with contextlib.suppress(OSError):
-                self.partial.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 class TableWriter:

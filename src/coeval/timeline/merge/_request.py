@@ -72,7 +72,7 @@ def requested(
     messages: Tabular | Sequence[Tabular] = (),
     reference: str | None = None,
     rate_bound_ppm: float = RATE_BOUND_PPM_DEFAULT,
-    zone: str = "",
+    tz: str = "",
     assume_utc: bool = False,
     unplaced: Unplaced = "",
     set_aside: str | os.PathLike[str] | None = None,
@@ -89,7 +89,7 @@ def requested(
     if memory < 1 << 26:
         raise ValueError(f"memory is {memory:,} bytes; expected 64 MB at least")
     found = project if isinstance(project, Project) else read_project(project if project is None else Path(project))
-    defaults = SourceSettings(zone=zone, assume_utc=assume_utc)
+    defaults = SourceSettings(zone=tz, assume_utc=assume_utc)
     resolved = resolve([os.fspath(each) for each in sources], found, source, defaults)
     aside = SetAside()
     read: list[Anchor] = []
@@ -146,7 +146,7 @@ def merge(
         anchors, messages: tables as `relate_clocks` takes them.
         reference: the clock that times count on where nothing ties them to UTC. None: the busiest.
         rate_bound_ppm: how far a clock's rate may be off.
-        zone: of stamps that carry none.
+        tz: the zone of stamps that carry none.
         assume_utc: stamps without a zone are taken for UTC, and their rows are marked.
         unplaced: events of clocks that nothing relates come "last", or are set "aside"; "": that is an error.
         set_aside: the file of what was set aside, as lines of JSON. None: named after `out`.

@@ -1,8 +1,8 @@
 """
 The spill folder: what does not fit into memory, for as long as a merge takes; and what killed merges left behind.
 
-A folder and a partial output are held by a lock as long as their process lives. Whoever comes later and gets the lock
-knows that its process is gone, whatever else has its number by now, and takes the remains away.
+A folder is held by a lock as long as its process lives. Whoever comes later and gets the lock knows that its process is
+gone, whatever else has its number by now, and takes the remains away.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from coeval.timeline._target import is_left
 
 _PREFIX = ".coeval-merge-"
 _LOCK = "lock"
@@ -61,36 +63,8 @@ class SpillFolder:
 def remove_remains(folder: Path) -> None:
     """Take spill folders away whose processes are gone."""
     for left in folder.glob(f"{_PREFIX}*"):
-        if _is_left(left / _LOCK):
+        if is_left(left / _LOCK):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def remove_partials(target: Path) -> None:
-    """Take partial outputs of one target away whose processes are gone."""
-    for left in target.parent.glob(f"{_escaped(target.name)}.partial-*"):
-        if _is_left(left):
-            with contextlib.suppress(OSError):
-                left.unlink()
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
-def _is_left(lock: Path) -> bool:
-    """Whether nobody holds this lock any more."""
-    try:
-        descriptor = os.open(lock, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ def write_csv(timeline: Timeline, file: IO[bytes]) -> int:
     import pyarrow as pa
     from pyarrow import csv
 
-    from coeval.timeline.writers._jsonl import json_value
+    from coeval.timeline.writers._json_value import json_value
 
     names = [name for name in timeline.schema.names if name != "time"]
     types = [timeline.schema.field(name).type for name in names]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from coeval.clocks import Instant, Stamp
 from coeval.timeline._event import CallAttempt, Duration, TimelineCall, TimelineEvent
 from coeval.timeline._timeline import TableEvent
+from coeval.timeline.writers._json_value import json_value
 
 if TYPE_CHECKING:
     from coeval.timeline._timeline import Timeline
@@ -53,21 +53,6 @@ def event_json(event: TimelineEvent | TableEvent) -> dict[str, Any]:
         "reference": event.begin.reference,
         "grade": event.begin.grade,
     }
-
-
-def json_value(value: Any) -> Any:
-    """A value of a table's column as JSON has it; what JSON has no form for is text."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): json_value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_value(item) for item in value]
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def call_json(call: TimelineCall) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from coeval.timeline._layout import END_INSTANT, INSTANT
-from coeval.timeline.writers._jsonl import json_value
+from coeval.timeline.writers._json_value import json_value
 
 if TYPE_CHECKING:
     from coeval.timeline._timeline import TableEvent, Timeline

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from coeval.timeline._layout import OWN_COLUMNS
 
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 ROWS_IN_GROUP = 1 << 17
 
 
-def write_parquet(timeline: Timeline, path: str | os.PathLike[str]) -> int:
+def write_parquet(timeline: Timeline, path: str | os.PathLike[str] | IO[bytes]) -> int:
     """
     Write every event of a timeline, in its order.
+
+    Args:
+        path: of the file, or an open one.
 
     Returns:
         How many rows were written: all events.

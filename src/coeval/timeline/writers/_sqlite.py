@@ -15,6 +15,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coeval.timeline._target import Target
+
 # Whoever shows a run imports this package, and is not to wait for Arrow.
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,10 +65,19 @@ def write_sqlite(
         if not isinstance(rows, (pa.Table, pa.RecordBatchReader)):
             raise ValueError("there is no batch, so that the columns are not known: give at least an empty one")
         first = pa.RecordBatch.from_pylist([], rows.schema)
-    statement = _create(table, first.schema)
+    written = itertools.chain([first], batches)
+    place = Path(path)
+    if place.exists():
+        return _written(written, first.schema, place, table, replace)
+    target = Target(place)
+    with target:
+        return _written(written, first.schema, target.partial, table, replace)
+
+
+def _written(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, table: str, replace: bool) -> int:
+    statement = _create(table, schema)
     count = 0
-    is_new = not Path(path).exists()
-    with closing(sqlite3.connect(os.fspath(path), isolation_level=None)) as database:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("begin immediate")
         try:
             there = database.execute(
@@ -74,20 +85,18 @@ def write_sqlite(
             ).fetchone()
             if there is not None and not (replace and there[0] == "table"):
                 raise FileExistsError(
-                    f"{os.fspath(path)} has a {there[0]} {table} already: give another name"
+                    f"{path} has a {there[0]} {table} already: give another name"
                     + (", or say that it is to be replaced." if there[0] == "table" else ".")
                 )
             if there is not None:
                 database.execute(f"drop table {_quoted(table)}")
             database.execute(statement)
-            for batch in itertools.chain([first], batches):
+            for batch in batches:
                 count += _inserted(database, table, batch)
             database.execute("commit")
         except BaseException:
             if database.in_transaction:  # a full disk has ended it already
                 database.execute("rollback")
-            if is_new:
-                Path(path).unlink()
             raise
     return count
 

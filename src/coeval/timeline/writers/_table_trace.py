@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from coeval.timeline.writers._jsonl import json_value
+from coeval.timeline.writers._json_value import json_value
 from coeval.timeline.writers._trace_event import microseconds, trace_event
 
 if TYPE_CHECKING:

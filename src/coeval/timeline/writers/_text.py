@@ -4,13 +4,13 @@ A timeline as lines for people: the time in any zone, how far the truth can be f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
+from coeval.timeline._said import said
 from coeval.timeline._time_text import UNKNOWN, format_bound_ns, format_duration_ns, format_instant, half_width_ns
-from coeval.timeline.writers._jsonl import json_value
+from coeval.timeline.writers._json_value import json_value
 
 if TYPE_CHECKING:
     from coeval.timeline._timeline import TableEvent, Timeline
@@ -19,7 +19,6 @@ _DIGITS = 6
 # As wide as "±unknown"; a name that is wider than its column shifts its own line only.
 _BOUND_COLUMNS = 8
 _SOURCE_COLUMNS = 12
-_SAID = ("text", "message", "body")
 
 
 def write_text(timeline: Timeline, file: TextIO, zone: tzinfo = UTC) -> int:
@@ -49,23 +48,9 @@ def text_lines(event: TableEvent, zone: tzinfo = UTC) -> Iterator[str]:
     lasted = ""
     if end is not None and begin.estimate_ns is not None and end.estimate_ns is not None:
         lasted = f" ({format_duration_ns(end.estimate_ns - begin.estimate_ns)})"
-    first, *more = _said(event).splitlines() or [""]
+    payload = {name: json_value(value) for name, value in event.payload.items()}
+    first, *more = said(payload).splitlines() or [""]
     source = str(event.row.get("source") or event.row["clock"])
     yield f"{when} {bound:<{_BOUND_COLUMNS}} {source:<{_SOURCE_COLUMNS}}  {first}{lasted}".rstrip()
     for line in more:
         yield f"    {line}"
-
-
-def _said(event: TableEvent) -> str:
-    """What an event says: its text, or its name and what else it has."""
-    payload: dict[str, Any] = {name: value for name, value in event.payload.items() if value is not None}
-    for name in _SAID:
-        if payload.get(name):
-            return str(payload[name])
-    name = payload.pop("name", "")
-    rest = " ".join(f"{key}={_short(value)}" for key, value in payload.items())
-    return f"{name} {rest}".strip()
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(json_value(value), ensure_ascii=False)
