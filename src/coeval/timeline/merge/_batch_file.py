@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coeval.timeline.readers._reader import EventBatch
-from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.readers._values import Int64Array, as_numpy
 
 # No payload has columns of such names: these would be cut at the NUL elsewhere.
 _LINE, _RAW, _END, _FOLD, _CLOCK, _PLACE = "\0line", "\0raw", "\0end", "\0fold", "\0clock", "\0place"
@@ -70,7 +70,7 @@ class ChunkWriter:
                 names.append(name)
         if batch.clocks is not None:
             told = [self._clocks.setdefault(name, len(self._clocks)) for name in batch.clocks.dictionary.to_pylist()]
-            codes = np.array(told, dtype=np.int32)[batch.clocks.indices.to_numpy(zero_copy_only=False)]
+            codes = np.array(told, dtype=np.int32)[as_numpy(batch.clocks.indices)]
             arrays.append(pa.array(codes))
             names.append(_CLOCK)
         made = pa.RecordBatch.from_arrays([*arrays, *payload.columns], [*names, *payload.schema.names])
@@ -148,15 +148,15 @@ class ChunkFile:
             clocks = pa.DictionaryArray.from_arrays(own[_CLOCK], self._clocks)
         payload = made.select([name for name in names if name not in own])
         if _PLACE in own:
-            payload = self._texts(own[_PLACE].to_numpy(), told["end"])
+            payload = self._texts(as_numpy(own[_PLACE]), told["end"])
         return EventBatch(
-            own[_LINE].to_numpy(),
-            own[_RAW].to_numpy(),
+            as_numpy(own[_LINE]),
+            as_numpy(own[_RAW]),
             told["resolution_ns"],
             payload,
             clocks,
-            own[_END].to_numpy() if _END in own else None,
-            own[_FOLD].to_numpy() if _FOLD in own else None,
+            as_numpy(own[_END]) if _END in own else None,
+            as_numpy(own[_FOLD]) if _FOLD in own else None,
             told["is_assumed"],
         )
 

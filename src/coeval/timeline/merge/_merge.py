@@ -48,7 +48,7 @@ from coeval.timeline.readers._input import head_of
 from coeval.timeline.readers._reader import Part, SourceSettings
 from coeval.timeline.readers._registry import detected, reader_named
 from coeval.timeline.readers._text import TEXT, TextReader
-from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.readers._values import Int64Array, as_numpy
 from coeval.timeline.sources._claims import ClockSpan, OffsetClaim
 from coeval.timeline.sources._folds import settle_folds
 from coeval.timeline.sources._links import links_of
@@ -488,7 +488,7 @@ class _Merge:
                         continue
                     writer.write(table)
                     if work.is_placed:
-                        raw = table.column("raw_ns").to_numpy()
+                        raw = as_numpy(table.column("raw_ns"))
                         self._turned += int(np.count_nonzero(raw[1:] < raw[:-1]))
                         self._turned += int(last_raw is not None and int(raw[0]) < last_raw)
                         last_raw = int(raw[-1])

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.readers._values import Int64Array, as_numpy
 
 _DOUBLE_MAX = 2.0**53
 
@@ -91,7 +91,7 @@ class JsonLines:
         if table is not None:
             return Objects(table, rows, [])
         # What a log has besides, or was cut off, seldom looks like an object.
-        looks_so = pc.match_substring_regex(lines, r"^\s*\{(?s:.*)\}\s*$").to_numpy(zero_copy_only=False)
+        looks_so = as_numpy(pc.match_substring_regex(lines, r"^\s*\{(?s:.*)\}\s*$"))
         odd = [(int(row), _why_odd(lines[int(row)].as_py())) for row in np.flatnonzero(~looks_so)]
         if odd:
             lines, rows = lines.filter(pa.array(looks_so)), rows[looks_so]
@@ -172,7 +172,7 @@ class JsonLines:
         """Lines that are no JSON, no object, or say something twice."""
         if not len(lines) or self._are_all_objects(lines):
             return []
-        is_valid = self._ask("select json_valid(line) from lines", lines).column(0).to_numpy()
+        is_valid = as_numpy(self._ask("select json_valid(line) from lines", lines).column(0))
         odd = [(int(row), "is no JSON") for row in np.flatnonzero(~is_valid)]
         rows = np.flatnonzero(is_valid)
         # In a query of its own, for DuckDB may ask for the type of what is not valid, and then all fail.
@@ -180,7 +180,7 @@ class JsonLines:
             "select json_type(line) = 'OBJECT', len(json_keys(line)) > len(list_distinct(json_keys(line))) from lines",
             lines.filter(pa.array(is_valid)) if odd else lines,
         )
-        is_object, is_twice = valid.column(0).to_numpy(), valid.column(1).to_numpy()
+        is_object, is_twice = as_numpy(valid.column(0)), as_numpy(valid.column(1))
         odd += [(int(row), "is no JSON object") for row in rows[~is_object]]
         odd += [(int(row), "has a key twice") for row in rows[is_object & is_twice]]
         return sorted(odd)
