@@ -120,7 +120,8 @@ def names(column: pa.Array) -> tuple[Int64Array, list[str | None]]:
         A code per row, -1 where there is none, and the texts by code without the space around them; None: not UTF-8.
     """
     column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    indices = pc.fill_null(pc.cast(column.indices, pa.int64()), -1)
+    indices = pc.cast(column.indices, pa.int64())
+    indices = pc.fill_null(indices, -1) if indices.null_count else indices
     texts: list[str | None] = []
     codes: dict[str | None, int] = {"": -1}
     table = [-1]

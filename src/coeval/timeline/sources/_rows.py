@@ -22,8 +22,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json
-import pyarrow.parquet as pq
 
 from coeval.timeline.readers._reader import NO_READING, EventBatch
 from coeval.timeline.readers._values import BoolArray, Int64Array, as_numpy
@@ -113,13 +111,16 @@ class EvidenceWriter:
 
     def __init__(self, prefix: str | Path) -> None:
         self._prefix = str(prefix)
-        self._writers: dict[str, pq.ParquetWriter] = {}
+        self._writers: dict[str, Any] = {}
 
     def add(self, rows: EvidenceRows) -> None:
         """Take rows in."""
         for name, table in (("points", rows.points), ("spans", rows.spans)):
             if isinstance(table, pa.Table) and table.num_rows:
                 if name not in self._writers:
+                    # Not at once: few parts have such rows.
+                    import pyarrow.parquet as pq
+
                     self._writers[name] = pq.ParquetWriter(
                         self._path(name),
                         table.schema,
@@ -410,7 +411,9 @@ def _entries(column: pa.Array) -> tuple[Int64Array, pa.Array, Int64Array]:
         if not len(valid):
             return np.empty(0, dtype=np.int64), pa.array([], pa.string()), np.empty(0, dtype=np.int64)
         lines = "\n".join(text.take(pa.array(valid)).to_pylist()).encode()
-        table = pa.json.read_json(io.BytesIO(lines), pa.json.ReadOptions(use_threads=False))
+        from pyarrow import json as arrow_json
+
+        table = arrow_json.read_json(io.BytesIO(lines), arrow_json.ReadOptions(use_threads=False))
         fields = [(name, table.column(name).combine_chunks()) for name in table.schema.names]
     else:
         valid = np.arange(len(column))
