@@ -36,6 +36,7 @@ from coeval.timeline.merge._aside import aside_line, aside_lines
 from coeval.timeline.merge._batch_file import WHOLE_TEXT
 from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of, with_messages
 from coeval.timeline.merge._columns import MergedColumns, united
+from coeval.timeline.merge._direct import DirectFile
 from coeval.timeline.merge._maps import PlacedClock, placed_clocks
 from coeval.timeline.merge._output import Format, TableWriter, Target, format_of, writer_for
 from coeval.timeline.merge._piece import Piece, ScanOrder, scan
@@ -246,6 +247,7 @@ def merge_sources(
             maker = make_writer or (lambda stream, schema: writer_for(kind, stream, schema, zone))
             counted = _Counted(file, target is not None)
             work.write(passes, maker(counted, work.columns.schema))  # type: ignore[arg-type]
+            counted.flush()
             return work.finished(target)
 
 
@@ -583,7 +585,7 @@ class _Merge:
 class _Counted:
     """A stream that marks what goes wrong in it as the target's, with how much was written before."""
 
-    def __init__(self, file: IO[bytes], is_target: bool) -> None:
+    def __init__(self, file: IO[bytes] | DirectFile, is_target: bool) -> None:
         self._file = file
         self._is_target = is_target
         self._written = 0
@@ -591,11 +593,8 @@ class _Counted:
 
     def write(self, data: Any) -> int:
         """As a file does."""
-        try:
+        with self._telling():
             self._file.write(data)
-        except OSError as error:
-            error.is_target, error.written = self._is_target, self._written  # type: ignore[attr-defined]
-            raise
         size = memoryview(data).nbytes
         self._written += size
         return size
@@ -606,7 +605,16 @@ class _Counted:
 
     def flush(self) -> None:
         """As a file does."""
-        self._file.flush()
+        with self._telling():
+            self._file.flush()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.is_target, error.written = self._is_target, self._written  # type: ignore[attr-defined]
+            raise
 
     def close(self) -> None:
         """Left to whoever opened it."""

@@ -25,6 +25,7 @@ from coeval.timeline._layout import OWN_COLUMNS
 from coeval.timeline._python_rows import python_rows
 from coeval.timeline._timeline import Timeline
 from coeval.timeline.merge._batch_file import WHOLE_TEXT
+from coeval.timeline.merge._direct import DirectFile
 from coeval.timeline.merge._spill import remove_partials
 from coeval.timeline.writers._text import text_lines
 
@@ -77,8 +78,8 @@ class Target:
         self.path = path
         self.partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
 
-    def __enter__(self) -> IO[bytes]:
-        self.file = open(self.partial, "wb")  # closed on exit
+    def __enter__(self) -> DirectFile:
+        self.file = DirectFile(self.partial)  # closed on exit
         with contextlib.suppress(OSError):
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self.file

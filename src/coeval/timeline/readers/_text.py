@@ -309,14 +309,19 @@ class _PartOfText:
         # A line that is empty or begins with space is not looked at further, unless the format has such.
         first = block.data[block.begins]
         rows = np.flatnonzero((first > 32) | ((first != 10) & self._form.may_begin_with_space))
-        if self._form.after_first:
-            rows = self._read_after_first(block, written, rows)
-        else:
-            rows = self._shapes.read_known(block.data, block.begins, block.ends, written, rows)
-        if not len(rows):
-            return written
-        self._search(block, written, rows)
+        if self._shapes.is_empty and len(rows):
+            # A few lines tell the shape of most: the others need not be searched.
+            self._learn(block, rows)
+        left = self._read_known(block, written, rows)
+        if len(left):
+            self._search(block, written, left)
         return written
+
+    def _read_known(self, block: LineBlock, written: Written, rows: Int64Array) -> Int64Array:
+        """Read the stamps of a shape that is known; the rows that are left."""
+        if self._form.after_first:
+            return self._read_after_first(block, written, rows)
+        return self._shapes.read_known(block.data, block.begins, block.ends, written, rows)
 
     def _read_after_first(self, block: LineBlock, written: Written, rows: Int64Array) -> Int64Array:
         """Read the stamps that stand right after the first of a certain byte in their line; what is left."""
