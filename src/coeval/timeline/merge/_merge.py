@@ -283,7 +283,8 @@ class _Merge:
         self._spill = spill
         self._on_progress = on_progress
         # Of logs that stay logs nothing else is shown. Other formats have no text, and are shown whole.
-        self._is_log = kind == "log" and all(is_text_log(source) for source in sources)
+        self._formats = [reader_of(source) for source in sources]
+        self._is_log = kind == "log" and all(map(is_text_log, self._formats))
         self._wanted = frozenset([TEXT]) if self._is_log else None
         self._pieces: list[tuple[int, Piece, int]] = []
         self._turned = 0
@@ -330,7 +331,7 @@ class _Merge:
                 path = str(self._spill.path / "stdin")
                 with open(path, "wb") as file:
                     shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-            name = reader_of(source) if path == source.path else detected(head_of(path)).name
+            name = self._formats[number] if path == source.path else detected(head_of(path)).name
             for part in reader_named(name).parts(source.name, path, source.settings, PART_BYTES):
                 yield number, part
 
@@ -636,9 +637,8 @@ def reader_of(source: MergeSource) -> str:
     return detected(head_of(source.path)).name
 
 
-def is_text_log(source: MergeSource) -> bool:
-    """Whether each event of a source has its text."""
-    name = reader_of(source)
+def is_text_log(name: str) -> bool:
+    """Whether each event of a format has its text."""
     return bool(name) and isinstance(reader_named(name), TextReader)
 
 

@@ -267,8 +267,8 @@ class _Block:
         least, most = int(lengths.min()), int(lengths.max())
         if least < 1 or most > _DIGITS_MAX or bool(((first == _ZERO) & (lengths > 1)).any()):
             return None
-        # The first value of a block may have fewer than eight bytes before its end; there is always a key.
-        if int(ends.min()) < _DIGITS_MAX:
+        # Words are read up to a value's end, and the first line may have no room for that before it.
+        if int(ends[0]) < (_WORD if most <= _WORD else 2 * _WORD):
             return None
         values, are_digits = _eight_digits(self._words[ends - _WORD], np.minimum(lengths, _WORD))
         if most > _WORD:

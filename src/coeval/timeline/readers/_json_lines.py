@@ -146,6 +146,9 @@ class JsonLines:
 
         if not len(lines):
             return _without_columns(0)
+        # Its parser ends the process where the first of all values is a null.
+        if not lines[0].as_py().lstrip().startswith("{"):
+            return None
         data = _bytes_of(lines)
         known = pa.schema([(name, kind) for name, kind in self.types.items() if not pa.types.is_null(kind)])
         # What nobody asks for is not even looked at, unless its type is not known yet.
@@ -233,7 +236,7 @@ class JsonLines:
         twice = "bool_or(len(json_keys(line)) > len(list_distinct(json_keys(line))))"
         try:
             return not self._ask(f"select {twice} from lines", lines).column(0)[0].as_py()
-        except duckdb.Error:
+        except (duckdb.Error, UnicodeDecodeError):  # what it says of a line may end within a character
             return False
 
     def _texts(self, names: list[str], lines: pa.StringArray) -> Iterator[pa.Array]:
