@@ -8,16 +8,16 @@ much as all the rest. What others have in the cache is left alone, too.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import io
 import mmap
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-# So much is gathered before it is written; a file that is smaller goes through the cache like any other.
+# So much is gathered before it is written, twice; a file that is smaller goes through the cache like any other.
 _BUFFER_BYTES = 8 << 20
 # Places and sizes of what goes past the cache are multiples of this, which is enough for any disk.
 _ALIGNED = 4096
@@ -25,7 +25,9 @@ _ALIGNED = 4096
 
 class DirectFile(io.RawIOBase):
     """
-    Written from its begin to its end.
+    Written from its begin to its end: while one half of the buffer is filled, a thread writes the other.
+
+    What goes wrong in the thread is raised by the next call that writes or flushes.
 
     Args:
         path: is made, or begun anew.
@@ -33,12 +35,12 @@ class DirectFile(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
-        # Pages of its own, so aligned.
-        self._buffer = mmap.mmap(-1, _BUFFER_BYTES)
-        self._view = memoryview(self._buffer)
-        self._held = 0
-        self._written = 0
+        # Pages of their own, so aligned.
+        self._views = [memoryview(mmap.mmap(-1, _BUFFER_BYTES)) for _ in range(2)]
+        self._held = self._size = 0
         self._is_direct: bool | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._pending: Future[None] | None = None
 
     def fileno(self) -> int:
         return self._descriptor
@@ -47,7 +49,7 @@ class DirectFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._written + self._held
+        return self._size
 
     def write(self, data: Any) -> int:
         """All of it."""
@@ -55,30 +57,45 @@ class DirectFile(io.RawIOBase):
         at = 0
         while at < len(source):
             count = min(len(source) - at, _BUFFER_BYTES - self._held)
-            self._view[self._held : self._held + count] = source[at : at + count]
+            self._views[0][self._held : self._held + count] = source[at : at + count]
             self._held += count
             at += count
             if self._held == _BUFFER_BYTES:
-                self._put(self._held)
+                self._hand_over()
+        self._size += len(source)
         return len(source)
 
-    def _put(self, count: int) -> None:
-        """Write what is held, of which so much is a whole number of blocks or the end."""
-        if self._is_direct is None:
+    def _hand_over(self) -> None:
+        self._wait()
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="coeval-write")
             self._is_direct = self._set_direct(True)
+        self._pending = self._thread.submit(self._put, self._views[0], self._held)
+        self._views.reverse()
+        self._held = 0
+
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            try:
+                pending.result()
+            except BaseException:
+                self._held = 0  # what comes behind it is of no use
+                raise
+
+    def _put(self, view: memoryview, count: int) -> None:
+        """Write the first bytes of a half; those that are no whole number of blocks end what goes past the cache."""
         at = 0
         while at < count:
             if self._is_direct and (count - at) % _ALIGNED:
                 self._is_direct = not self._set_direct(False)
             try:
-                at += os.write(self._descriptor, self._view[at:count])
+                at += os.write(self._descriptor, view[at:count])
             except OSError as error:
                 # Some file systems take the flag, and then not this size or place.
                 if error.errno != errno.EINVAL or not self._is_direct:
                     raise
                 self._is_direct = not self._set_direct(False)
-        self._written += count
-        self._held = 0
 
     def _set_direct(self, wanted: bool) -> bool:
         """Whether the file system does as is wanted."""
@@ -94,9 +111,12 @@ class DirectFile(io.RawIOBase):
 
     def flush(self) -> None:
         """Write what is held. More may follow."""
-        if not self.closed and self._held:
-            self._is_direct = bool(self._is_direct)
-            self._put(self._held)
+        if self.closed:
+            return
+        self._wait()
+        if self._held:
+            held, self._held = self._held, 0
+            self._put(self._views[0], held)
 
     def close(self) -> None:
         if self.closed:
@@ -104,7 +124,7 @@ class DirectFile(io.RawIOBase):
         try:
             super().close()
         finally:
-            self._view.release()
-            with contextlib.suppress(BufferError):
-                self._buffer.close()
+            if self._thread is not None:
+                self._thread.shutdown()
+            self._views.clear()
             os.close(self._descriptor)
