@@ -2,8 +2,8 @@
 A file that is written past the system's cache, where the file system can.
 
 What a merge writes nobody reads at once, and it is made durable in the end. Through the cache that costs a copy of
-every byte, fresh pages for all of them, and at the end the wait until they are on the disk: for a gigabyte of logs as
-much as all the rest. What others have in the cache is left alone, too.
+every byte, fresh pages for all of them, and at the end the wait until they are on the disk: nearly half of what it
+takes to merge logs once their stamps are read. What others have in the cache is left alone, too.
 """
 
 from __future__ import annotations
