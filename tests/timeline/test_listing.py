@@ -22,7 +22,8 @@ from coeval.recording._rows import (
     SentRow,
 )
 from coeval.timeline import RunTimeline
-from coeval.timeline._listing import Style, call_lines, digits_needed, event_lines, html_table, plain, summary_text
+from coeval.timeline._listing import Style, call_lines, digits_needed, event_lines, html_table, summary_text
+from coeval.timeline._time_text import plain
 
 NASTY = "three\nis \x1b[31mnot\u202e good <b>"
 

@@ -7,7 +7,7 @@ lowered by it: two unknowns, the line's value and its slope, and the best line t
 
 The trick is to add the parabola once, around the origin: what changes from one x0 to the next is then the same line for
 all points of a side, so the hulls never change, and thousands of messages become some tens of corners. Tangents are
-found by bisection in the slopes of the hulls' edges, for all x0 at once.
+found by searches in the slopes of the hulls' edges, for all x0 at once.
 
 Floats do here, as excesses are counted from the strand's common rate; results are rounded outward beyond their error.
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,10 +40,11 @@ CURVATURE_LIMIT = 1e-5
 
 _KNOT_EVERY_S = 1.2
 _KNOTS_LEAST, _KNOTS_MOST = 64, 2048
-_BISECTIONS = 44
 _SEARCH_STEPS = 4
+# How often a tangent is followed: each time passes a corner at least, and two or three times are the rule.
+_TANGENTS_MOST = 64
 _NS_PER_S = 1e9
-# What rounding to ns and bisecting may have lost.
+# What rounding to ns and following tangents may have lost.
 _FLOAT_ERROR_NS = 0.5
 
 
@@ -161,6 +163,7 @@ class _Lines:
         self.upper = upper_s - self.middle_s, points.upper_e / scale - self.rate * upper_s
         self.lower = lower_s - self.middle_s, points.lower_e / scale - self.rate * lower_s
         self.x0 = self.knots_s - self.middle_s
+        self._known: dict[float, _Fits] = {}
 
     def at_knots(self, curvature: float) -> Knots | None:
         """The bounds as they are used."""
@@ -173,65 +176,80 @@ class _Lines:
 
     def room(self, curvature: float) -> Float64Array | None:
         """How far apart the lowest and the highest of some parallel lines are at each knot; None where none fits."""
-        sides = self._sides(curvature)
-        fits = self._roomiest(sides)
-        room: Float64Array = sides.ceiling(fits)[0] - sides.floor(fits)[0]
-        return None if bool((room < -sides.error_ns).any()) else room
+        return self._at(curvature).room
 
     def bounds(self, curvature: float) -> tuple[Float64Array, Float64Array] | None:
         """Greatest and least excess at each knot; None where no line fits at some knot."""
-        if self.room(curvature) is None:
+        found = self._at(curvature)
+        if found.room is None:
             return None
-        sides = self._sides(curvature)
-        fits = self._roomiest(sides)
-        highest = self._where(lambda slope: self.x0 - sides.ceiling(slope)[1])
-        lowest = self._where(lambda slope: sides.floor(slope)[1] - self.x0)
-        upper = sides.ceiling(self._until(fits, highest, sides))[0]
-        lower = sides.floor(self._until(fits, lowest, sides))[0]
+        sides = found.sides
+        # A line that touches the hull right at the knot bounds it best, if it passes the other hull.
+        highest = np.clip(sides.slope_above(self.x0), self.low, self.high)
+        lowest = np.clip(sides.slope_below(self.x0), self.low, self.high)
+        upper = sides.ceiling(self._until(found.fits, highest, sides))[0]
+        lower = sides.floor(self._until(found.fits, lowest, sides))[0]
         return upper + sides.error_ns, lower - sides.error_ns
 
     def without_corners(self, curvature: float) -> _Lines | None:
         """The same without the points that bound its lines; None: nothing would bound them."""
-        sides, other = self._sides(curvature), copy(self)
+        sides, other = self._at(curvature).sides, copy(self)
+        other._known = {}
         other.upper = _without(self.upper, sides.above.corners)
         other.lower = _without(self.lower, sides.below.corners)
         few = len(other.upper[0]) < 2 or len(other.lower[0]) < 2
         return None if few else other
 
-    def _sides(self, curvature: float) -> _Sides:
-        bend = curvature * _NS_PER_S
-        above = _Hull(self.upper[0], self.upper[1] + bend / 2 * self.upper[0] ** 2)
-        below = _Hull(self.lower[0], -(self.lower[1] - bend / 2 * self.lower[0] ** 2))
-        return _Sides(above, below, self.x0, bend)
-
-    def _roomiest(self, sides: _Sides) -> Float64Array:
-        """The slope of the lines between which there is most room."""
-        return self._where(lambda slope: sides.floor(slope)[1] - sides.ceiling(slope)[1])
-
-    def _where(self, rises: Callable[[Float64Array], Float64Array]) -> Float64Array:
-        """The slope at which a concave function stops to rise, at each knot."""
-        low, high = np.full(len(self.x0), self.low), np.full(len(self.x0), self.high)
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            up = rises(middle) > 0
-            low, high = np.where(up, middle, low), np.where(up, high, middle)
-        stops: Float64Array = (low + high) / 2
-        return stops
+    def _at(self, curvature: float) -> _Fits:
+        """What one curvature allows; asked for again and again, and found once."""
+        if curvature not in self._known:
+            bend = curvature * _NS_PER_S
+            above = _Hull(self.upper[0], self.upper[1] + bend / 2 * self.upper[0] ** 2)
+            below = _Hull(self.lower[0], -(self.lower[1] - bend / 2 * self.lower[0] ** 2))
+            sides = _Sides(above, below, self.x0, bend)
+            fits = np.clip(sides.roomiest(), self.low, self.high)
+            room: Float64Array = sides.ceiling(fits)[0] - sides.floor(fits)[0]
+            fits_all = not bool((room < -sides.error_ns).any())
+            self._known[curvature] = _Fits(sides, fits, room if fits_all else None)
+        return self._known[curvature]
 
     def _until(self, fits: Float64Array, wanted: Float64Array, sides: _Sides) -> Float64Array:
-        """How far from a slope that fits towards the wanted one lines fit; a little beyond, so that none is missed."""
+        """
+        How far from a slope that fits towards the wanted one lines fit; not less, so that none is missed.
 
-        def fit(slope: Float64Array) -> BoolArray:
-            result: BoolArray = sides.ceiling(slope)[0] >= sides.floor(slope)[0]
-            return result
+        The room between the hulls is concave in the slope. From where there is none, its tangent meets nothing before
+        the slopes where there is some: so the tangents' zeros come nearer and never go too far.
+        """
+        slope = wanted.copy()
+        for _ in range(_TANGENTS_MOST):
+            top, right = sides.ceiling(slope)
+            bottom, left = sides.floor(slope)
+            room, rises = top - bottom, left - right
+            is_outside = (room < 0) & (rises != 0)
+            if not bool(is_outside.any()):
+                break
+            step = np.divide(-room, rises, out=np.zeros_like(room), where=is_outside)
+            nearer = slope + step
+            # Floats: never beyond what is known to fit.
+            nearer = np.where(wanted >= fits, np.clip(nearer, fits, slope), np.clip(nearer, slope, fits))
+            if not bool((nearer != slope).any()):
+                break
+            slope = nearer
+        return slope
 
-        inside, outside = fits, wanted
-        for _ in range(_BISECTIONS):
-            middle = (inside + outside) / 2
-            fitting = fit(middle)
-            inside, outside = np.where(fitting, middle, inside), np.where(fitting, outside, middle)
-        until: Float64Array = np.where(fit(wanted), wanted, outside)
-        return until
+
+class _Fits(NamedTuple):
+    """
+    What one curvature allows.
+
+    Attributes:
+        fits: the slopes of the lines between which there is most room, at each knot.
+        room: how much; None where there is none at some knot.
+    """
+
+    sides: _Sides
+    fits: Float64Array
+    room: Float64Array | None
 
 
 class _Sides:
@@ -257,6 +275,58 @@ class _Sides:
         """The lowest value at x0, likewise."""
         value, corner = self.below.least(self._shift - slope)
         return -value + slope * self._x0 - self._bow, corner
+
+    def slope_above(self, x: Float64Array) -> Float64Array:
+        """At each knot, the slope from which on a line from above touches a corner at this x or to its right."""
+        edges = np.concatenate(([-np.inf], self.above.edges, [np.inf]))
+        slope: Float64Array = edges[np.searchsorted(self.above.x, x)] - self._shift
+        return slope
+
+    def slope_below(self, x: Float64Array) -> Float64Array:
+        """At each knot, the slope from which on a line from below touches a corner at this x or to its left."""
+        edges = np.concatenate(([-np.inf], self.below.edges, [np.inf]))
+        slope: Float64Array = self._shift - edges[np.searchsorted(self.below.x, x, "right")]
+        return slope
+
+    def roomiest(self) -> Float64Array:
+        """
+        The slope at each knot of the lines between which there is most room: there the corner that bounds them from
+        below passes the one that bounds them from above. That is at an edge of one of the hulls; minus infinity: it is
+        at no slope, since it has passed from the start.
+        """
+        above, below, shift = self.above, self.below, self._shift
+
+        def is_passed_above(edge: Int64Array) -> BoolArray:
+            left = below.x[np.searchsorted(below.edges, 2 * shift - above.edges[edge])]
+            passed: BoolArray = left <= above.x[edge + 1]
+            return passed
+
+        def is_passed_below(edge: Int64Array) -> BoolArray:
+            right = above.x[np.searchsorted(above.edges, 2 * shift - below.edges[edge], "right")]
+            passed: BoolArray = below.x[edge] <= right
+            return passed
+
+        first = _first_true(is_passed_above, len(above.edges), len(shift))
+        at_above = np.append(above.edges, np.inf)[first] - shift
+        # The slope grows as this edge's number falls.
+        count = len(below.edges)
+        last = count - 1 - _first_true(lambda edge: is_passed_below(count - 1 - edge), count, len(shift))
+        at_below = shift - np.insert(below.edges, 0, -np.inf)[last + 1]
+        if below.x[-1] <= above.x[0]:
+            return np.full(len(shift), -np.inf)
+        return np.minimum(at_above, at_below)
+
+
+def _first_true(is_true: Callable[[Int64Array], BoolArray], count: int, width: int) -> Int64Array:
+    """The first of so many numbers for which something holds, and from there on for all; `count`: for none."""
+    low, high = np.zeros(width, dtype=np.int64), np.full(width, count, dtype=np.int64)
+    for _ in range(count.bit_length()):
+        middle = (low + high) >> 1
+        is_open = low < high
+        holds = is_true(np.minimum(middle, count - 1))
+        high = np.where(is_open & holds, middle, high)
+        low = np.where(is_open & ~holds, middle + 1, low)
+    return low
 
 
 class _Hull:

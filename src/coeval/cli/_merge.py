@@ -18,6 +18,7 @@ from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, Outp
 from coeval.cli._interrupts import Interrupted, Interrupts
 from coeval.cli._merge_report import merge_json, merge_lines
 from coeval.cli._output import NOT_POSSIBLE, parse_zone, plain, write_json_lines
+from coeval.cli._pandas import do_without_pandas
 from coeval.cli._progress import Counts, ProgressLine, duration_text, rate_text
 from coeval.clocks import SYSTEM_CLOCK
 from coeval.errors import CoevalError
@@ -153,6 +154,7 @@ def merge_command(
         progress.show(Counts(done, 0, total))
 
     try:
+        do_without_pandas()
         from coeval.timeline.merge._request import requested
 
         zone = parse_zone(show_tz)

@@ -16,14 +16,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, tzinfo
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import typer
 
 from coeval.errors import RecordingWarning
-from coeval.timeline import RunTimeline, Timeline, open_run, open_timeline
-from coeval.timeline._listing import Style, plain
 from coeval.timeline._time_text import (
     format_bound_ns,
     format_duration_ns,
@@ -32,7 +30,12 @@ from coeval.timeline._time_text import (
     format_offset_ns,
     format_utc_offset,
     half_width_ns,
+    plain,
 )
+
+if TYPE_CHECKING:
+    from coeval.timeline import RunTimeline, Timeline
+    from coeval.timeline._listing import Style
 
 __all__ = [
     "fail",
@@ -75,6 +78,7 @@ def fail(error: Exception | str) -> NoReturn:
 def read_run(path: Path) -> RunTimeline:
     """Open a run folder; what is wrong with it is among the timeline's problems, and said there."""
     from coeval.errors import RecordingError
+    from coeval.timeline import open_run
 
     try:
         with warnings.catch_warnings():
@@ -87,6 +91,7 @@ def read_run(path: Path) -> RunTimeline:
 def read_timeline(path: Path) -> Timeline:
     """Open a run folder, or a timeline that is a Parquet file."""
     from coeval.errors import WrongTable
+    from coeval.timeline import open_timeline
 
     if not path.is_file():
         return read_run(path)
@@ -137,6 +142,8 @@ def style_of_output(zone: tzinfo = UTC, environment: Mapping[str, str] | None = 
     is_terminal = sys.stdout.isatty()
     columns = shutil.get_terminal_size((COLUMNS_WITHOUT_TERMINAL, 24)).columns
     coloured = is_terminal and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+    from coeval.timeline._listing import Style
+
     return Style(zone, columns, _RED if coloured else ("", ""))
 
 

@@ -20,7 +20,8 @@ from coeval.cli._output import (
 )
 from coeval.recording._rows import KIND_NAMES, Row
 from coeval.timeline import RunTimeline, Timeline
-from coeval.timeline._listing import call_lines, event_lines, more_text, plain, summary_text
+from coeval.timeline._listing import call_lines, event_lines, more_text, summary_text
+from coeval.timeline._time_text import plain
 from coeval.timeline.writers import call_json, event_json
 from coeval.timeline.writers._text import text_lines
 

@@ -28,6 +28,7 @@ from coeval.timeline._time_text import (
     format_instant,
     format_interval_ns,
     half_width_ns,
+    plain,
 )
 
 if TYPE_CHECKING:
@@ -294,11 +295,6 @@ def digits_needed(instants: Iterable[Instant | None]) -> int:
     bound = min((half for instant in found if (half := _half_width(instant)) is not None), default=0)
     grain = max(least, bound)
     return 3 if grain >= 1_000_000 else 6 if grain >= 1_000 else 9
-
-
-def plain(text: str) -> str:
-    """On one line, and nothing in it that moves a terminal's cursor or colours it."""
-    return "".join(part if part.isprintable() else " " if part.isspace() else "?" for part in text)
 
 
 def cut(text: str, columns: int) -> str:

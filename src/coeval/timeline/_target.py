@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TextIO
+from typing import IO, TextIO, cast
 
 
 def open_to_write(path: Path) -> IO[bytes]:
@@ -34,7 +34,7 @@ class Target:
         partial: where it lies until then, for what writes by name.
     """
 
-    def __init__(self, path: Path, made: Callable[[Path], IO[bytes]] = open_to_write) -> None:
+    def __init__(self, path: Path, made: Callable[[Path], IO[bytes] | io.RawIOBase] = open_to_write) -> None:
         remove_partials(path)
         self.path = path
         self._made = made
@@ -44,7 +44,7 @@ class Target:
         self.file = self._made(self.partial)  # closed on exit
         with contextlib.suppress(OSError):
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return self.file
+        return cast("IO[bytes]", self.file)  # to type checkers no RawIOBase is one
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,7 +2,8 @@
 Times as people read them. Inside everything is integer ns; what stands here is only for the screen.
 
 Instants are cut, not rounded, like a clock's display. Durations are rounded to three digits. Bounds are rounded up, so
-that what is shown is never narrower than what is known. What is not known is "unknown", never 0.
+that what is shown is never narrower than what is known. What is not known is "unknown", never 0. Text of others is
+shown without what would move a cursor.
 """
 
 from __future__ import annotations
@@ -154,3 +155,8 @@ def _short(ns: int, *, round_up: bool, digits: int) -> str:
         whole, rest = divmod(count, 10**decimals)
         return f"{whole}.{rest:0{decimals}} {unit}" if decimals else f"{whole} {unit}"
     raise AssertionError(f"{ns} ns does not fit")
+
+
+def plain(text: str) -> str:
+    """On one line, and nothing in it that moves a terminal's cursor or colours it."""
+    return "".join(part if part.isprintable() else " " if part.isspace() else "?" for part in text)

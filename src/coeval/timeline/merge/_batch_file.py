@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coeval.timeline.readers._reader import EventBatch
-from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.readers._values import CodeArray, as_numpy
 
 # No payload has columns of such names: these would be cut at the NUL elsewhere.
 _LINE, _RAW, _END, _FOLD, _CLOCK, _PLACE = "\0line", "\0raw", "\0end", "\0fold", "\0clock", "\0place"
@@ -59,18 +59,25 @@ class ChunkWriter:
     def write(self, batch: EventBatch) -> None:
         """One more."""
         payload = _plain(batch.payload)
-        arrays, names = [pa.array(batch.lines), pa.array(batch.raw_ns)], [_LINE, _RAW]
-        schema, end = payload.schema, 0
-        places = None
+        arrays, names = [pa.array(batch.raw_ns)], [_RAW]
+        schema, first_line, begin = payload.schema, -1, 0
+        places = lines = None
         if batch.edges is not None and schema.names == [WHOLE_TEXT]:
-            payload, places, end = payload.select([]), batch.edges[:-1], int(batch.edges[-1])
-        for name, values in ((_END, batch.end_raw_ns), (_FOLD, batch.fold_ns), (_PLACE, places)):
+            payload, begin = payload.select([]), int(batch.edges[0])
+            places = (batch.edges - begin).astype(np.int32)
+        if len(batch) and bool((np.diff(batch.lines) == 1).all()):
+            first_line = int(batch.lines[0])
+        else:
+            lines = batch.lines
+        end = int(places[-1]) if places is not None else 0
+        starts = None if places is None else places[:-1]
+        for name, values in ((_LINE, lines), (_END, batch.end_raw_ns), (_FOLD, batch.fold_ns), (_PLACE, starts)):
             if values is not None:
                 arrays.append(pa.array(values))
                 names.append(name)
         if batch.clocks is not None:
             told = [self._clocks.setdefault(name, len(self._clocks)) for name in batch.clocks.dictionary.to_pylist()]
-            codes = np.array(told, dtype=np.int32)[batch.clocks.indices.to_numpy(zero_copy_only=False)]
+            codes = np.array(told, dtype=np.int32)[as_numpy(batch.clocks.indices)]
             arrays.append(pa.array(codes))
             names.append(_CLOCK)
         made = pa.RecordBatch.from_arrays([*arrays, *payload.columns], [*names, *payload.schema.names])
@@ -82,6 +89,8 @@ class ChunkWriter:
                 "at": self._counts[number],
                 "resolution_ns": batch.resolution_ns,
                 "is_assumed": batch.is_assumed,
+                "first_line": first_line,
+                "begin": begin,
                 "end": end,
             }
         )
@@ -148,32 +157,34 @@ class ChunkFile:
             clocks = pa.DictionaryArray.from_arrays(own[_CLOCK], self._clocks)
         payload = made.select([name for name in names if name not in own])
         if _PLACE in own:
-            payload = self._texts(own[_PLACE].to_numpy(), told["end"])
+            payload = self._texts(as_numpy(own[_PLACE]), told["begin"], told["end"])
+        first = told["first_line"]
         return EventBatch(
-            own[_LINE].to_numpy(),
-            own[_RAW].to_numpy(),
+            as_numpy(own[_LINE]) if _LINE in own else np.arange(first, first + made.num_rows, dtype=np.int64),
+            as_numpy(own[_RAW]),
             told["resolution_ns"],
             payload,
             clocks,
-            own[_END].to_numpy() if _END in own else None,
-            own[_FOLD].to_numpy() if _FOLD in own else None,
+            as_numpy(own[_END]) if _END in own else None,
+            as_numpy(own[_FOLD]) if _FOLD in own else None,
             told["is_assumed"],
         )
 
-    def _texts(self, places: Int64Array, end: int) -> pa.RecordBatch:
-        """Texts of the log, each from its place to the next."""
+    def _texts(self, starts: CodeArray, begin: int, end: int) -> pa.RecordBatch:
+        """Texts of the log, each from its place to the next, counted from `begin` as `end` is."""
         if self._log is None:
             self._log = os.open(self._log_path, os.O_RDONLY)
-        begin = int(places[0])
         # Not a map of the file: it may become shorter at any time, and that would end the process.
-        data = np.empty(end - begin, dtype=np.uint8)
+        data = np.empty(end, dtype=np.uint8)
         got = 0
         while got < len(data) and (more := os.preadv(self._log, [data.data[got:]], begin + got)):
             got += more
         if got < len(data):
-            raise OSError(f"{self._log_path} became shorter while it was merged: byte {end:,} is gone; merge it again")
-        offsets = np.append(places - begin, end - begin).astype(np.int32)
-        texts = pa.Array.from_buffers(pa.string(), len(places), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+            raise OSError(
+                f"{self._log_path} became shorter while it was merged: byte {begin + end:,} is gone; merge it again"
+            )
+        offsets = np.append(starts, np.int32(end))
+        texts = pa.Array.from_buffers(pa.string(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
         return pa.RecordBatch.from_arrays([texts], schema=_WHOLE_TEXTS)
 
     def _reader(self, number: int) -> Any:

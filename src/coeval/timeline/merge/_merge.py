@@ -37,6 +37,7 @@ from coeval.timeline.merge._aside import aside_line, aside_lines
 from coeval.timeline.merge._batch_file import WHOLE_TEXT
 from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of, with_messages
 from coeval.timeline.merge._columns import MergedColumns, united
+from coeval.timeline.merge._direct import DirectFile
 from coeval.timeline.merge._maps import PlacedClock, placed_clocks
 from coeval.timeline.merge._output import Format, TableWriter, format_of, writer_for
 from coeval.timeline.merge._piece import Piece, ScanOrder, scan
@@ -49,7 +50,7 @@ from coeval.timeline.readers._input import head_of
 from coeval.timeline.readers._reader import Part, SourceSettings
 from coeval.timeline.readers._registry import detected, reader_named
 from coeval.timeline.readers._text import TEXT, TextReader
-from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.readers._values import Int64Array, as_numpy
 from coeval.timeline.sources._claims import ClockSpan, OffsetClaim
 from coeval.timeline.sources._folds import settle_folds
 from coeval.timeline.sources._links import links_of
@@ -241,12 +242,13 @@ def merge_sources(
         work.scan()
         work.relate()
         passes = work.passes()
-        writing = Target(target) if target is not None else contextlib.nullcontext(out)
+        writing = Target(target, DirectFile) if target is not None else contextlib.nullcontext(out)
         with writing as file:
             assert not isinstance(file, Path)
             maker = make_writer or (lambda stream, schema: writer_for(kind, stream, schema, zone))
             counted = _Counted(file, target is not None)
             work.write(passes, maker(counted, work.columns.schema))  # type: ignore[arg-type]
+            counted.flush()
             return work.finished(target)
 
 
@@ -282,7 +284,8 @@ class _Merge:
         self._spill = spill
         self._on_progress = on_progress
         # Of logs that stay logs nothing else is shown. Other formats have no text, and are shown whole.
-        self._is_log = kind == "log" and all(is_text_log(source) for source in sources)
+        self._formats = [reader_of(source) for source in sources]
+        self._is_log = kind == "log" and all(map(is_text_log, self._formats))
         self._wanted = frozenset([TEXT]) if self._is_log else None
         self._pieces: list[tuple[int, Piece, int]] = []
         self._turned = 0
@@ -329,7 +332,7 @@ class _Merge:
                 path = str(self._spill.path / "stdin")
                 with open(path, "wb") as file:
                     shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-            name = reader_of(source) if path == source.path else detected(head_of(path)).name
+            name = self._formats[number] if path == source.path else detected(head_of(path)).name
             for part in reader_named(name).parts(source.name, path, source.settings, PART_BYTES):
                 yield number, part
 
@@ -489,7 +492,7 @@ class _Merge:
                         continue
                     writer.write(table)
                     if work.is_placed:
-                        raw = table.column("raw_ns").to_numpy()
+                        raw = as_numpy(table.column("raw_ns"))
                         self._turned += int(np.count_nonzero(raw[1:] < raw[:-1]))
                         self._turned += int(last_raw is not None and int(raw[0]) < last_raw)
                         last_raw = int(raw[-1])
@@ -530,7 +533,7 @@ class _Merge:
         if count:
             kept = self._settings.set_aside or (target and target.with_name(f"{target.name}.set-aside.jsonl"))
             if kept is not None:
-                with Target(kept) as file, open(self._aside_path, "rb") as made:
+                with Target(kept, DirectFile) as file, open(self._aside_path, "rb") as made:
                     shutil.copyfileobj(made, file, 1 << 20)
         reports = tuple(self._report(number) for number in range(len(self._sources)))
         report = MergeReport(
@@ -584,7 +587,7 @@ class _Merge:
 class _Counted:
     """A stream that marks what goes wrong in it as the target's, with how much was written before."""
 
-    def __init__(self, file: IO[bytes], is_target: bool) -> None:
+    def __init__(self, file: IO[bytes] | DirectFile, is_target: bool) -> None:
         self._file = file
         self._is_target = is_target
         self._written = 0
@@ -592,11 +595,8 @@ class _Counted:
 
     def write(self, data: Any) -> int:
         """As a file does."""
-        try:
+        with self._telling():
             self._file.write(data)
-        except OSError as error:
-            error.is_target, error.written = self._is_target, self._written  # type: ignore[attr-defined]
-            raise
         size = memoryview(data).nbytes
         self._written += size
         return size
@@ -607,7 +607,16 @@ class _Counted:
 
     def flush(self) -> None:
         """As a file does."""
-        self._file.flush()
+        with self._telling():
+            self._file.flush()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.is_target, error.written = self._is_target, self._written  # type: ignore[attr-defined]
+            raise
 
     def close(self) -> None:
         """Left to whoever opened it."""
@@ -629,9 +638,8 @@ def reader_of(source: MergeSource) -> str:
     return detected(head_of(source.path)).name
 
 
-def is_text_log(source: MergeSource) -> bool:
-    """Whether each event of a source has its text."""
-    name = reader_of(source)
+def is_text_log(name: str) -> bool:
+    """Whether each event of a format has its text."""
     return bool(name) and isinstance(reader_named(name), TextReader)
 
 

@@ -25,7 +25,7 @@ from coeval.timeline.merge._batch_file import WHOLE_TEXT, ChunkFile, ChunkWriter
 from coeval.timeline.readers._reader import EventBatch, Part, Reader, Tally
 from coeval.timeline.readers._registry import reader_named
 from coeval.timeline.readers._set_aside import SetAside
-from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.readers._values import Int64Array, as_numpy
 from coeval.timeline.sources._rows import EvidenceRows, EvidenceWriter, extract
 from coeval.timeline.sources._rules import EvidenceRules
 
@@ -304,7 +304,7 @@ def readings_by_clock(batch: EventBatch) -> Iterator[tuple[str, Int64Array]]:
         if len(batch):
             yield "", batch.raw_ns
         return
-    codes = batch.clocks.indices.to_numpy(zero_copy_only=False)
+    codes = as_numpy(batch.clocks.indices)
     for code, name in enumerate(batch.clocks.dictionary.to_pylist()):
         raw = batch.raw_ns[codes == code]
         if len(raw):

@@ -12,7 +12,7 @@ from coeval.alignment import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST
 from coeval.timeline.merge._before import ClockOrder
 from coeval.timeline.merge._maps import PlacedClock
 from coeval.timeline.readers._reader import NO_READING, EventBatch
-from coeval.timeline.readers._values import BoolArray, Int64Array
+from coeval.timeline.readers._values import BoolArray, Int64Array, as_numpy
 
 INSTANT_COLUMNS = ("key", "earliest", "latest")
 END_COLUMNS = ("end_earliest", "end_estimate", "end_latest", "end_raw")
@@ -166,7 +166,7 @@ def placed(
         payload, line = batch.payload, batch.lines
     else:
         table = np.array(codes, dtype=np.int64)
-        own = table[batch.clocks.indices.to_numpy(zero_copy_only=False)]
+        own = table[as_numpy(batch.clocks.indices)]
         columns = {}
         for code in np.unique(own).tolist():
             if code not in clocks:

@@ -18,7 +18,7 @@ from coeval.timeline.merge._batch_file import ChunkWriter
 from coeval.timeline.merge._piece import Piece, chunks_of, sliced
 from coeval.timeline.merge._stream import PlacedPiece, StreamSettings, codes_of, rows_of
 from coeval.timeline.readers._reader import NO_READING, EventBatch
-from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.readers._values import Int64Array, as_numpy
 
 SORTED_CHUNK_ROWS = 1 << 12
 
@@ -82,11 +82,7 @@ def sort_piece(order: SortOrder) -> PlacedPiece:
         batches.append(batch)
         key = rows.columns["key"]
         if len(key) < len(batch):
-            own = (
-                np.array(codes)[batch.clocks.indices.to_numpy(zero_copy_only=False)]
-                if batch.clocks is not None
-                else None
-            )
+            own = np.array(codes)[as_numpy(batch.clocks.indices)] if batch.clocks is not None else None
             assert own is not None
             batches[-1] = _taken(batch, np.flatnonzero(np.isin(own, list(settings.clocks))))
         keys.append(key)

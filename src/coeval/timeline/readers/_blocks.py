@@ -26,10 +26,12 @@ class Block(NamedTuple):
     Attributes:
         data: their bytes; the last one may lack its line end.
         first: the first one's number, from 0 at the part's start.
+        begins: where each begins; None: not known.
     """
 
     data: bytes
     first: int
+    begins: Int64Array | None = None
 
 
 def byte_parts(source: str, path: str, reader: str, settings: SourceSettings, size: int) -> Sequence[Part]:
@@ -55,7 +57,8 @@ def blocks(part: Part, tally: Tally) -> Iterator[Block]:
             stop = int(found.begins[found.own]) if is_end else found.size
             first = tally.lines
             tally.lines += found.own
-            yield Block(found.data[int(found.begins[0]) : stop].tobytes(), first)
+            begin = int(found.begins[0])
+            yield Block(found.data[begin:stop].tobytes(), first, found.begins[: found.own] - begin)
             if is_end:
                 break
         tally.problems += [f"{part.source}: {problem}" for problem in lines.problems]
@@ -69,13 +72,16 @@ def text_lines(block: Block) -> tuple[pa.StringArray, Int64Array, list[tuple[int
         Their texts, the number of each, and those that are not UTF-8: numbers and bytes.
     """
     data = block.data if block.data.endswith(b"\n") else block.data + b"\n"
-    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 10) + 1
-    offsets = np.zeros(len(ends) + 1, dtype=np.int32)
-    offsets[1:] = ends
-    numbers = block.first + np.arange(len(ends), dtype=np.int64)
-    texts = pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
+    begins = block.begins
+    if begins is None:
+        begins = np.flatnonzero(np.frombuffer(data, dtype=np.uint8)[:-1] == 10) + 1
+        begins = np.insert(begins, 0, 0)
+    offsets = np.empty(len(begins) + 1, dtype=np.int32)
+    offsets[:-1], offsets[-1] = begins, len(data)
+    numbers = block.first + np.arange(len(begins), dtype=np.int64)
+    texts = pa.StringArray.from_buffers(len(begins), pa.py_buffer(offsets), pa.py_buffer(data))
     odd: list[tuple[int, bytes]] = []
-    good = np.ones(len(ends), dtype=np.bool_)
+    good = np.ones(len(begins), dtype=np.bool_)
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:

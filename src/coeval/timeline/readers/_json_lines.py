@@ -1,7 +1,8 @@
 """
 Lines of JSON objects as columns.
 
-    lines -> Arrow, where every line is an object of the types seen so far: nearly always, and then it is fast
+    lines -> by the places of their quotes, where all lines of a block look alike: in no time (_json_alike.py)
+          -> Arrow, where every line is an object of the types seen so far: nearly always, and then it is fast
           -> DuckDB, where something else stands in a block: nested values, mixed types, keys twice, no JSON at all
 
 Either way a value is what was written: nested ones are JSON text, numbers beyond what a double holds are not rounded,
@@ -20,9 +21,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.readers._json_alike import JsonShape, read_json_alike, shape_of
+from coeval.timeline.readers._values import Int64Array, as_numpy
 
 _DOUBLE_MAX = 2.0**53
+
+# Blocks that were not alike, after which no more are tried.
+_DISAPPOINTMENTS_MAX = 8
+_LINES_ALIKE_MIN = 16
 
 # Stamps with a fraction keep their digits; nineteen before the point are enough for nanoseconds.
 _EXACT = pa.decimal128(38, 18)
@@ -76,6 +82,8 @@ class JsonLines:
         self._only = only
         self._is_plain = not any(map(pa.types.is_nested, self.types.values()))
         self._database: Any = None
+        self._shape: JsonShape | None = None
+        self._disappointments = 0
 
     def read(self, lines: pa.StringArray) -> Objects:
         """
@@ -87,16 +95,48 @@ class JsonLines:
         rows = np.arange(len(lines), dtype=np.int64)
         if not self._is_plain:
             return self._by_duckdb(lines, rows, [])
-        table = self._by_arrow(lines)
+        table = self._alike(lines)
+        if table is None:
+            table = self._by_arrow(lines)
         if table is not None:
             return Objects(table, rows, [])
         # What a log has besides, or was cut off, seldom looks like an object.
-        looks_so = pc.match_substring_regex(lines, r"^\s*\{(?s:.*)\}\s*$").to_numpy(zero_copy_only=False)
+        looks_so = as_numpy(pc.match_substring_regex(lines, r"^\s*\{(?s:.*)\}\s*$"))
         odd = [(int(row), _why_odd(lines[int(row)].as_py())) for row in np.flatnonzero(~looks_so)]
         if odd:
             lines, rows = lines.filter(pa.array(looks_so)), rows[looks_so]
             table = self._by_arrow(lines) if self._is_plain else None
         return self._by_duckdb(lines, rows, odd) if table is None else Objects(table, rows, odd)
+
+    # Lines that look alike --------------------------------------------------------------------------------------------
+
+    def _alike(self, lines: pa.StringArray) -> pa.RecordBatch | None:
+        """None: they are not, or not yet known well enough."""
+        if self._disappointments > _DISAPPOINTMENTS_MAX or len(lines) < _LINES_ALIKE_MIN:
+            return None
+        known = {name: kind for name, kind in self.types.items() if not pa.types.is_null(kind)}
+        _, buffer, _ = lines.buffers()
+        edges = np.frombuffer(buffer, dtype=np.int32)[lines.offset : lines.offset + len(lines) + 1].astype(np.int64)
+        data = np.frombuffer(_bytes_of(lines), dtype=np.uint8)
+        edges -= edges[0]
+        if self._shape is not None:
+            batch = read_json_alike(self._shape, data, edges, known, self._only)
+            if batch is not None:
+                return self._unless_rounded(batch)
+        shape = shape_of(data[: edges[1] - 1].tobytes())
+        if shape is not None and shape != self._shape:
+            self._shape = shape
+            batch = read_json_alike(shape, data, edges, known, self._only)
+            if batch is not None:
+                return self._unless_rounded(batch)
+        self._disappointments += 1
+        return None
+
+    def _unless_rounded(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
+        for entry, column in zip(batch.schema, batch.columns, strict=True):
+            if pa.types.is_floating(entry.type) and (entry.name in self._exact or _may_be_rounded(column)):
+                return None
+        return batch
 
     # Arrow: one type for each column, and no nesting ------------------------------------------------------------------
 
@@ -106,6 +146,9 @@ class JsonLines:
 
         if not len(lines):
             return _without_columns(0)
+        # Its parser ends the process where the first of all values is a null.
+        if not lines[0].as_py().lstrip().startswith("{"):
+            return None
         data = _bytes_of(lines)
         known = pa.schema([(name, kind) for name, kind in self.types.items() if not pa.types.is_null(kind)])
         # What nobody asks for is not even looked at, unless its type is not known yet.
@@ -133,9 +176,8 @@ class JsonLines:
             self._is_plain = False
             return None
         batch = table.combine_chunks().to_batches()[0]
-        for entry, column in zip(batch.schema, batch.columns, strict=True):
-            if pa.types.is_floating(entry.type) and (entry.name in self._exact or _may_be_rounded(column)):
-                return None
+        if self._unless_rounded(batch) is None:
+            return None
         for entry in new:
             self.types[entry.name] = entry.type
         return batch
@@ -172,7 +214,7 @@ class JsonLines:
         """Lines that are no JSON, no object, or say something twice."""
         if not len(lines) or self._are_all_objects(lines):
             return []
-        is_valid = self._ask("select json_valid(line) from lines", lines).column(0).to_numpy()
+        is_valid = as_numpy(self._ask("select json_valid(line) from lines", lines).column(0))
         odd = [(int(row), "is no JSON") for row in np.flatnonzero(~is_valid)]
         rows = np.flatnonzero(is_valid)
         # In a query of its own, for DuckDB may ask for the type of what is not valid, and then all fail.
@@ -180,7 +222,7 @@ class JsonLines:
             "select json_type(line) = 'OBJECT', len(json_keys(line)) > len(list_distinct(json_keys(line))) from lines",
             lines.filter(pa.array(is_valid)) if odd else lines,
         )
-        is_object, is_twice = valid.column(0).to_numpy(), valid.column(1).to_numpy()
+        is_object, is_twice = as_numpy(valid.column(0)), as_numpy(valid.column(1))
         odd += [(int(row), "is no JSON object") for row in rows[~is_object]]
         odd += [(int(row), "has a key twice") for row in rows[is_object & is_twice]]
         return sorted(odd)
@@ -194,7 +236,7 @@ class JsonLines:
         twice = "bool_or(len(json_keys(line)) > len(list_distinct(json_keys(line))))"
         try:
             return not self._ask(f"select {twice} from lines", lines).column(0)[0].as_py()
-        except duckdb.Error:
+        except (duckdb.Error, UnicodeDecodeError):  # what it says of a line may end within a character
             return False
 
     def _texts(self, names: list[str], lines: pa.StringArray) -> Iterator[pa.Array]:

@@ -17,7 +17,7 @@ from coeval.timeline._layout import END_INSTANT, INSTANT, LAYOUT
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._stamp_columns import StampColumns
 from coeval.timeline.readers._table_events import Rows, TableEvents, batches_by_resolution, filtered, grains_by_code_ns
-from coeval.timeline.readers._values import BoolArray, flags, names
+from coeval.timeline.readers._values import BoolArray, as_numpy, flags, names
 
 _LAYOUT_KEY = b"coeval.layout"
 
@@ -79,5 +79,5 @@ class MergedEvents:
 
 def _said(column: pa.Array) -> BoolArray:
     values, _ = flags(column)
-    said: BoolArray = values & ~column.is_null().to_numpy(zero_copy_only=False)
+    said: BoolArray = values & ~as_numpy(column.is_null())
     return said

@@ -22,6 +22,7 @@ from coeval.timeline.readers._values import (
     BoolArray,
     CodeArray,
     Fault,
+    as_numpy,
     check_integer_type,
     described,
     flags,
@@ -245,7 +246,7 @@ def _blank(batch: pa.RecordBatch) -> BoolArray:
     for column in batch.columns:
         if not column.null_count:
             return np.zeros(batch.num_rows, dtype=np.bool_)
-        blank &= column.is_null().to_numpy(zero_copy_only=False)
+        blank &= as_numpy(column.is_null())
     return blank
 
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from coeval.errors import WrongTable
 from coeval.timeline._grains import DECIMAL_GRAINS_NS, TICK_STAMPS_MIN
 from coeval.timeline.readers._reader import SourceSettings, Unit
-from coeval.timeline.readers._values import BoolArray, Fault, Int64Array, integers, texts
+from coeval.timeline.readers._values import BoolArray, Fault, Int64Array, as_numpy, integers, texts
 from coeval.timeline.stamps._epoch import UNITS, in_band, unit_of
 from coeval.timeline.stamps._leap import unsmeared
 from coeval.timeline.stamps._stamps import StampSense, no_zone
@@ -289,7 +289,7 @@ class StampReader:
 
     def _of_timestamps(self, column: pa.Array) -> Readings:
         factor = UNITS[column.type.unit]
-        counts = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+        counts = as_numpy(pc.fill_null(column.cast(pa.int64()), 0))
         if column.type.tz is None:
             return self._of_local(counts, factor, column)
         raw, faults = _scaled(counts, factor, [])
@@ -485,7 +485,7 @@ def _numbers(column: pa.Array) -> Int64Array:
     """
     if _is_text(column.type):
         column = pc.utf8_trim_whitespace(texts(column.filter(_is_number(column))))
-    numbers = pc.cast(column, pa.float64(), safe=False).drop_null().to_numpy(zero_copy_only=False)[:SAMPLE_ROWS]
+    numbers = as_numpy(pc.cast(column, pa.float64(), safe=False).drop_null())[:SAMPLE_ROWS]
     known = numbers[np.isfinite(numbers) & (numbers != 0) & (np.abs(numbers) < 2.0**63)]
     counts: Int64Array = np.floor(known).astype(np.int64)
     return counts
@@ -574,7 +574,7 @@ def _of_decimals(column: pa.Array, unit: Unit, grain: Grain) -> Readings:
 
 
 def _of_doubles(column: pa.Array, unit: Unit, grain: Grain) -> Readings:
-    values = pc.fill_null(column, 0.0).to_numpy(zero_copy_only=False)
+    values = as_numpy(pc.fill_null(column, 0.0))
     finite = np.isfinite(values)
     faults = [] if finite.all() else [Fault("is no number", np.flatnonzero(~finite))]
     factor = UNITS[unit]
@@ -661,5 +661,5 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _mask(condition: pa.Array) -> BoolArray:
-    mask: BoolArray = np.array(pc.fill_null(condition, False).to_numpy(zero_copy_only=False))
+    mask: BoolArray = np.array(as_numpy(pc.fill_null(condition, False)))
     return mask

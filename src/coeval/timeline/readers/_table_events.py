@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from coeval.timeline.readers._reader import NO_READING, EventBatch, Part, Tally
 from coeval.timeline.readers._set_aside import SetAsideRow
 from coeval.timeline.readers._stamp_columns import StampColumns, StampReader
-from coeval.timeline.readers._values import BoolArray, Fault, Int64Array, described, names
+from coeval.timeline.readers._values import BoolArray, Fault, Int64Array, as_numpy, described, names
 
 Values = Mapping[str, str | None]
 
@@ -93,7 +93,7 @@ class TableEvents:
             is_assumed |= end.is_assumed
         clocks = clocks_of(_column(columns, stamps.clock)) if stamps.clock else None
         if clocks is not None and clocks.null_count:
-            nulls = np.flatnonzero(pc.is_null(clocks).to_numpy(zero_copy_only=False))
+            nulls = np.flatnonzero(as_numpy(pc.is_null(clocks)))
             faults.append((stamps.clock, Fault("is missing, and is to name the clock", nulls)))
         good = set_aside_faults(faults, rows, self._part, self._tally)
         payload = payload_of(columns, self._wanted, self._left_out)

@@ -30,7 +30,7 @@ from coeval.timeline.readers._lines import NEWLINE, LineBlock, LineBlocks
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._set_aside import SetAsideRow
 from coeval.timeline.readers._text_years import line_of, years_of_parts
-from coeval.timeline.readers._values import BoolArray, Int64Array
+from coeval.timeline.readers._values import BoolArray, Int64Array, as_numpy
 from coeval.timeline.stamps import PATTERNS, Shapes, StampSense, no_zone
 from coeval.timeline.stamps._forms import read_stamp
 from coeval.timeline.stamps._written import GOOD, IMPOSSIBLE, NO_OFFSET, NO_STAMP, Written, nothing_written
@@ -309,14 +309,19 @@ class _PartOfText:
         # A line that is empty or begins with space is not looked at further, unless the format has such.
         first = block.data[block.begins]
         rows = np.flatnonzero((first > 32) | ((first != 10) & self._form.may_begin_with_space))
-        if self._form.after_first:
-            rows = self._read_after_first(block, written, rows)
-        else:
-            rows = self._shapes.read_known(block.data, block.begins, block.ends, written, rows)
-        if not len(rows):
-            return written
-        self._search(block, written, rows)
+        if self._shapes.is_empty and len(rows):
+            # A few lines tell the shape of most: the others need not be searched.
+            self._learn(block, rows)
+        left = self._read_known(block, written, rows)
+        if len(left):
+            self._search(block, written, left)
         return written
+
+    def _read_known(self, block: LineBlock, written: Written, rows: Int64Array) -> Int64Array:
+        """Read the stamps of a shape that is known; the rows that are left."""
+        if self._form.after_first:
+            return self._read_after_first(block, written, rows)
+        return self._shapes.read_known(block.data, block.begins, block.ends, written, rows)
 
     def _read_after_first(self, block: LineBlock, written: Written, rows: Int64Array) -> Int64Array:
         """Read the stamps that stand right after the first of a certain byte in their line; what is left."""
@@ -351,7 +356,7 @@ class _PartOfText:
         # The pattern found it, so that no form fits means that it is no time.
         read.state[read.state == NO_STAMP] = IMPOSSIBLE
         if not self._form.whole:
-            before = pc.binary_length(pc.struct_field(found, "before")).to_numpy(zero_copy_only=False)
+            before = as_numpy(pc.binary_length(pc.struct_field(found, "before")))
             read = read._replace(begin=before, end=before + read.end)
         written.put(rows, read)
         if len(rows) * 20 > len(block.begins) and self._disappointments < _DISAPPOINTMENTS_MAX:
@@ -568,7 +573,7 @@ def _followed(texts: pa.Array, steps: Steps) -> tuple[dict[str, pa.Array], Int64
             columns = {name: column.filter(pa.array(fits)) for name, column in columns.items()}
             fitting = fitting[fits]
         columns |= _columns(found)
-        passed = pc.binary_length(columns.pop(_STEP)).to_numpy(zero_copy_only=False)
+        passed = as_numpy(pc.binary_length(columns.pop(_STEP)))
         if number < len(steps):
             [rest] = _pieces(rest, passed, wanted=(1,))
     return columns, fitting
@@ -613,5 +618,5 @@ def _shown(value: bytes | None) -> str:
 
 
 def _mask(condition: pa.Array) -> BoolArray:
-    mask: BoolArray = condition.to_numpy(zero_copy_only=False)
+    mask: BoolArray = as_numpy(condition)
     return mask

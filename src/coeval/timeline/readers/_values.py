@@ -40,6 +40,31 @@ class Values(NamedTuple):
     faults: list[Fault]
 
 
+def as_numpy(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
+    """
+    A column of numbers or flags, none of them null, without a copy where that can be.
+
+    Arrow's own way imports pandas wherever that is installed, which takes as long as many a merge.
+    """
+    if isinstance(column, pa.ChunkedArray):
+        column = (
+            column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays([*column.chunks, pa.nulls(0, column.type)])
+        )
+    kind = column.type
+    if column.null_count or not (pa.types.is_integer(kind) or pa.types.is_float64(kind) or pa.types.is_boolean(kind)):
+        odd: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
+        return odd
+    if not len(column):
+        return np.empty(0, dtype=np.bool_ if pa.types.is_boolean(kind) else kind.to_pandas_dtype())
+    if pa.types.is_boolean(kind):
+        start, stop = column.offset, column.offset + len(column)
+        bits = np.frombuffer(column.buffers()[1], np.uint8)[start >> 3 : (stop + 7) >> 3]
+        flags: BoolArray = np.unpackbits(bits, bitorder="little", count=(start & 7) + len(column)).view(np.bool_)
+        return flags[start & 7 :]
+    values: npt.NDArray[Any] = np.from_dlpack(column)
+    return values
+
+
 def check_integer_type(name: str, kind: pa.DataType, source: str) -> None:
     """
     Refuse a column that cannot be integer nanoseconds.
@@ -95,7 +120,8 @@ def names(column: pa.Array) -> tuple[Int64Array, list[str | None]]:
         A code per row, -1 where there is none, and the texts by code without the space around them; None: not UTF-8.
     """
     column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    indices = pc.fill_null(pc.cast(column.indices, pa.int64()), -1)
+    indices = pc.cast(column.indices, pa.int64())
+    indices = pc.fill_null(indices, -1) if indices.null_count else indices
     texts: list[str | None] = []
     codes: dict[str | None, int] = {"": -1}
     table = [-1]
@@ -105,7 +131,7 @@ def names(column: pa.Array) -> tuple[Int64Array, list[str | None]]:
         if code == len(texts):
             texts.append(text)
         table.append(code)
-    return np.array(table, dtype=np.int64)[indices.to_numpy(zero_copy_only=False) + 1], texts
+    return np.array(table, dtype=np.int64)[as_numpy(indices) + 1], texts
 
 
 def flags(column: pa.Array) -> Values:
@@ -177,12 +203,12 @@ def _faults(column: pa.Array, masks: dict[str, BoolArray]) -> list[Fault]:
 
 
 def _mask(condition: pa.Array) -> BoolArray:
-    mask: BoolArray = pc.fill_null(condition, False).to_numpy(zero_copy_only=False)
+    mask: BoolArray = as_numpy(pc.fill_null(condition, False))
     return mask
 
 
 def _filled(column: pa.Array) -> Int64Array:
-    values: Int64Array = (pc.fill_null(column, 0) if column.null_count else column).to_numpy(zero_copy_only=False)
+    values: Int64Array = as_numpy(pc.fill_null(column, 0) if column.null_count else column)
     return values
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from coeval.alignment._rate import BoolArray, Int64Array
+from coeval.timeline.readers._values import as_numpy
 from coeval.timeline.sources._messages import (
     _CHILD_MESSAGES,
     _POINT_MESSAGES,
@@ -123,7 +124,7 @@ def _links(batch: pa.RecordBatch, code_of: dict[str, int], clocks: tuple[str, ..
     for column in ("sender", "receiver"):
         said = batch.column(column).dictionary_encode()
         table = np.array([code_of[name] for name in said.dictionary.to_pylist()], dtype=np.int64)
-        codes.append(table[said.indices.to_numpy(zero_copy_only=False)])
+        codes.append(table[as_numpy(said.indices)])
     return RowLinks(
         clocks,
         codes[0],

@@ -20,6 +20,7 @@ import pyarrow as pa
 from coeval.alignment import Evidence, Messages
 from coeval.alignment._rate import Int64Array
 from coeval.clocks import ClockId
+from coeval.timeline.readers._values import as_numpy
 from coeval.timeline.sources._rows import ASKS, CLIENT, RECEIVES, SENDS, SERVER, EvidenceRows
 from coeval.timeline.sources._rules import EvidenceRules
 
@@ -363,7 +364,7 @@ def _messages(batch: pa.RecordBatch) -> Messages:
     for column in ("sender", "receiver"):
         said = batch.column(column).dictionary_encode()
         table = np.array([names.setdefault(name, len(names)) for name in said.dictionary.to_pylist()], dtype=np.int32)
-        codes.append(table[said.indices.to_numpy(zero_copy_only=False)])
+        codes.append(table[as_numpy(said.indices)])
     count = batch.num_rows
     return Messages(
         tuple(map(ClockId, names)),
@@ -379,7 +380,7 @@ def _messages(batch: pa.RecordBatch) -> Messages:
 
 
 def _ints(batch: pa.RecordBatch, name: str) -> Int64Array:
-    found: Int64Array = batch.column(name).to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
+    found: Int64Array = as_numpy(batch.column(name)).astype(np.int64, copy=False)
     return found
 
 

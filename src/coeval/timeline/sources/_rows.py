@@ -22,11 +22,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json
-import pyarrow.parquet as pq
 
 from coeval.timeline.readers._reader import NO_READING, EventBatch
-from coeval.timeline.readers._values import BoolArray, Int64Array
+from coeval.timeline.readers._values import BoolArray, Int64Array, as_numpy
 from coeval.timeline.sources._rules import (
     FLOW_COLUMNS,
     FLOW_END,
@@ -113,13 +111,16 @@ class EvidenceWriter:
 
     def __init__(self, prefix: str | Path) -> None:
         self._prefix = str(prefix)
-        self._writers: dict[str, pq.ParquetWriter] = {}
+        self._writers: dict[str, Any] = {}
 
     def add(self, rows: EvidenceRows) -> None:
         """Take rows in."""
         for name, table in (("points", rows.points), ("spans", rows.spans)):
             if isinstance(table, pa.Table) and table.num_rows:
                 if name not in self._writers:
+                    # Not at once: few parts have such rows.
+                    import pyarrow.parquet as pq
+
                     self._writers[name] = pq.ParquetWriter(
                         self._path(name),
                         table.schema,
@@ -286,7 +287,7 @@ def _written_late(batch: EventBatch, late_ns: int) -> EventBatch:
 
 def _positions(clocks: pa.DictionaryArray, order: tuple[str, ...]) -> npt.NDArray[np.int32]:
     by_code = np.array([position_in(order, name) for name in clocks.dictionary.to_pylist()], dtype=np.int32)
-    found: npt.NDArray[np.int32] = by_code[clocks.indices.to_numpy(zero_copy_only=False)]
+    found: npt.NDArray[np.int32] = by_code[as_numpy(clocks.indices)]
     return found
 
 
@@ -297,7 +298,7 @@ def _meets(stamped: _Stamped, condition: Condition) -> BoolArray:
         if condition.column == "source":
             return np.full(count, _is_meant(condition, stamped.source), dtype=np.bool_)
         by_code = np.array([_is_meant(condition, name) for name in stamped.clocks.dictionary.to_pylist()], np.bool_)
-        meant: BoolArray = by_code[stamped.clocks.indices.to_numpy(zero_copy_only=False)]
+        meant: BoolArray = by_code[as_numpy(stamped.clocks.indices)]
         return meant
     if condition.column not in stamped.batch.payload.schema.names:
         return np.zeros(count, dtype=np.bool_)
@@ -316,7 +317,7 @@ def _text(column: pa.Array) -> pa.Array:
 
 
 def _true(values: pa.Array) -> BoolArray:
-    found: BoolArray = pc.fill_null(values, False).to_numpy(zero_copy_only=False).astype(np.bool_)
+    found: BoolArray = as_numpy(pc.fill_null(values, False)).astype(np.bool_)
     return found
 
 
@@ -333,7 +334,7 @@ def _spans(stamped: _Stamped) -> pa.Table | None:
     if SPAN_COLUMNS[3] in payload.schema.names:
         said = pc.utf8_upper(_text(payload.column(SPAN_COLUMNS[3]))).take(rows).dictionary_encode()
         kinds = np.array([*(_KINDS.get(name, NO_KIND) for name in said.dictionary.to_pylist()), NO_KIND], dtype=np.int8)
-        kind = kinds[pc.fill_null(said.indices, -1).to_numpy(zero_copy_only=False)]
+        kind = kinds[as_numpy(pc.fill_null(said.indices, -1))]
     else:
         kind = np.zeros(len(of), dtype=np.int8)
     ends = batch.end_raw_ns[of] if batch.end_raw_ns is not None else np.full(len(of), NO_READING)
@@ -383,9 +384,7 @@ def _vectors(stamped: _Stamped, link: int) -> list[pa.Table]:
     sends = np.flatnonzero(is_own)
     if len(sends):
         found.append(_points(stamped, link, keys.take(pa.array(sends)), SENDS, row[sends], batch.raw_ns[row[sends]]))
-    own_codes, host_codes = (
-        each.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64) for each in (own, host)
-    )
+    own_codes, host_codes = (as_numpy(each.dictionary_encode().indices).astype(np.int64) for each in (own, host))
     order = np.lexsort((row, host_codes, own_codes))
     same = np.concatenate(([False], (np.diff(own_codes[order]) == 0) & (np.diff(host_codes[order]) == 0)))
     is_new = np.ones(len(row), dtype=np.bool_)
@@ -402,17 +401,19 @@ def _entries(column: pa.Array) -> tuple[Int64Array, pa.Array, Int64Array]:
     if pa.types.is_map(column.type):
         column = column.filter(pc.is_valid(column)) if (rows := _valid(column)) is not None else column
         rows = np.arange(len(column)) if rows is None else rows
-        lengths = np.diff(column.offsets.to_numpy())
+        lengths = np.diff(as_numpy(column.offsets))
         first, last = int(column.offsets[0].as_py()), int(column.offsets[-1].as_py())
         hosts, counts = column.keys[first:last].cast(pa.string()), column.items[first:last].cast(pa.int64())
-        return np.repeat(rows, lengths).astype(np.int64), hosts, counts.to_numpy(zero_copy_only=False)
+        return np.repeat(rows, lengths).astype(np.int64), hosts, as_numpy(counts)
     if not pa.types.is_struct(column.type):
         text = _text(column)
         valid = np.flatnonzero(_true(pc.is_valid(text)))
         if not len(valid):
             return np.empty(0, dtype=np.int64), pa.array([], pa.string()), np.empty(0, dtype=np.int64)
         lines = "\n".join(text.take(pa.array(valid)).to_pylist()).encode()
-        table = pa.json.read_json(io.BytesIO(lines), pa.json.ReadOptions(use_threads=False))
+        from pyarrow import json as arrow_json
+
+        table = arrow_json.read_json(io.BytesIO(lines), arrow_json.ReadOptions(use_threads=False))
         fields = [(name, table.column(name).combine_chunks()) for name in table.schema.names]
     else:
         valid = np.arange(len(column))
@@ -422,7 +423,7 @@ def _entries(column: pa.Array) -> tuple[Int64Array, pa.Array, Int64Array]:
         there = np.flatnonzero(_true(pc.is_valid(values)))
         rows_found.append(valid[there].astype(np.int64))
         hosts_found.append(pa.array(np.full(len(there), name, dtype=object), pa.string()))
-        counts_found.append(values.take(pa.array(there)).cast(pa.int64()).to_numpy(zero_copy_only=False))
+        counts_found.append(as_numpy(values.take(pa.array(there)).cast(pa.int64())))
     return np.concatenate(rows_found), pa.concat_arrays(hosts_found), np.concatenate(counts_found)
 
 
@@ -463,7 +464,7 @@ def _slice_begins(stamped: _Stamped, of: Int64Array) -> Int64Array:
     track = np.zeros(len(batch), dtype=np.int64)
     for name in tracks:
         codes = _text(payload.column(name)).dictionary_encode().indices
-        track = track * (len(batch) + 1) + pc.fill_null(codes, len(batch)).to_numpy(zero_copy_only=False)
+        track = track * (len(batch) + 1) + as_numpy(pc.fill_null(codes, len(batch)))
         track = np.unique(track, return_inverse=True)[1].astype(np.int64)
     slices = np.flatnonzero(batch.end_raw_ns != NO_READING)
     slices = slices[np.lexsort((-batch.end_raw_ns[slices], batch.raw_ns[slices], track[slices]))]

@@ -32,6 +32,11 @@ class Shapes:
         self.forms = forms
         self._known: list[Layout] = []
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no shape is known."""
+        return not self._known
+
     def learn(self, text: bytes, begin: int, end: int) -> bool:
         """Remember the shape of a text that begins with a stamp; whether it is a new one."""
         layout = layout_of(text, begin, end, self.forms)

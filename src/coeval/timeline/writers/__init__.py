@@ -1,13 +1,17 @@
 """A timeline in other programs' formats: one file for each."""
 
-from coeval.timeline.writers._csv import write_csv
-from coeval.timeline.writers._jsonl import call_json, event_json, instant_json, write_jsonl
-from coeval.timeline.writers._otlp import WrittenOtlp, write_otlp
-from coeval.timeline.writers._parquet import write_parquet
-from coeval.timeline.writers._perfetto import Written, write_perfetto
-from coeval.timeline.writers._perfetto_archive import ArchivedTrace, write_perfetto_archive
-from coeval.timeline.writers._sqlite import write_sqlite
-from coeval.timeline.writers._text import write_text
+from typing import TYPE_CHECKING, Any
+
+# Nothing is imported before it is used: whoever writes one format waits for no other.
+if TYPE_CHECKING:
+    from coeval.timeline.writers._csv import write_csv
+    from coeval.timeline.writers._jsonl import call_json, event_json, instant_json, write_jsonl
+    from coeval.timeline.writers._otlp import WrittenOtlp, write_otlp
+    from coeval.timeline.writers._parquet import write_parquet
+    from coeval.timeline.writers._perfetto import Written, write_perfetto
+    from coeval.timeline.writers._perfetto_archive import ArchivedTrace, write_perfetto_archive
+    from coeval.timeline.writers._sqlite import write_sqlite
+    from coeval.timeline.writers._text import write_text
 
 __all__ = [
     "write_jsonl",
@@ -25,3 +29,41 @@ __all__ = [
     "call_json",
     "instant_json",
 ]
+
+_HOMES = {
+    "_csv": ("write_csv",),
+    "_jsonl": (
+        "call_json",
+        "event_json",
+        "instant_json",
+        "write_jsonl",
+    ),
+    "_otlp": (
+        "WrittenOtlp",
+        "write_otlp",
+    ),
+    "_parquet": ("write_parquet",),
+    "_perfetto": (
+        "Written",
+        "write_perfetto",
+    ),
+    "_perfetto_archive": (
+        "ArchivedTrace",
+        "write_perfetto_archive",
+    ),
+    "_sqlite": ("write_sqlite",),
+    "_text": ("write_text",),
+}
+
+# Hidden from type checkers, which would otherwise take every misspelt name for one of these.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        for home, names in _HOMES.items():
+            if name in names:
+                value = globals()[name] = getattr(__import__(f"{__name__}.{home}", fromlist=(name,)), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
