@@ -1,6 +1,6 @@
 """Understanding: from a recording to one timeline on which every time has a bound, and the clocks behind it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # Nothing is imported before it is used: a merge needs no recording, and a recording no merge.
 if TYPE_CHECKING:
@@ -71,13 +71,6 @@ _HOMES = {
 
 # Hidden from type checkers, which would otherwise take every misspelt name for one of these.
 if not TYPE_CHECKING:
+    from coeval.timeline._lazy_names import lazy_names
 
-    def __getattr__(name: str) -> Any:
-        for home, names in _HOMES.items():
-            if name in names:
-                value = globals()[name] = getattr(__import__(f"{__name__}.{home}", fromlist=(name,)), name)
-                return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy_names(__name__, globals(), _HOMES)
