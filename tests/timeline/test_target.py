@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,25 @@ def test_a_disk_that_is_full_is_said_once_and_the_file_stays_open_for_its_owner(
         with pytest.raises(OSError, match="No space left"), as_text(full) as text:
             text.write("x" * 100)
         assert not full.closed
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor() as reader:
+        read = reader.submit(path.read_bytes)
+        with Target(path) as file:
+            file.write(b"whole")
+        assert read.result() == b"whole"
+    assert stat.S_ISFIFO(path.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_device_outlives_what_is_written_to_it_and_what_fails() -> None:
+    null = Path(os.devnull)
+    with Target(null) as file:
+        file.write(b"gone")
+    with pytest.raises(ValueError, match="half-way"), Target(null) as file:
+        file.write(b"gone")
+        raise ValueError("half-way")
+    assert stat.S_ISCHR(null.stat().st_mode)

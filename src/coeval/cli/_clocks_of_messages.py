@@ -18,6 +18,7 @@ from coeval.alignment import RATE_BOUND_PPM_DEFAULT
 from coeval.cli._clocks_report import report_json, report_lines, set_aside_notes
 from coeval.cli._output import fail, style_of_output, write_json_lines, write_lines
 from coeval.timeline._related_clocks import RelatedClocks, Stamping, relate_clocks
+from coeval.timeline._target import Target
 from coeval.timeline.readers import SetAside, SetAsideRow
 from coeval.timeline.writers._placed_stamps import STAMPS_FORMATS, StampsFormat, write_stamps
 
@@ -163,17 +164,11 @@ def _stamps_format(options: MessageOptions) -> StampsFormat:
 def _written(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
     """A file that is there under its name once it is whole."""
     refuse_overwriting(path, force=force)
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        with open(partial, "wb") as file:
+        with Target(path) as file:
             yield file
-        partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         fail(f"{path} cannot be written: {error.strerror}")
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

@@ -26,6 +26,8 @@ class Target:
     """
     A file that appears under its name when it is whole. Until then it lies beside it, locked.
 
+    A device or a pipe is no file: what is written goes there at once, and it is never replaced.
+
     Args:
         path: its name.
         made: opens what is written to.
@@ -35,15 +37,19 @@ class Target:
     """
 
     def __init__(self, path: Path, made: Callable[[Path], IO[bytes] | io.RawIOBase] = open_to_write) -> None:
-        remove_partials(path)
         self.path = path
         self._made = made
-        self.partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+        self.partial = path
+        self._is_file = not path.exists() or path.is_file()
+        if self._is_file:
+            remove_partials(path)
+            self.partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
 
     def __enter__(self) -> IO[bytes]:
-        self.file = self._made(self.partial)  # closed on exit
-        with contextlib.suppress(OSError):
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.file = self._made(self.partial) if self._is_file else open_to_write(self.path)  # closed on exit
+        if self._is_file:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return cast("IO[bytes]", self.file)  # to type checkers no RawIOBase is one
 
     def __exit__(
@@ -52,14 +58,16 @@ class Target:
         try:
             if kind is None:
                 self.file.flush()
+            if kind is None and self._is_file:
                 os.fsync(self.file.fileno())
                 self.partial.replace(self.path)
                 _sync_folder(self.path.parent)
         finally:
             with contextlib.suppress(OSError):
                 self.file.close()
-            with contextlib.suppress(OSError):
-                self.partial.unlink()
+            if self._is_file:
+                with contextlib.suppress(OSError):
+                    self.partial.unlink()
 
 
 @contextlib.contextmanager
