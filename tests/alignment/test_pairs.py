@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from coeval.alignment import Messages
+from coeval.alignment._ownership import Step as KnownStep
 from coeval.alignment._pairs import bounded, scanned
 from coeval.alignment._rate import GRID_BITS
 from coeval.alignment._sorting import hard_rows
+from coeval.alignment._strands import Cut
+from coeval.alignment._unwrapping import scanned_without_steps
 from coeval.clocks import ClockId
 from coeval.testing.virtual import Light, Linear, Shape, Step, Traffic, VirtualNetwork
 
@@ -58,3 +61,14 @@ def test_sizes_to_reckon_with_are_finite_and_hold_what_is_known() -> None:
     assert all(
         np.isfinite(size) for sizes in ((5.0, np.inf), (-np.inf, 5.0), (-np.inf, np.inf)) for size in bounded(sizes)
     )
+
+
+def test_a_pair_of_which_no_strand_is_certain_is_not_called_clear() -> None:
+    """All that it exchanged was within the readings that one of the two showed twice, so nothing is left to scan."""
+    given = messages(Step(20 * SECOND_NS, -200_000_000))
+    all_day = Cut(0, 40 * SECOND_NS, is_set_back=True, passed_ns=100 * SECOND_NS)
+    by_other = KnownStep(2, all_day, (-201_000_000.0, -199_000_000.0), True, (0,))
+    again = scanned_without_steps(given, hard_rows(given), [by_other], LIMITS)
+    assert not again.is_clear
+    assert again.scan is None
+    assert not scanned_without_steps(given, hard_rows(given), [], LIMITS).is_clear

@@ -26,7 +26,7 @@ from coeval.alignment._rate import Int64Array
 class ScannedAgain(NamedTuple):
     """
     Attributes:
-        is_clear: the messages are not mixed now.
+        is_clear: the messages are not mixed now. False also where no step is known, or too few messages are left.
         scan: what was found; None: no contradiction, or nothing was scanned.
     """
 
@@ -48,10 +48,11 @@ def scanned_without_steps(
         limits: the rate bound of each clock against the reference, on the grid.
     """
     less = _without_steps(messages.taken(rows), steps)
-    is_both_ways = len(np.unique(less.messages.sender[less.rows])) > 1
-    found = scanned(less.messages, less.rows, limits) if less.is_any and is_both_ways else None
+    if not less.is_any or len(np.unique(less.messages.sender[less.rows])) < 2:
+        return ScannedAgain(False, None)
+    found = scanned(less.messages, less.rows, limits)
     if found is None:
-        return ScannedAgain(less.is_any, None)
+        return ScannedAgain(True, None)
     of_all = rows[found.rows]
     near_ns, far_ns, goes_forth = readings_of(messages, of_all, found.near)
     sent_ns, received_ns = less.sent_set_ns[found.rows], less.received_set_ns[found.rows]

@@ -16,7 +16,7 @@ import typer
 
 from coeval.alignment import RATE_BOUND_PPM_DEFAULT
 from coeval.cli._clocks_report import report_json, report_lines, set_aside_notes
-from coeval.cli._output import fail, style_of_output, write_json_lines, write_lines
+from coeval.cli._output import fail, refuse_overwriting, style_of_output, write_json_lines, write_lines
 from coeval.timeline._related_clocks import RelatedClocks, Stamping, relate_clocks
 from coeval.timeline._target import Target
 from coeval.timeline.readers import SetAside, SetAsideRow
@@ -187,13 +187,3 @@ def _keeping(path: Path | None, *, force: bool) -> Iterator[Callable[[SetAsideRo
 
 def _row_json(row: SetAsideRow) -> Mapping[str, object]:
     return {"file": row.source, row.unit: row.number, "reason": row.reason, "values": dict(row.values)}
-
-
-def refuse_overwriting(path: Path, *, force: bool) -> None:
-    """End the command where a file is there already."""
-    if path.exists() and not path.is_file():
-        fail(f"{path} is no regular file; expected a file to write to, or a name that is free")
-    if path.exists() and not force:
-        fail(f"{path} is there already; name another file, or overwrite it with --force")
-    if not path.parent.is_dir():
-        fail(f"{path} cannot be written: there is no folder {path.parent}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from coeval.cli._output import fail
+from coeval.cli._output import fail, refuse_overwriting
 from coeval.errors import MissingExtra
 from coeval.timeline._clock_curves import Curves
 from coeval.timeline.writers._clock_picture import CLOCKS_MAX, write_clock_picture
@@ -18,10 +18,7 @@ def check_picture(path: Path, *, force: bool) -> None:
     """End the command where the file would not be written, before anything is read."""
     if path.suffix not in PICTURE_SUFFIXES:
         fail(f"{path} does not say what to draw; expected a name that ends in {', '.join(PICTURE_SUFFIXES)}")
-    if path.exists() and not force:
-        fail(f"{path} is there already; name another file, or overwrite it with --force")
-    if not path.parent.is_dir():
-        fail(f"{path} cannot be written: there is no folder {path.parent}")
+    refuse_overwriting(path, force=force)
 
 
 def plot_to(path: Path, curves: Curves) -> None:

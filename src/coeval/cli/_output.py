@@ -172,3 +172,13 @@ def wrap_titled(title: str, text: str, columns: int) -> list[str]:
         break_on_hyphens=False,
         break_long_words=False,
     )
+
+
+def refuse_overwriting(path: Path, *, force: bool) -> None:
+    """End the command where a file is there already."""
+    if path.exists() and not path.is_file():
+        fail(f"{path} is no regular file; expected a file to write to, or a name that is free")
+    if path.exists() and not force:
+        fail(f"{path} is there already; name another file, or overwrite it with --force")
+    if not path.parent.is_dir():
+        fail(f"{path} cannot be written: there is no folder {path.parent}")
