@@ -86,10 +86,16 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
 
 
 def test_a_device_outlives_what_is_written_to_it_and_what_fails() -> None:
-    null = Path(os.devnull)
-    with Target(null) as file:
-        file.write(b"gone")
-    with pytest.raises(ValueError, match="half-way"), Target(null) as file:
-        file.write(b"gone")
-        raise ValueError("half-way")
-    assert stat.S_ISCHR(null.stat().st_mode)
+    ours, theirs = os.openpty()
+    try:
+        terminal = Path(os.ttyname(theirs))
+        with Target(terminal) as file:
+            file.write(b"whole")
+        with pytest.raises(ValueError, match="half-way"), Target(terminal) as file:
+            file.write(b"")
+            raise ValueError("half-way")
+        assert stat.S_ISCHR(terminal.stat().st_mode)
+        assert os.read(ours, 100) == b"whole"
+    finally:
+        os.close(ours)
+        os.close(theirs)

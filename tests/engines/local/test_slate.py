@@ -79,14 +79,14 @@ def test_crash_in_c_code_tells_its_python_stack_and_what_the_call_logged() -> No
     assert " in crash" in str(error)
 
 
-def test_killed_worker_leaves_the_last_lines_of_its_call_only() -> None:
+def test_killed_worker_leaves_the_last_lines_of_its_call_only(tmp_path: Path) -> None:
     with Executor("local:1") as ex:
         ex.submit(log, "of another call").result(PATIENCE_S)
         error = ex.submit(log_and_die, 3, signal.SIGKILL).exception(PATIENCE_S)
         assert isinstance(error, WorkerDied)
         assert [line[:21] for line in error.last_lines] == [f"WARNING model: line {number}" for number in range(3)]
         ex.submit(log, "of another call").result(PATIENCE_S)
-        silent = ex.submit(calls.end_process, 3, Path(os.devnull)).exception(PATIENCE_S)
+        silent = ex.submit(calls.end_process, 3, tmp_path / "pid").exception(PATIENCE_S)
     assert isinstance(silent, WorkerDied)
     assert silent.last_lines == ()
 
