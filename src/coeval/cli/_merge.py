@@ -91,7 +91,7 @@ def merge_command(
         str | None, typer.Option(metavar="URL", help="Where to work: local:4, dask://HOST:PORT. [this process]")
     ] = None,
     spill: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A folder for what does not fit into memory. [OUT's]")
+        str | None, typer.Option(metavar="DIR|URL", help="A place for what does not fit into memory. [OUT's folder]")
     ] = None,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory for rows, about.")] = "1G",
     project: Annotated[

@@ -51,6 +51,7 @@ def merge_live(
         ValueError, OSError, CoevalError, OutputClosed: as nothing more can be done.
     """
     from coeval.timeline.merge._live import LiveMerge, LiveReport, LiveSettings
+    from coeval.timeline.merge._merge import spill_folder
     from coeval.timeline.merge._spill import SpillFolder
     from coeval.timeline.sources import parse_duration
 
@@ -64,7 +65,7 @@ def merge_live(
     report: LiveReport
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_stopped_by_signals())
-        spill = stack.enter_context(SpillFolder(asked.settings.spill or _beside(out, is_stdout=is_stdout)))
+        spill = stack.enter_context(SpillFolder(spill_folder(asked.settings.spill, None if is_stdout else out)))
         output = DataOutput.to_standard_output() if is_stdout else DataOutput.to_file(out)
         aside = _AsideLines(aside_path)
         stack.callback(aside.close)
@@ -128,12 +129,6 @@ def _report_json(report: Any) -> dict[str, Any]:
         "reference": report.reference_label,
         "problems": list(report.problems),
     }
-
-
-def _beside(out: Path, *, is_stdout: bool) -> Path:
-    import tempfile
-
-    return Path(tempfile.gettempdir()) if is_stdout else out.absolute().parent
 
 
 class _AsideLines:

@@ -201,6 +201,37 @@ def test_the_file_is_the_same_whoever_does_the_work(tmp_path: Path, small_stretc
     assert files_in(tmp_path) == {"s0.parquet", "s1.parquet", "s2.parquet", "logs", "all.parquet"}
 
 
+def test_what_workers_leave_for_each_other_may_lie_behind_a_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_stretches: None
+) -> None:
+    paths = write_parquet(tmp_path, 9000, shuffled=True)
+    (tmp_path / "logs").mkdir()
+    requests = {"web": "", "db": ""}
+    for number in range(900):
+        for name, clock_s in (("web", 0.0), ("db", 7.5)):
+            told = {"time": 1_790_000_000 + number + clock_s, "id": f"r{number}", "of": name}
+            requests[name] += json.dumps(told) + "\n" + ("no record\n" if number == 9 else "")
+    for name, text in requests.items():
+        (tmp_path / "logs" / f"{name}.jsonl").write_text(text)
+        paths.append(f"{tmp_path}/logs/{name}.jsonl:clock={name}")
+    asked: dict[str, Any] = {"clock": [*CLOCKS, "web=+0s±1ms"], "pair": ["id:order=web>db"], "overwrite": True}
+    monkeypatch.setattr("coeval.timeline.merge._merge._STRETCHES_SHARE", 10**5)  # what is shuffled is sorted first
+    out, scratch = tmp_path / "all.parquet", tmp_path / "scratch"
+    scratch.mkdir()
+    whole = merge(paths, out, **asked)
+    assert whole.report.set_aside == 2 and whole.report.links
+    expected = out.read_bytes()
+    with ThreadPoolExecutor(2) as threads:
+        report = merge(paths, out, executor=threads, spill="memory://scratch", **asked).report
+    assert out.read_bytes() == expected and report.spilled_bytes > len(expected) / 2
+    with coeval.Executor("local:2") as executor:
+        merge(paths, out, executor=executor, spill=scratch.as_uri(), **asked)
+    assert out.read_bytes() == expected
+    assert files_in(scratch) == set()
+    left = {"s0.parquet", "s1.parquet", "s2.parquet", "logs", "scratch", "all.parquet", "all.parquet.set-aside.jsonl"}
+    assert files_in(tmp_path) == left
+
+
 @pytest.mark.parametrize("at", [2, 6])
 def test_a_worker_that_is_killed_half_way_changes_nothing(tmp_path: Path, small_stretches: None, at: int) -> None:
     """Call 2 scans a part, call 6 merges a block of stretches."""

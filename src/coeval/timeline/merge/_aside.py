@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from coeval.timeline._shared_files import begin_file, file_to_read
 from coeval.timeline.readers._set_aside import SetAsideRow
 
 
@@ -16,12 +17,12 @@ class AsideFile:
     Takes the rows of one part that are set aside; no file where there are none.
 
     Args:
-        path: its name once it is whole.
+        path: where it is to be, a path or a URL.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._file: IO[str] | None = None
+        self._file: IO[bytes] | None = None
 
     def __enter__(self) -> AsideFile:
         return self
@@ -29,16 +30,14 @@ class AsideFile:
     def add(self, row: SetAsideRow) -> None:
         """One more; its line is counted from the part's start."""
         if self._file is None:
-            self._file = open(f"{self.path}.partial", "w", encoding="utf-8")  # noqa: SIM115  # closed on exit
-        self._file.write(aside_line(row.source, row.number, row.reason, row.values))
+            self._file = begin_file(self.path)
+        self._file.write(aside_line(row.source, row.number, row.reason, row.values).encode())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
             self._file.close()
-            if kind is None:
-                Path(f"{self.path}.partial").replace(self.path)
 
 
 def aside_line(source: str, line: int, reason: str, values: Mapping[str, Any]) -> str:
@@ -59,8 +58,8 @@ def aside_lines(path: str, lines_before: int) -> Iterable[str]:
     Args:
         lines_before: of the source, before this part.
     """
-    with open(path, encoding="utf-8") as file:
-        for text in file:
+    with file_to_read(path) as file, io.TextIOWrapper(file, encoding="utf-8") as texts:
+        for text in texts:
             if lines_before:
                 told = json.loads(text)
                 told["line"] += lines_before

@@ -10,9 +10,9 @@ place is put down, and whoever reads the chunk reads that part of the log again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coeval.timeline._shared_files import begin_file, file_to_read
 from coeval.timeline.readers._reader import EventBatch
 from coeval.timeline.readers._values import CodeArray, as_numpy
 
@@ -38,7 +39,10 @@ _OPTIONS = pa.ipc.IpcWriteOptions(use_threads=False)
 
 class ChunkWriter:
     """
-    Writes chunks; files get their names when all are whole.
+    Writes chunks into files, which are read once all of them are whole.
+
+    Args:
+        path: where to write, a path or a URL, which begins the names of all of them.
 
     Attributes:
         schemas: of the payloads, each once.
@@ -98,7 +102,7 @@ class ChunkWriter:
 
     def _number_of(self, schema: pa.Schema, payload: pa.Schema) -> int:
         if schema not in self._writers:
-            self._files.append(open(f"{self._path}.{len(self._files)}.partial", "wb"))  # noqa: SIM115  # closed on exit
+            self._files.append(begin_file(f"{self._path}.{len(self._files)}"))
             self._writers[schema] = pa.ipc.new_file(self._files[-1], schema, options=_OPTIONS)
             self._counts.append(0)
             if payload not in self.schemas:
@@ -112,14 +116,12 @@ class ChunkWriter:
             for file in self._files:
                 file.close()
             return
-        for number, (writer, file) in enumerate(zip(self._writers.values(), self._files, strict=True)):
+        for writer, file in zip(self._writers.values(), self._files, strict=True):
             writer.close()
             file.close()
-            Path(f"{self._path}.{number}.partial").replace(f"{self._path}.{number}")
         told = {"chunks": self._chunks, "clocks": list(self._clocks)}
-        partial = Path(f"{self._path}.partial")
-        partial.write_text(json.dumps(told))
-        partial.replace(self._path)
+        with begin_file(self._path) as file:
+            file.write(json.dumps(told).encode())
 
 
 class ChunkFile:
@@ -131,12 +133,13 @@ class ChunkFile:
     """
 
     def __init__(self, path: str, log: str) -> None:
-        told = json.loads(Path(path).read_text())
+        self._open = contextlib.ExitStack()
+        with file_to_read(path) as file:
+            told = json.loads(file.read())
         self._chunks = told["chunks"]
         self._clocks = pa.array(told["clocks"], pa.string())
         self._path = path
         self._readers: dict[int, Any] = {}
-        self._maps: list[Any] = []
         self._log_path = log
         self._log: int | None = None
 
@@ -189,15 +192,13 @@ class ChunkFile:
 
     def _reader(self, number: int) -> Any:
         if number not in self._readers:
-            mapped = pa.memory_map(f"{self._path}.{number}")
-            self._maps.append(mapped)
-            self._readers[number] = pa.ipc.open_file(mapped)
+            file = self._open.enter_context(file_to_read(f"{self._path}.{number}"))
+            self._readers[number] = pa.ipc.open_file(file)
         return self._readers[number]
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._readers.clear()
-        for mapped in self._maps:
-            mapped.close()
+        self._open.close()
         if self._log is not None:
             os.close(self._log)
             self._log = None

@@ -32,6 +32,7 @@ from coeval.alignment import RATE_BOUND_PPM_DEFAULT, Messages
 from coeval.clocks import Anchor, ClockId
 from coeval.errors import WrongTable
 from coeval.timeline._layout import TableClaims
+from coeval.timeline._shared_files import begin_file, on_this_machine
 from coeval.timeline._target import Target
 from coeval.timeline.merge._aside import aside_line, aside_lines
 from coeval.timeline.merge._batch_file import WHOLE_TEXT
@@ -43,10 +44,10 @@ from coeval.timeline.merge._output import Format, TableWriter, format_of, writer
 from coeval.timeline.merge._piece import Piece, ScanOrder, scan
 from coeval.timeline.merge._rows import Placement, Settled
 from coeval.timeline.merge._sorted_piece import SortOrder, pieces_to_sort, sort_piece
-from coeval.timeline.merge._spill import SpillFolder, telling_full_disks
+from coeval.timeline.merge._spill import RemoteSpill, SpillFolder, telling_full_disks
 from coeval.timeline.merge._stream import PlacedPiece, StreamSettings, place_chunks
 from coeval.timeline.merge._stretches import Pass, cuts_of, in_process, tables_by_calls, tables_in_threads
-from coeval.timeline.readers._input import head_of
+from coeval.timeline.readers._input import head_of, is_url
 from coeval.timeline.readers._reader import Part, SourceSettings
 from coeval.timeline.readers._registry import detected, reader_named
 from coeval.timeline.readers._text import TEXT, TextReader
@@ -56,6 +57,7 @@ from coeval.timeline.sources._folds import settle_folds
 from coeval.timeline.sources._links import links_of
 from coeval.timeline.sources._messages import LinkCount, messages_of
 from coeval.timeline.sources._relate import Relation, relate
+from coeval.timeline.sources._rows import EvidenceRows
 from coeval.timeline.sources._rules import EvidenceRules
 
 Unplaced: TypeAlias = Literal["", "last", "aside"]
@@ -119,7 +121,8 @@ class MergeSettings:
         trust_ns: each clock shows UTC within so much; None: nobody said that.
         unplaced: what becomes of events of clocks that nothing relates: "": nothing is merged; "last": they come last,
             clock by clock; "aside": they are set aside.
-        spill: where to put what does not fit into memory; None: beside the target, or the system's folder for that.
+        spill: where to put what does not fit into memory, a folder or a URL; None: beside the target, or the system's
+            folder for that.
         memory: bytes, about.
         set_aside: the file of rows that were set aside; None: named after the target.
     """
@@ -129,7 +132,7 @@ class MergeSettings:
     rates_ppm: Mapping[str, float] = field(default_factory=dict)
     trust_ns: int | None = None
     unplaced: Unplaced = ""
-    spill: Path | None = None
+    spill: str | None = None
     memory: int = MEMORY_DEFAULT
     set_aside: Path | None = None
 
@@ -232,13 +235,15 @@ def merge_sources(
     target = out if isinstance(out, Path) else None
     _check_is_no_source(target, sources)
     kind = kind or (format_of(target.name) if target is not None else "jsonl")
-    beside = settings.spill or (target.absolute().parent if target is not None else Path(_temporary()))
     with contextlib.ExitStack() as stack:
-        spill = stack.enter_context(SpillFolder(beside))
+        spill = stack.enter_context(SpillFolder(spill_folder(settings.spill, target)))
+        remote = None
+        if settings.spill is not None and is_url(settings.spill):
+            remote = stack.enter_context(RemoteSpill(settings.spill))
         stack.enter_context(telling_full_disks(spill, target))
         if executor is None:
             executor = stack.enter_context(_threads())
-        work = _Merge(sources, settings, evidence, kind, executor, spill, on_progress)
+        work = _Merge(sources, settings, evidence, kind, executor, spill, remote, on_progress)
         work.scan()
         work.relate()
         passes = work.passes()
@@ -275,6 +280,7 @@ class _Merge:
         kind: Format,
         executor: Executor,
         spill: SpillFolder,
+        remote: RemoteSpill | None,
         on_progress: Progress,
     ) -> None:
         self._sources = sources
@@ -282,6 +288,9 @@ class _Merge:
         self._evidence = evidence
         self._executor = executor
         self._spill = spill
+        self._remote = remote
+        # Where calls leave their files.
+        self._shared = str(spill.path) if remote is None else remote.url
         self._on_progress = on_progress
         # Of logs that stay logs nothing else is shown. Other formats have no text, and are shown whole.
         self._formats = [reader_of(source) for source in sources]
@@ -323,14 +332,14 @@ class _Merge:
 
     def _order(self, source: int, part: Part, number: int) -> ScanOrder:
         clock = self._sources[source].clock
-        return ScanOrder(part, number, str(self._spill.path), clock, self._evidence.rules, self._wanted, self._is_log)
+        return ScanOrder(part, number, self._shared, clock, self._evidence.rules, self._wanted, self._is_log)
 
     def _parts(self) -> Iterator[tuple[int, Part]]:
         for number, source in enumerate(self._sources):
             path = source.path
             if path == STDIN:
-                path = str(self._spill.path / "stdin")
-                with open(path, "wb") as file:
+                path = f"{self._shared}/stdin"
+                with begin_file(path) as file:
                     shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
             name = self._formats[number] if path == source.path else detected(head_of(path)).name
             for part in reader_named(name).parts(source.name, path, source.settings, PART_BYTES):
@@ -358,7 +367,7 @@ class _Merge:
         pieces = [piece for _, piece, _ in self._pieces]
         given = [self._evidence.messages, *(piece.messages for piece in pieces)]
         found = messages_of(
-            [piece.evidence for piece in pieces],
+            self._rows_of_evidence(),
             self._evidence.rules,
             [messages for messages in given if len(messages)],
             memory_limit=f"{self._settings.memory}B",
@@ -399,10 +408,19 @@ class _Merge:
             has_times=not self._is_log,
         )
 
+    def _rows_of_evidence(self) -> list[EvidenceRows]:
+        """Of each piece, in memory or in files of this machine."""
+        return [
+            EvidenceRows(
+                *(on_this_machine(each, self._spill.path) if isinstance(each, str) else each for each in piece.evidence)
+            )
+            for _, piece, _ in self._pieces
+        ]
+
     def _orders(self, clocks: Sequence[str]) -> dict[int, ClockOrder]:
         """What messages change in the order of rows."""
         pieces = [piece for _, piece, _ in self._pieces]
-        rows = [piece.evidence for piece in pieces]
+        rows = self._rows_of_evidence()
         # A stamp cut to seconds leaves a second in which rows may be lifted, and those may lift others in turn.
         within_ns = max(
             (stretch.latest_ns - int(stretch.last_ns.max()) for piece in pieces for stretch in piece.clocks.values()),
@@ -459,7 +477,7 @@ class _Merge:
         chosen = pieces_to_sort(pieces, half)
         if chosen:
             orders = [
-                SortOrder(pieces[number], settings, str(self._spill.path), f"sorted-{min(clocks)}-{number:06}")
+                SortOrder(pieces[number], settings, self._shared, f"sorted-{min(clocks)}-{number:06}")
                 for number in chosen
             ]
             for number, made in zip(chosen, self._called("sort", sort_piece, orders), strict=True):
@@ -503,7 +521,7 @@ class _Merge:
     def _tables(self, work: Pass, number: int) -> Iterator[pa.Table]:
         if in_process(self._executor):
             return tables_in_threads(work, self._executor, cores() + 1)
-        return tables_by_calls(work, self._executor, str(self._spill.path), f"pass-{number}")
+        return tables_by_calls(work, self._executor, self._shared, f"pass-{number}")
 
     def _copy_asides(self) -> None:
         """What parts set aside, in the order of sources and lines."""
@@ -545,7 +563,7 @@ class _Merge:
             self._aside_reasons,
             kept,
             self._turned,
-            self._spill.size(),
+            self._spill.size() + (self._remote.size() if self._remote is not None else 0),
             self._links,
         )
         assert report.read == self._merged + count, f"{report.read} read, {self._merged} merged and {count} set aside"
@@ -657,7 +675,12 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _temporary() -> str:
+def spill_folder(said: str | None, target: Path | None) -> Path:
+    """Where a merge spills on this machine: as it was said, beside its target, or where temporary files are."""
+    if said is not None and not is_url(said):
+        return Path(said)
+    if target is not None:
+        return target.absolute().parent
     import tempfile
 
-    return tempfile.gettempdir()
+    return Path(tempfile.gettempdir())

@@ -8,8 +8,6 @@ known how early and how late its stamps are, so whoever wants a stretch of time 
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -20,6 +18,7 @@ import pyarrow.compute as pc
 
 from coeval.alignment import Messages
 from coeval.clocks import Anchor
+from coeval.timeline._shared_files import own_name
 from coeval.timeline.merge._aside import AsideFile
 from coeval.timeline.merge._batch_file import WHOLE_TEXT, ChunkFile, ChunkWriter
 from coeval.timeline.readers._reader import EventBatch, Part, Reader, Tally
@@ -110,7 +109,7 @@ class ScanOrder:
 
     Attributes:
         number: of the part; names its files.
-        folder: where rows and those set aside are spilled.
+        folder: where rows and those set aside are spilled, a path or a URL.
         clock: of rows of which the format names none.
         rules: what rows may be evidence.
         wanted: columns of the payload that somebody will look at; None: all.
@@ -128,15 +127,13 @@ class ScanOrder:
 
 def scan(order: ScanOrder) -> Piece:
     """
-    Read a part once. Repeating it gives the same piece: files get their names when they are whole.
+    Read a part once. Repeating it gives the same piece, in files of its own.
 
     Raises:
         WrongTable, OSError: as its reader.
     """
     reader = reader_named(order.part.reader)
-    stem = f"{order.folder}/part-{order.number:06}"
-    # A call that is repeated while the first one still runs, as engines may do it, writes files of its own.
-    own = f"{stem}-{os.getpid()}-{threading.get_ident()}"
+    own = own_name(f"{order.folder}/part-{order.number:06}")
     with AsideFile(f"{own}.aside.jsonl") as aside, EvidenceWriter(own) as evidence:
         tally = Tally(SetAside(aside.add))
         notes = _Notes()

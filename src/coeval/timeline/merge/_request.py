@@ -111,7 +111,7 @@ def requested(
         rates_ppm=found.rates_ppm,
         trust_ns=trust_ns,
         unplaced=unplaced,
-        spill=None if spill is None else Path(spill),
+        spill=None if spill is None else os.fspath(spill),
         memory=memory,
         set_aside=None if set_aside is None else Path(set_aside),
     )
@@ -137,7 +137,7 @@ def merge(
         out: a Parquet file, which is there once it is whole. None: everything is kept in memory.
         overwrite: `out` may be there already.
         executor: anything with the interface of `concurrent.futures`, such as `coeval.Executor("dask://…")`; its
-            workers must reach the sources and the spill folder. None: threads of this process.
+            workers must reach the sources and `spill`. None: threads of this process.
         on_progress: called with the step ("scan", "sort", "merge"), how much is done, and how much there is.
         source: more settings, each for the sources that the name before the colon means.
         pair: what makes rows of two clocks one request, as `request_id:order=web>app>db`.
@@ -150,7 +150,7 @@ def merge(
         assume_utc: stamps without a zone are taken for UTC, and their rows are marked.
         unplaced: events of clocks that nothing relates come "last", or are set "aside"; "": that is an error.
         set_aside: the file of what was set aside, as lines of JSON. None: named after `out`.
-        spill: a folder for what does not fit into memory. None: beside `out`.
+        spill: a folder for what does not fit into memory, or the URL of one. None: beside `out`.
         memory: bytes that rows may take at once, about.
         project: what was said of the sources; a file. None: `coeval.toml`, if it is there.
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coeval.timeline._shared_files import own_name
 from coeval.timeline.merge._batch_file import ChunkWriter
 from coeval.timeline.merge._piece import Piece, chunks_of, sliced
 from coeval.timeline.merge._stream import PlacedPiece, StreamSettings, codes_of, rows_of
@@ -28,7 +29,7 @@ _OWN_BYTES = 56
 
 @dataclass(frozen=True, slots=True)
 class SortOrder:
-    """A piece to be sorted by key, and where to put it."""
+    """A piece to be sorted by key, where to put it, a path or a URL, and what names of its files begin with."""
 
     piece: PlacedPiece
     settings: StreamSettings
@@ -70,7 +71,7 @@ def _peak(pieces: Sequence[PlacedPiece], sizes: Sequence[float]) -> float:
 
 
 def sort_piece(order: SortOrder) -> PlacedPiece:
-    """Sort a piece. Repeating it gives the same file."""
+    """Sort a piece. Repeating it gives the same, in files of its own."""
     placed_piece, settings = order.piece, order.settings
     batches: list[EventBatch] = []
     keys: list[Int64Array] = []
@@ -86,7 +87,7 @@ def sort_piece(order: SortOrder) -> PlacedPiece:
             assert own is not None
             batches[-1] = _taken(batch, np.flatnonzero(np.isin(own, list(settings.clocks))))
         keys.append(key)
-    path = f"{order.folder}/{order.name}"
+    path = own_name(f"{order.folder}/{order.name}")
     chunks: list[tuple[int, int, EventBatch]] = []
     for kind in _kinds(batches):
         chosen = [number for number, batch in enumerate(batches) if _kind(batch) == kind]

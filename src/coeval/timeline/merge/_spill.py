@@ -16,7 +16,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from coeval.timeline._shared_files import own_name
 from coeval.timeline._target import is_left
+from coeval.timeline.readers._input import filesystem_of
 
 _PREFIX = ".coeval-merge-"
 _LOCK = "lock"
@@ -58,6 +60,40 @@ class SpillFolder:
             with contextlib.suppress(OSError):
                 total += entry.stat().st_size
         return total
+
+
+class RemoteSpill:
+    """
+    A folder behind a URL, of one merge's own, for calls on machines that do not reach its spill folder; taken away in
+    the end. What a killed merge left there stays: nobody can tell from afar that it is gone.
+
+    Args:
+        beside: the URL of what to make it in.
+
+    Attributes:
+        url: of the folder.
+
+    Raises:
+        MissingExtra: fsspec is not installed.
+        OSError: it cannot be made.
+    """
+
+    def __init__(self, beside: str) -> None:
+        self.url = own_name(f"{beside.rstrip('/')}/{_PREFIX.strip('.-')}")
+        self._filesystem, self._within = filesystem_of(self.url)
+        self._filesystem.makedirs(self._within, exist_ok=True)
+
+    def __enter__(self) -> RemoteSpill:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(Exception):  # what the merge did counts, or why it failed
+            self._filesystem.rm(self._within, recursive=True)
+
+    def size(self) -> int:
+        """How many bytes are in it."""
+        self._filesystem.invalidate_cache()
+        return int(self._filesystem.du(self._within))
 
 
 def remove_remains(folder: Path) -> None:

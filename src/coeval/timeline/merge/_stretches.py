@@ -13,17 +13,16 @@ Either way the same rows are in the same stretch in the same order, so results d
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from coeval.timeline._shared_files import begin_file, file_to_read, own_name, remove_file
 from coeval.timeline.merge._columns import MergedColumns
 from coeval.timeline.merge._piece import SAMPLE_EVERY
 from coeval.timeline.merge._range import merged_table
@@ -139,7 +138,7 @@ class BlockOrder:
     Attributes:
         start: keys from here on; None: from the first.
         ends: of the stretches.
-        path: the file; it has this name when it is whole.
+        path: what the file's name begins with, a path or a URL.
     """
 
     work: Pass
@@ -149,21 +148,20 @@ class BlockOrder:
 
 
 def write_block(order: BlockOrder) -> str:
-    """Make the tables of a block. Repeating it gives the same file."""
+    """Make the tables of a block and return their file's name. Repeating it gives the same, in a file of its own."""
     work = order.work
     streams = [Stream(piece, work.settings, order.start) for piece in work.pieces]
-    partial = f"{order.path}.{os.getpid()}.partial"
+    path = own_name(order.path)
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-    with open(partial, "wb") as file, pa.ipc.new_stream(file, _plain(work.columns.schema), options=options) as writer:
+    with begin_file(path) as file, pa.ipc.new_stream(file, _plain(work.columns.schema), options=options) as writer:
         for number, until in enumerate(order.ends):
             table = _stretch(streams, number, until, work.columns, work.is_placed)
             writer.write_table(_with_codes(table))
-    Path(partial).replace(order.path)
-    return order.path
+    return path
 
 
 def tables_by_calls(work: Pass, executor: Executor, folder: str, name: str) -> Iterator[pa.Table]:
-    """The tables of all stretches, in order, made by calls that leave files in a folder that all can reach."""
+    """The tables of all stretches, in order, made by calls that leave files where all can reach them."""
     ends = work.ends
     count = max(_STRETCHES_IN_BLOCK_MIN, -(-len(ends) // _BLOCKS_MAX))
     orders = iter(
@@ -171,7 +169,7 @@ def tables_by_calls(work: Pass, executor: Executor, folder: str, name: str) -> I
             _met(work, begin, ends[at : at + count][-1]),
             begin,
             tuple(ends[at : at + count]),
-            f"{folder}/{name}-{at:06}.arrow",
+            f"{folder}/{name}-{at:06}",
         )
         for at, begin in [(at, ends[at - 1] if at else None) for at in range(0, len(ends), count)]
     )
@@ -199,10 +197,10 @@ def _met(work: Pass, start: int | None, until: int | None) -> Pass:
 
 
 def _block_tables(path: str, columns: MergedColumns) -> Iterator[pa.Table]:
-    with pa.memory_map(path) as mapped, pa.ipc.open_stream(mapped) as reader:
+    with file_to_read(path) as file, pa.ipc.open_stream(file) as reader:
         for batch in reader:
             yield _with_names(pa.Table.from_batches([batch]), columns)
-    Path(path).unlink()
+    remove_file(path)
 
 
 # A stream of batches may not change a dictionary; clocks and sources travel as codes.

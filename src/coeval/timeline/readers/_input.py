@@ -76,7 +76,7 @@ def is_plain(path: str) -> bool:
 def size_of(path: str) -> int:
     """How many bytes it has as it lies there."""
     if is_url(path):
-        return int(_filesystem(path)[0].size(path))
+        return int(filesystem_of(path)[0].size(path))
     return Path(path).stat().st_size
 
 
@@ -84,7 +84,7 @@ def modified_s(path: str) -> int | None:
     """When a file was last written, seconds since 1970; None: its store does not say."""
     if not is_url(path):
         return int(Path(path).stat().st_mtime)
-    filesystem, within = _filesystem(path)
+    filesystem, within = filesystem_of(path)
     try:
         return int(filesystem.modified(within).timestamp())
     except (NotImplementedError, KeyError, AttributeError):
@@ -183,15 +183,21 @@ class _Layers(io.RawIOBase):
 
 def _open(path: str) -> IO[bytes]:
     if is_url(path):
-        filesystem, within = _filesystem(path)
+        filesystem, within = filesystem_of(path)
         return cast("IO[bytes]", filesystem.open(within, "rb"))
     return open(os.fspath(path), "rb")
 
 
-def _filesystem(path: str) -> tuple[Any, str]:
+def filesystem_of(path: str) -> tuple[Any, str]:
+    """
+    What fsspec opens a URL with, and its name there.
+
+    Raises:
+        MissingExtra: fsspec is not installed.
+    """
     try:
         import fsspec
     except ImportError as error:
-        raise MissingExtra(f"{path} is a URL, which fsspec reads: pip install 'coeval[remote]'") from error
+        raise MissingExtra(f"{path} is a URL, which fsspec opens: pip install 'coeval[remote]'") from error
     filesystem, within = fsspec.core.url_to_fs(path)
     return filesystem, within

@@ -161,9 +161,9 @@ def _urls(spec: str) -> list[str]:
     scheme = urlsplit(spec).scheme
     if "*" not in spec or scheme in ("postgresql", "postgres", "mysql", "sqlite"):
         return [spec]
-    from coeval.timeline.readers._input import _filesystem
+    from coeval.timeline.readers._input import filesystem_of
 
-    filesystem, within = _filesystem(spec)
+    filesystem, within = filesystem_of(spec)
     found = [filesystem.unstrip_protocol(path) for path in sorted(filesystem.glob(within))]
     if not found:
         raise FileNotFoundError(f"no file is meant by {spec!r}")

@@ -16,13 +16,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coeval.timeline._shared_files import begin_file
 from coeval.timeline.readers._reader import NO_READING, EventBatch
 from coeval.timeline.readers._values import BoolArray, Int64Array, as_numpy
 from coeval.timeline.sources._rules import (
@@ -106,12 +107,13 @@ class EvidenceWriter:
     Keeps the rows of one part in files, batch by batch.
 
     Args:
-        prefix: of the files' paths; `.points.parquet` and `.spans.parquet` come behind it where there is something.
+        prefix: of the files' paths or URLs; `.points.parquet` and `.spans.parquet` come behind it where there is
+            something.
     """
 
     def __init__(self, prefix: str | Path) -> None:
         self._prefix = str(prefix)
-        self._writers: dict[str, Any] = {}
+        self._writers: dict[str, tuple[Any, IO[bytes]]] = {}
 
     def add(self, rows: EvidenceRows) -> None:
         """Take rows in."""
@@ -121,19 +123,22 @@ class EvidenceWriter:
                     # Not at once: few parts have such rows.
                     import pyarrow.parquet as pq
 
-                    self._writers[name] = pq.ParquetWriter(
-                        self._path(name),
+                    file = begin_file(self._path(name))
+                    writer = pq.ParquetWriter(
+                        file,
                         table.schema,
                         compression="zstd",
                         use_dictionary=["clock", "link", "kind"],
                         column_encoding={"line": "DELTA_BINARY_PACKED"},
                     )
-                self._writers[name].write_table(table)
+                    self._writers[name] = writer, file
+                self._writers[name][0].write_table(table)
 
     def close(self) -> EvidenceRows:
         """End the files."""
-        for writer in self._writers.values():
+        for writer, file in self._writers.values():
             writer.close()
+            file.close()
         return EvidenceRows(*(self._path(name) if name in self._writers else None for name in ("points", "spans")))
 
     def __enter__(self) -> EvidenceWriter:
