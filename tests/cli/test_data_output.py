@@ -38,11 +38,13 @@ def test_an_empty_file_and_a_device_are_taken(tmp_path: Path) -> None:
     check_output(Path("/dev/null"), force=False)
 
 
-def test_a_folder_and_a_file_in_no_folder_are_refused(tmp_path: Path) -> None:
+def test_a_folder_a_file_in_no_folder_and_a_url_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputRefused, match="is a folder"):
         check_output(tmp_path, force=False)
     with pytest.raises(OutputRefused, match="there is no folder"):
         check_output(tmp_path / "no" / "out", force=False)
+    with pytest.raises(OutputRefused, match=r"s3://bucket/all\.parquet is a URL"):
+        check_output(Path("s3://bucket/all.parquet"), force=False)
     with pytest.raises(OutputRefused, match="cannot be written"):
         DataOutput.to_file(tmp_path / "no" / "out")
 

@@ -115,7 +115,7 @@ def test_a_dash_is_no_file(run: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_written_leaves_nothing_behind(run: Path, tmp_path: Path) -> None:
     failed = export(run, tmp_path, "--to", "jsonl", "-o", "no/such/folder/x.jsonl")
     assert failed.returncode == 2
-    assert "No such file or directory" in failed.stderr
+    assert "there is no folder no/such/folder" in failed.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ import typer
 from coeval.cli._output import fail, refuse_overwriting
 from coeval.errors import MissingExtra
 from coeval.timeline._clock_curves import Curves
+from coeval.timeline._target import Target
 from coeval.timeline.writers._clock_picture import CLOCKS_MAX, write_clock_picture
 
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
@@ -23,16 +24,13 @@ def check_picture(path: Path, *, force: bool) -> None:
 
 def plot_to(path: Path, curves: Curves) -> None:
     """Draw, and say what was drawn."""
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
-        write_clock_picture(curves, partial)
-        partial.replace(path)
+        with Target(path) as file:
+            write_clock_picture(curves, file, path.suffix.removeprefix("."))
     except (MissingExtra, ValueError) as error:
         fail(error)
     except OSError as error:
         fail(f"{path} cannot be written: {error.strerror}")
-    finally:
-        partial.unlink(missing_ok=True)
     drawn = min(len(curves.clocks), CLOCKS_MAX)
     left_out = f", {len(curves.clocks) - drawn} left out" if len(curves.clocks) > drawn else ""
     typer.echo(f"{drawn} clock{'' if drawn == 1 else 's'} drawn in {path}{left_out}", err=True)

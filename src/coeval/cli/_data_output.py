@@ -1,5 +1,5 @@
 """
-Where `coeval map` writes its lines: a file, or the standard output that is kept for data alone.
+Where commands write what they made: a file, or the standard output that is kept for data alone.
 
 Each write is whole lines. If one fails half-way, what it left of them is cut off again, so that a file always ends
 with a whole line.
@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+# A path has one slash where the URL had two.
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/(?!/)(.*)")
 
 
 class OutputRefused(Exception):
@@ -38,6 +42,11 @@ def check_output(path: Path, *, force: bool) -> None:
     Raises:
         OutputRefused: it cannot, or something is in it.
     """
+    if match := _URL.match(str(path)):
+        raise OutputRefused(
+            f"{match[1]}://{match[2]} is a URL, and outputs are files here; write to one, or with -o - to what "
+            "takes it there"
+        )
     if path.is_dir():
         raise OutputRefused(f"{path} is a folder; expected a file to write to")
     if not path.parent.is_dir():

@@ -10,7 +10,7 @@ from typing import IO, Annotated, Literal
 
 import typer
 
-from coeval.cli._output import fail, parse_zone, read_timeline
+from coeval.cli._output import fail, parse_zone, read_timeline, refuse_overwriting
 from coeval.errors import WrongTable
 from coeval.timeline import RunTimeline, Timeline
 from coeval.timeline._target import Target, as_text
@@ -91,10 +91,10 @@ def export(
     if out == Path("-"):
         fail("export writes a file, and - is none; coeval timeline shows it, and coeval query prints all of it")
     target = out or Path(f"{_name(source)}{_SUFFIXES[to]}")
-    if target.exists() and not target.is_file():
-        fail(f"{target} is no regular file; expected a file to write to, or a name that is free")
-    if target.exists() and not force and to != "sqlite":
-        fail(f"{target} is there already; name another file with -o, or overwrite it with --force")
+    # A database keeps what else is in it.
+    refuse_overwriting(target, force=force or to == "sqlite")
+    if to == "sqlite" and target.exists() and not target.is_file():
+        fail(f"{target} is no regular file; expected a database, or a name that is free")
     if tz is not None and to != "text":
         fail(f"--tz is for --to text; {to} has integers that no zone changes")
     if table is not None and to != "sqlite":

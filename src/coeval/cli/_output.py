@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import typer
 
+from coeval.cli._data_output import OutputRefused, check_output
 from coeval.errors import RecordingWarning
 from coeval.timeline._time_text import (
     format_bound_ns,
@@ -175,10 +176,8 @@ def wrap_titled(title: str, text: str, columns: int) -> list[str]:
 
 
 def refuse_overwriting(path: Path, *, force: bool) -> None:
-    """End the command where a file is there already."""
-    if path.exists() and not path.is_file():
-        fail(f"{path} is no regular file; expected a file to write to, or a name that is free")
-    if path.exists() and not force:
-        fail(f"{path} is there already; name another file, or overwrite it with --force")
-    if not path.parent.is_dir():
-        fail(f"{path} cannot be written: there is no folder {path.parent}")
+    """End the command where something is in a file already, or it cannot be written."""
+    try:
+        check_output(path, force=force)
+    except OutputRefused as error:
+        fail(error)

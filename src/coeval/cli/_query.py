@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
-from coeval.cli._output import fail, parse_zone, plain, read_timeline, style_of_output
+from coeval.cli._output import fail, parse_zone, plain, read_timeline, refuse_overwriting, style_of_output
 from coeval.timeline._python_rows import python_rows
 from coeval.timeline._target import Target, as_text
 from coeval.timeline.writers._json_value import json_value
@@ -72,8 +72,8 @@ def query(
     zone = parse_zone(tz)
     if chosen == "parquet" and out is None:
         fail("parquet is no text for standard output; name a file with -o")
-    if out is not None and out.exists() and not force:
-        fail(f"{out} is there already; name another file with -o, or overwrite it with --force")
+    if out is not None:
+        refuse_overwriting(out, force=force)
     found = [read_timeline(path) for path in timelines]
     names = ["timeline"] if len(found) == 1 else _names(timelines)
     import duckdb

@@ -99,12 +99,13 @@ def test_too_many_clocks_are_left_out_by_number() -> None:
 @pytest.mark.parametrize("count", [1, 5])
 def test_the_file_is_a_picture(tmp_path: Path, count: int) -> None:
     curves = Curves("clock a", 0, False, tuple(curve(f"clock {number}", (STEP,)) for number in range(count)))
-    write_clock_picture(curves, tmp_path / "clocks.png")
+    for kind in ("png", "svg"):
+        with open(tmp_path / f"clocks.{kind}", "wb") as file:
+            write_clock_picture(curves, file, kind)
     pixels = matplotlib.image.imread(tmp_path / "clocks.png")
     assert pixels.shape[0] > 400
     assert pixels.shape[1] > 800
     assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 50
-    write_clock_picture(curves, tmp_path / "clocks.svg")
     assert ElementTree.parse(tmp_path / "clocks.svg").getroot().tag.endswith("svg")
 
 

@@ -5,9 +5,8 @@ are.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -78,14 +77,17 @@ def clock_figure(curves: Curves) -> Figure:
     return figure
 
 
-def write_clock_picture(curves: Curves, path: str | os.PathLike[str]) -> None:
+def write_clock_picture(curves: Curves, file: IO[bytes], kind: str) -> None:
     """
-    Draw clocks into a file; its ending says the format, such as .png or .svg.
+    Draw clocks into a file.
+
+    Args:
+        kind: "png", "svg" or "pdf".
 
     Raises:
         MissingExtra, ValueError: as `clock_figure`.
     """
-    clock_figure(curves).savefig(path, dpi=130)
+    clock_figure(curves).savefig(file, dpi=130, format=kind)
 
 
 def _draw_offset(axes: Axes, clock: ClockCurve, unit_ns: float) -> None:
