@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -43,11 +44,19 @@ def merge_lines(report: MergeReport, out: Path | None, elapsed_ns: int) -> list[
         f"raw order: {report.neighbours_turned:,} of {total:,} neighbours ({share:.1f} %) are the other way round there"
     )
     relation = report.relation
-    lines += [f"evidence: {plain(link.text)}" for link in report.links]
-    lines += [f"evidence: {each.text}" for each in relation.classes]
-    lines += [f"finding: {finding.text}" for finding in relation.alignment.findings]
-    lines += [f"problem: {problem}" for source in report.sources for problem in source.problems]
-    return lines
+    said = [
+        *(("evidence", link.text) for link in report.links),
+        *(("evidence", verdict.text) for verdict in relation.classes),
+        *(("finding", finding.text) for finding in relation.alignment.findings),
+        *(("problem", problem) for source in report.sources for problem in source.problems),
+    ]
+    return [*lines, *(line for title, text in said for line in _wrapped(title, text))]
+
+
+def _wrapped(title: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        plain(f"{title}: {text}"), 80, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+    )
 
 
 def _groups(report: MergeReport) -> str:

@@ -10,7 +10,8 @@ from coeval.clocks import Anchor, ClockId
 from coeval.errors import ClocksNotRelated
 from coeval.timeline.sources._claims import ClockSpan
 from coeval.timeline.sources._messages import FoundEvidence
-from coeval.timeline.sources._relate import component_lines, relate
+from coeval.timeline.sources._relate import relate
+from coeval.timeline.sources._unrelated_text import component_lines
 
 SECOND_NS = 10**9
 WEB, APP, DB, OLD = (ClockId(name) for name in ("web.log", "app.jsonl", "db.csv", "web.log.1"))
@@ -96,8 +97,16 @@ def test_anchors_relate_clocks_that_no_message_does() -> None:
 
 def test_anchors_that_contradict_each_other_are_an_error() -> None:
     anchors = [Anchor(WEB, 0, 0, 9, "one"), Anchor(WEB, 1, 5000, 5009, "two")]
-    with pytest.raises(ClocksNotRelated, match="cannot all be true"):
+    with pytest.raises(ClocksNotRelated, match="cannot all be true") as failed:
         relate(FoundEvidence(), {WEB: span(3)}, anchors=anchors)
+    lines = str(failed.value).splitlines()
+    assert max(map(len, lines)) <= 80
+    said = lines[lines.index("  two") :][:3]
+    assert said == [
+        "  two",
+        f"    {WEB} showed 1970-01-01 00:00:00.000000001",
+        "    when it was 1970-01-01 00:00:00.000005004Z ±5 ns",
+    ]
 
 
 def ends(server: ClockId, client: ClockId, late_ns: int) -> tuple[str, Evidence]:

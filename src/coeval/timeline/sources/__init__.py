@@ -17,13 +17,13 @@ from coeval.timeline.sources._relate import (
     ClockState,
     Component,
     Relation,
-    component_lines,
     relate,
 )
 from coeval.timeline.sources._resolve import ResolvedSource, resolve
 from coeval.timeline.sources._rows import EvidenceRows, EvidenceWriter, extract, joined
 from coeval.timeline.sources._rules import EvidenceRules, PairRule, parse_pair
 from coeval.timeline.sources._said import parse_duration, parse_source
+from coeval.timeline.sources._unrelated_text import component_lines
 
 __all__ = [
     "resolve",

@@ -38,13 +38,11 @@ from coeval.timeline.sources._claims import (
     evidence_of_claim,
     trusting,
 )
-from coeval.timeline.sources._messages import FoundEvidence, LinkCount
+from coeval.timeline.sources._messages import FoundEvidence
 from coeval.timeline.sources._said import is_named
+from coeval.timeline.sources._unrelated_text import contradiction_text, not_related_text
 
 Unplaced = Literal["aside", "last"]
-
-_COLUMNS = 80
-_ROWS_SHOWN = 20
 
 
 class ClockState(NamedTuple):
@@ -197,7 +195,7 @@ def relate(
     alignment = align(believed, reference=chosen, anchors=all_anchors, rate_bound_ppm=rates)
     contradiction = [finding for finding in alignment.findings if finding.kind == "anchor contradiction"]
     if contradiction:
-        raise ClocksNotRelated(contradiction[0].text)
+        raise ClocksNotRelated(contradiction_text(contradiction[0]))
     components = _components(alignment, spans, believed, all_anchors)
     of_utc = tuple(each for each in as_evidence if each.anchors)
     if len(components) > 1 and unplaced is None:
@@ -315,73 +313,6 @@ def _why(group: set[ClockId], messages: Messages, anchored: set[ClockId]) -> str
     if reasons:
         return ", ".join(reasons)
     return "counts events, shows no time" if all(map(is_logical, group)) else "nothing links it to others"
-
-
-def not_related_text(components: Sequence[Component], counts: Sequence[LinkCount] = ()) -> str:
-    """
-    What `ClocksNotRelated` says: the table of components, what was found of the evidence that was looked for, and what
-    can be done; lines of at most 80 characters, where names allow it.
-    """
-    looked_for = [f"  {count.text}" for count in counts]
-    lines = [
-        f"{len(components)} groups of clocks are related by nothing, so their events have no",
-        "common order, and nothing was written.",
-        "",
-        *component_lines(components),
-        *(["", "Evidence that was looked for:", *looked_for] if looked_for else []),
-        "",
-        "What helps, the surest first:",
-        *_next_steps(components),
-    ]
-    return "\n".join(lines)
-
-
-def component_lines(components: Sequence[Component]) -> list[str]:
-    """The table of components, a line for each clock; at most 80 characters each."""
-    rows = [("group", "events", "clock", "placed by")]
-    for number, component in enumerate(components, 1):
-        for place, state in enumerate(component.clocks[:_ROWS_SHOWN]):
-            one_sided = f"; only its {state.sides} times are known" if state.sides in ("earliest", "latest") else ""
-            why = (component.why if place == 0 else "as above") + one_sided
-            rows.append((str(number) if place == 0 else "", f"{state.events:,}", state.clock, why))
-        if left := component.clocks[_ROWS_SHOWN:]:
-            rows.append(("", f"{sum(state.events for state in left):,}", f"{len(left)} more", ""))
-    events = max(len(row[1]) for row in rows)
-    clocks = min(max(len(row[2]) for row in rows), 30)
-    room = _COLUMNS - 5 - 2 - events - 2 - clocks - 2
-    return [
-        f"{group:<5}  {count:>{events}}  {_cut(clock, clocks):<{clocks}}  {_cut(why, room)}".rstrip()
-        for group, count, clock, why in rows
-    ]
-
-
-def _next_steps(components: Sequence[Component]) -> list[str]:
-    one, other = components[0].clocks[0].clock, components[1].clocks[0].clock
-    steps = [
-        ("an id that stands in both, and the way it goes:", f"--pair request_id --order '{one},{other}'"),
-        ("an offset that you know:", f"--clock '{other}=+3.2s±0.1s@{one}'"),
-        ("each clock's own word, as good as you think it is:", "--trust-clocks 50ms"),
-        ("or leave out what cannot be placed:", "--unplaced aside"),
-    ]
-    if shared := _one_clock(components):
-        steps.insert(0, ("if these are files of one clock:", f"--source '{shared}:clock=NAME'"))
-    return [line for what, command in steps for line in (f"  {what}", f"      {command}")]
-
-
-def _one_clock(components: Sequence[Component]) -> str:
-    """A name with a wildcard for clocks that look like the files of one log that was rotated."""
-    names = [state.clock for component in components for state in component.clocks]
-    for name in names:
-        stem = name.split(".")[0]
-        alike = [each for each in names if each.startswith(f"{stem}.")]
-        if len(alike) > 1:
-            same = (signs[0] for signs in zip(*alike, strict=False) if len(set(signs)) == 1)
-            return f"{''.join(same).rstrip('.')}*"
-    return ""
-
-
-def _cut(text: str, columns: int) -> str:
-    return text if len(text) <= columns else f"{text[: columns - 1]}…"
 
 
 # What was said of clocks ----------------------------------------------------------------------------------------------
