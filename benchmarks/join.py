@@ -66,13 +66,14 @@ def run(contender: str, keyed: bool, folder: Path) -> dict[str, float]:
         from coeval.timeline.join._files import JoinInput, join_files, parquet_writer
         from coeval.timeline.join._rules import JoinRules
 
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         start = time.perf_counter()
         counts = join_files(
             JoinInput(left),
             JoinInput(right),
             JoinRules(("key",) if keyed else ()),
-            parquet_writer(out),
-            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            parquet_writer(out, memory),
+            memory_bytes=memory,
             scratch=folder,
         )
         said["seconds"] = time.perf_counter() - start

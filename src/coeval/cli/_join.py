@@ -115,7 +115,7 @@ def join(
             check_output(target, force=force)
         if kind == "parquet":
             assert target is not None
-            write = parquet_writer(target)
+            write = parquet_writer(target, memory_bytes)
         else:
             write = _line_writer(target, kind)
         counts = join_files(

@@ -59,7 +59,7 @@ def joined(folder: Path, target: Path, rules: Rules, memory: int, prefix: str = 
         JoinInput(folder / f"{prefix}left.parquet"),
         JoinInput(folder / f"{prefix}right.parquet"),
         rules,
-        parquet_writer(target),
+        parquet_writer(target, memory),
         memory_bytes=memory,
         scratch=target.parent,
     )
@@ -163,7 +163,7 @@ def test_a_failure_half_way_leaves_neither_a_result_nor_a_rest(files: Path, tmp_
             JoinInput(tmp_path / "left.parquet"),
             JoinInput(files / "right.parquet"),
             JoinRules(),
-            parquet_writer(tmp_path / "out.parquet"),
+            parquet_writer(tmp_path / "out.parquet", 1 << 34),
             memory_bytes=1 << 34,
             scratch=tmp_path,
         )
@@ -174,3 +174,30 @@ def test_what_is_no_parquet_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_text("time,value\n1,2\n")
     with pytest.raises(WrongTable, match=r"a\.parquet is no Parquet file"):
         JoinInput(tmp_path / "a.parquet").schema()
+
+
+def test_a_result_of_many_matches_is_held_in_parts_that_fit_the_memory(tmp_path: Path) -> None:
+    """Both joins that list all matches, as they are written: 200 rows of one time, 100 of another beside it."""
+    for name, times in (("left", np.full(200, 10**18)), ("right", np.full(100, 10**18))):
+        rows = {"earliest_ns": times - 9, "latest_ns": times + 9, "number": np.arange(len(times))}
+        pq.write_table(
+            pa.table({**rows, "text": [f"{number}" * 500 for number in range(len(times))]}),
+            tmp_path / f"{name}.parquet",
+        )
+    left, right = (JoinInput(tmp_path / f"{name}.parquet") for name in ("left", "right"))
+    for rules in (WindowRules(before_ns=50, after_ns=50, all_matches=True), JoinRules(all_matches=True)):
+        sizes: list[int] = []
+        pairs: list[pa.Table] = []
+
+        def write(tables: Any, schema: pa.Schema, sizes: list[int] = sizes, pairs: list[pa.Table] = pairs) -> int:
+            for table in tables:
+                sizes.append(table.num_rows)
+                pairs.append(table.select(["number", "number_right"]))
+            return sum(sizes)
+
+        counts = join_files(left, right, rules, write, memory_bytes=1 << 24, scratch=tmp_path)
+        assert counts.written == 20_000
+        assert max(sizes) <= 1 << 13
+        listed = pa.concat_tables(pairs)
+        assert np.array_equal(listed["number"], np.repeat(np.arange(200), 100))
+        assert np.array_equal(listed["number_right"], np.tile(np.arange(100), 200))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from coeval.timeline.join import overlap_join, window_join
 from coeval.timeline.join._overlaps import WindowJoin
-from coeval.timeline.join._pairs import PAIRS_AT_ONCE
+from coeval.timeline.join._pairs import ROWS_HELD
 
 
 class Span(NamedTuple):
@@ -161,7 +161,7 @@ def test_more_pairs_than_are_held_come_in_parts_in_the_order_of_the_left_rows() 
     )
     joined = WindowJoin(right, before_ns=10**6, after_ns=10**6, all_matches=True, how="left")
     parts = list(joined.tables([left]))
-    assert len(parts) > 3 and max(part.num_rows for part in parts) <= PAIRS_AT_ONCE + 1000
+    assert len(parts) > 3 and max(part.num_rows for part in parts) <= ROWS_HELD + 1000
     whole = pa.concat_tables(parts)
     lonely = lefts == 10**12
     assert np.array_equal(whole["number"], np.repeat(np.arange(3000), np.where(lonely, 1, 1000)))

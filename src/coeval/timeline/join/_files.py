@@ -33,6 +33,7 @@ from coeval.errors import WrongTable
 from coeval.timeline._layout import END_INSTANT, INSTANT
 from coeval.timeline._target import Target
 from coeval.timeline.join._columns import check_references, check_times, column_of, has_end, with_bounds
+from coeval.timeline.join._pairs import ROWS_HELD
 from coeval.timeline.join._rules import JoinRules, OverlapRules, Rules, WindowRules
 from coeval.timeline.join._tables import ROWS_AT_ONCE
 
@@ -42,6 +43,11 @@ MEMORY_PER_BYTE = 4
 _ROWS_IN_GROUP = 1 << 20
 _GROUPS_READ_AGAIN_MAX = 3
 """If every group of rows were read more often than this, sorting the file is faster."""
+
+_COPIES = 8
+"""Of so many rows that are held one thread's share is: those made, and those that are put together to be written."""
+
+_ROWS_HELD_MIN = 1 << 13
 
 _GROUPS_AHEAD = 4
 """So many groups of left rows are read while the right side is prepared."""
@@ -159,6 +165,7 @@ def join_files(
             for group in groups[:_GROUPS_AHEAD]:
                 group.read_ahead(ahead)
             joined = rules.prepared(right.read())
+        joined.rows_held = _rows_held(left, right, memory_bytes)
         written = write(joined.tables(groups), schema)
         counts += joined.counts
     else:
@@ -167,6 +174,15 @@ def join_files(
             written = write(plan.tables(schema), schema)
     none, possible, certain = counts.tolist()
     return JoinCounts(none + possible + certain, certain, possible, none, written)
+
+
+def _rows_held(left: JoinInput, right: JoinInput, memory_bytes: int) -> int:
+    """How many rows of the result a thread may hold."""
+    row_bytes = 0.0
+    for source in (left, right):
+        rows = pq.read_metadata(source.path).num_rows
+        row_bytes += source.bytes_in_memory() / rows if rows else 0.0
+    return min(max(int(memory_bytes / (_COPIES * max(row_bytes, 1.0))), _ROWS_HELD_MIN), ROWS_HELD)
 
 
 def _groups(source: JoinInput) -> Iterator[_GroupReader]:
@@ -223,6 +239,7 @@ class _Parted:
         self._counts = counts
         rows = max(pq.read_metadata(right.path).num_rows, 1)
         self._has_spans = isinstance(rules, OverlapRules)
+        self._rows_held = _rows_held(left, right, memory_bytes)
         self._row_bytes = max(right.bytes_in_memory() // rows, 1) * MEMORY_PER_BYTE
 
     def tables(self, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -273,6 +290,7 @@ class _Parted:
             chosen = [number for number, found in enumerate(rights) if _overlap(found, wanted)]
             right = self._read(self._right, chosen, wanted)
             joined = self._rules.prepared(right)
+            joined.rows_held = self._rows_held
             yield from joined.tables(lefts.slice(at, ROWS_AT_ONCE) for at in range(0, lefts.num_rows, ROWS_AT_ONCE))
             self._counts += joined.counts
 
@@ -389,6 +407,7 @@ class _Parted:
                 continue
             right = self._part(self._right, self._folder / "right", number, None)
             joined = self._rules.prepared(right)
+            joined.rows_held = self._rows_held
             with pq.ParquetWriter(
                 results / f"{number}.parquet", joined.schema(left.schema), compression="zstd"
             ) as writer:
@@ -484,9 +503,12 @@ def _doubled(name: str) -> str:
     return name.replace('"', '""')
 
 
-def parquet_writer(path: Path) -> Callable[[Iterable[pa.Table], pa.Schema], int]:
+def parquet_writer(path: Path, memory_bytes: int) -> Callable[[Iterable[pa.Table], pa.Schema], int]:
     """
     What writes a result to a Parquet file, which is there once it is whole.
+
+    Args:
+        memory_bytes: as `join_files` has it.
     """
 
     def write(tables: Iterable[pa.Table], schema: pa.Schema) -> int:
@@ -508,7 +530,7 @@ def parquet_writer(path: Path) -> Callable[[Iterable[pa.Table], pa.Schema], int]
                 column_encoding=integers or None,
             ) as writer,
         ):
-            for group in _in_groups(tables):
+            for group in _in_groups(tables, memory_bytes // _COPIES):
                 writer.write_table(group, row_group_size=_ROWS_IN_GROUP)
                 count += group.num_rows
         return count
@@ -520,15 +542,16 @@ def _can_be_delta(kind: pa.DataType) -> bool:
     return kind in (pa.int32(), pa.int64()) or pa.types.is_timestamp(kind)
 
 
-def _in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def _in_groups(tables: Iterable[pa.Table], bytes_max: int) -> Iterator[pa.Table]:
     """Put small tables together, so that a file has not too many groups of rows."""
     waiting: list[pa.Table] = []
-    rows = 0
+    rows = size = 0
     for table in tables:
         waiting.append(table)
         rows += table.num_rows
-        if rows >= _ROWS_IN_GROUP:
+        size += table.nbytes
+        if rows >= _ROWS_IN_GROUP or size >= bytes_max:
             yield pa.concat_tables(waiting)
-            waiting, rows = [], 0
+            waiting, rows, size = [], 0, 0
     if waiting:
         yield pa.concat_tables(waiting)

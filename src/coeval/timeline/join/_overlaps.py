@@ -201,7 +201,7 @@ class OverlapJoin(_PairsJoin):
         self._intervals = Intervals(rights.group, self._keys.count, rights.begin_earliest, rights.end_latest)
 
     def _found(self, lefts: _Spans) -> Iterator[_Pairs]:
-        return _overlaps(lefts, self._rights, self._intervals)
+        return _overlaps(lefts, self._rights, self._intervals, self.rows_held)
 
 
 class WindowJoin(_PairsJoin):
@@ -227,7 +227,7 @@ class WindowJoin(_PairsJoin):
         self._intervals = Intervals(rights.group, self._keys.count, rights.begin_earliest, rights.begin_latest)
 
     def _found(self, lefts: _Spans) -> Iterator[_Pairs]:
-        return _in_window(lefts, self._rights, self._intervals, self._before_ns, self._after_ns)
+        return _in_window(lefts, self._rights, self._intervals, self._before_ns, self._after_ns, self.rows_held)
 
     def schema(self, left: pa.Schema) -> pa.Schema:
         if self._all_matches:
@@ -258,9 +258,10 @@ def _told(lefts: _Spans) -> Int64Array:
     return np.flatnonzero(lefts.group >= 0)
 
 
-def _overlaps(lefts: _Spans, rights: _Spans, intervals: Intervals) -> Iterator[_Pairs]:
+def _overlaps(lefts: _Spans, rights: _Spans, intervals: Intervals, at_most: int) -> Iterator[_Pairs]:
     told = _told(lefts)
-    for number, right in intervals.touching(lefts.group[told], lefts.begin_earliest[told], lefts.end_latest[told]):
+    first, last = lefts.begin_earliest[told], lefts.end_latest[told]
+    for number, right in intervals.touching(lefts.group[told], first, last, at_most):
         left = told[number]
         certain = (lefts.begin_latest[left] <= rights.end_earliest[right]) & (
             rights.begin_latest[right] <= lefts.end_earliest[left]
@@ -271,14 +272,16 @@ def _overlaps(lefts: _Spans, rights: _Spans, intervals: Intervals) -> Iterator[_
         yield _Pairs(left[keep], right[keep], (certain | (same & by_clock))[keep])
 
 
-def _in_window(lefts: _Spans, rights: _Spans, intervals: Intervals, before: int, after: int) -> Iterator[_Pairs]:
+def _in_window(
+    lefts: _Spans, rights: _Spans, intervals: Intervals, before: int, after: int, at_most: int
+) -> Iterator[_Pairs]:
     told = _told(lefts)
     earliest, latest = lefts.begin_earliest, lefts.begin_latest
     first = np.maximum(earliest[told] - before, UNKNOWN_BEFORE)
     last = np.minimum(latest[told] + after, UNKNOWN_AFTER)
     first[earliest[told] <= UNKNOWN_BEFORE] = UNKNOWN_BEFORE
     last[latest[told] >= UNKNOWN_AFTER] = UNKNOWN_AFTER
-    for number, right in intervals.touching(lefts.group[told], first, last):
+    for number, right in intervals.touching(lefts.group[told], first, last, at_most):
         left = told[number]
         same = _same_clock(lefts, rights, left, right)
         is_before = same & (rights.begin_raw[right] <= lefts.begin_raw[left])

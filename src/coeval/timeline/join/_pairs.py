@@ -22,8 +22,11 @@ from coeval.timeline.join._groups import (
     starts_of,
 )
 
-PAIRS_AT_ONCE = 1 << 19
-"""So many pairs are looked at together: what bounds the memory of a join with many possible matches."""
+ROWS_HELD = 1 << 19
+"""
+So many pairs are looked at together, and so many rows of a result wait for who writes them: what bounds the memory of a
+join with many possible matches.
+"""
 
 _UNBOUNDED = 63
 
@@ -49,7 +52,7 @@ def ranges(starts: Int64Array, stops: Int64Array) -> tuple[Int64Array, Int64Arra
     return which, numbers
 
 
-def portions(lengths: Int64Array, at_most: int = PAIRS_AT_ONCE) -> Iterator[slice]:
+def portions(lengths: Int64Array, at_most: int = ROWS_HELD) -> Iterator[slice]:
     """Cut questions so that those of a portion have about so many answers together; one question is never cut."""
     ends = np.cumsum(lengths)
     start = 0
@@ -91,10 +94,13 @@ class Intervals:
         self._earliest = earliest
 
     def touching(
-        self, groups: Int64Array, first: Int64Array, last: Int64Array
+        self, groups: Int64Array, first: Int64Array, last: Int64Array, at_most: int = ROWS_HELD
     ) -> Iterator[tuple[Int64Array, Int64Array]]:
         """
         Every interval that touches [first, last] of a question of its group.
+
+        Args:
+            at_most: pairs that are looked at together, about.
 
         Yields:
             The question and the interval of each pair, some pairs at a time. The questions ascend from portion to
@@ -111,7 +117,7 @@ class Intervals:
                 stop = begins.count_until(groups, last)
             found.append((start, stop))
             total += np.maximum(stop - start, 0)
-        for portion in portions(total):
+        for portion in portions(total, at_most):
             questions, intervals = [], []
             for (_, _, positions), (start, stop) in zip(self._classes, found, strict=True):
                 which, number = ranges(start[portion], stop[portion])

@@ -27,6 +27,7 @@ from coeval.timeline.join._columns import (
     right_events,
 )
 from coeval.timeline.join._groups import TIME_MAX, Int64Array
+from coeval.timeline.join._pairs import ROWS_HELD, portions
 from coeval.timeline.join._slices import in_threads
 
 How: TypeAlias = Literal["left", "inner"]
@@ -98,9 +99,6 @@ def join(
     )
 
 
-ROWS_HELD = 1 << 19
-"""So many rows of the result wait at most for who writes them, for each thread: a left row may have many matches."""
-
 _Part: TypeAlias = tuple[pa.Table, Int64Array]
 """Rows of the result, and what they add to the counts."""
 
@@ -111,10 +109,13 @@ class RightSide(ABC):
 
     Attributes:
         counts: of what was joined so far, how many left rows have no match, only possible ones, a certain one.
+        rows_held: so many rows of the result wait at most for who writes them, for each thread, and so many are made
+            together: a left row may have many matches.
     """
 
     def __init__(self) -> None:
         self.counts = np.zeros(3, dtype=np.int64)
+        self.rows_held = ROWS_HELD
 
     @abstractmethod
     def check(self, left: pa.Schema) -> None:
@@ -181,7 +182,7 @@ class RightSide(ABC):
         for part in parts:
             made.append(part)
             rows += part[0].num_rows
-            if rows >= ROWS_HELD:
+            if rows >= self.rows_held:
                 break
         return itertools.chain(made, parts)
 
@@ -239,6 +240,10 @@ class AsofJoin(RightSide):
     def _joined(self, left: pa.Table) -> Iterator[_Part]:
         events = left_events(left, self._keys, self._clocks, self._times)
         found = self._rights.match(events)
+        if self._all_matches and left.num_rows > 1 and int(found.possible.sum()) > self.rows_held:
+            for rows in portions(np.maximum(found.possible, 1), self.rows_held):
+                yield from self._joined(left.slice(rows.start, rows.stop - rows.start))
+            return
         counts = np.bincount(found.verdict, minlength=3)
         verdict, row, possible = found
         chosen: Int64Array | None = None
