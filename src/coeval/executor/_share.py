@@ -27,6 +27,9 @@ class Shared(Generic[T]):
     `free()`. A call that already has the object then keeps it to its end; one that has yet to begin fails.
     """
 
+    # Without a `__dict__` the error of a freed handle names the handle, and not something within it.
+    __slots__ = ("__weakref__", "_content", "_engine", "_kind", "_recipe", "_segments")
+
     def __init__(self, value: T, segments: Segments | None, engine: SharesObjects | None = None) -> None:
         """
         Args:

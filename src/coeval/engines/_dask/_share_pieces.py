@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mmap
 import os
 from collections.abc import Callable
 from typing import Any
@@ -23,14 +24,14 @@ from coeval.engines._dask._library import to_serialize
 from coeval.engines._segments import Heavy, SegmentGone, open_segment
 
 # Larger: other messages of the same event loop wait longer, and beyond 10 MiB Dask goes through a thread.
-# Smaller: what a message costs by itself shows.
+# Smaller: what a message costs by itself shows, from 512 KiB on.
 PIECE_BYTES = 1 << 22
 
 # So many pieces are under way at once, and in memory wherever they pass.
 # Fewer: a long way is not filled. More: memory.
 PIECES_AHEAD = 4
 
-# A sender that is there and sends nothing for so long is given up.
+# Who is there and sends, or takes, nothing for so long is given up.
 PIECE_S_MAX = 30.0
 
 
@@ -42,20 +43,22 @@ async def send_pieces(comm: Any, heavy: Heavy | None) -> None:
     try:
         if heavy is None:
             return
-        opened = open_segment(heavy)  # locked, so it is not written anew under our hands
+        opened = open_segment(heavy)
         try:
+            mapping = mmap.mmap(opened, heavy.size, access=mmap.ACCESS_READ)
+        finally:
+            os.close(opened)
+        # The mapping holds the lock, so the content is not written anew under our hands; it ends with the last piece.
+        with memoryview(mapping) as content:
             ahead = 0
             for begin in range(0, heavy.size, PIECE_BYTES):
                 if ahead == PIECES_AHEAD:
-                    await comm.read()
+                    await asyncio.wait_for(comm.read(), PIECE_S_MAX)
                     ahead -= 1
-                piece = os.pread(opened, min(PIECE_BYTES, heavy.size - begin), begin)
-                await comm.write(["piece", to_serialize(memoryview(piece))])
+                await comm.write(["piece", to_serialize(content[begin : begin + PIECE_BYTES])])
                 ahead += 1
             for _ in range(ahead):
-                await comm.read()
-        finally:
-            os.close(opened)
+                await asyncio.wait_for(comm.read(), PIECE_S_MAX)
     except (OSError, SegmentGone, MemoryError):
         pass  # the receiver is gone, or asks somebody else when it finds the connection ended
     finally:
