@@ -23,6 +23,10 @@ from coeval.engines._segments import Heavy, SegmentGone
 # After so many that could not be reached an object counts as not to be had.
 TRIES_MAX = 8
 
+# After so many of one host whose memory could not be opened, this outpost is a host of its own.
+# More: where each worker has a user of its own, each tries all others.
+MAPS_MAX = 2
+
 # One that does not take our connection within this is passed over.
 CONNECT_S_MAX = 10.0
 
@@ -111,7 +115,8 @@ class ShareFetch:
         avoid: list[str] = []
         trouble: Exception | None = None
         for _ in range(TRIES_MAX):
-            where = await self._ask("share", name=name, host=self._host, unmapped=unmapped, avoid=avoid)
+            host = self._host if len(unmapped) < MAPS_MAX else f"{self._host} {self._worker.address}"
+            where = await self._ask("share", name=name, host=host, unmapped=unmapped, avoid=avoid)
             way, address, content = where or ("gone", "", b"")
             if way == "gone":
                 return SegmentGone(_GONE)
@@ -125,7 +130,7 @@ class ShareFetch:
                 trouble = error
                 (unmapped if way == "map" else avoid).append(address)
                 continue
-            if not await self._ask("share-held", name=name, host=self._host, heavy=pickle.dumps(kept, 5)):
+            if not await self._ask("share-held", name=name, host=host, heavy=pickle.dumps(kept, 5)):
                 self.dropped(name)
                 return SegmentGone(_GONE)
             return kept

@@ -8,12 +8,15 @@ difference, and the memory outlives whoever wrote it.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
+import sys
 import uuid
 
 from coeval.clocks import SYSTEM_CLOCK, clock_id
 from coeval.engines._segments import Heavy, holds, new_number, open_segment, write_header
+
+if sys.platform != "win32":
+    import fcntl
 
 
 def memory_host() -> str:
@@ -98,6 +101,8 @@ class Filling:
 
     def __init__(self, room: ShareRoom, heavy: Heavy) -> None:
         self._room = room
+        if not hasattr(os, "memfd_create"):
+            raise MemoryError("a shared object cannot be kept on this host: only Linux has the memory files for it")
         try:
             descriptor = os.memfd_create("coeval-segment", os.MFD_CLOEXEC)
         except OSError as error:
