@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -103,14 +104,20 @@ def compare(
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[str]:
-    """A scheduler and workers, each a process, on loopback."""
+def cluster(environments: Sequence[Mapping[str, str]] = ()) -> Iterator[str]:
+    """
+    A scheduler and workers, each a process, on loopback.
+
+    Args:
+        environments: for each worker, on top of ours; empty: ours.
+    """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.ExitStack() as stack:
         log = stack.enter_context(open(Path(folder) / "log", "wb"))
 
-        def start(module: str, *options: str) -> None:
+        def start(module: str, *options: str, environment: Mapping[str, str] | None = None) -> None:
             command = [sys.executable, "-m", module, "--host", "127.0.0.1", "--no-dashboard", *options]
-            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+            env = {**os.environ, **(environment or {})}
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=env)
             stack.callback(process.wait)
             stack.callback(process.kill)
 
@@ -118,7 +125,11 @@ def cluster() -> Iterator[str]:
         start("distributed.cli.dask_scheduler", "--port", "0", "--scheduler-file", str(file))
         for number in range(WORKERS):
             options = ("--no-nanny", "--nthreads", "1", "--name", str(number), "--local-directory", f"worker{number}")
-            start("distributed.cli.dask_worker", "--scheduler-file", str(file), *options)
+            start(
+                "distributed.cli.dask_worker",
+                *("--scheduler-file", str(file), *options),
+                environment=environments[number] if environments else None,
+            )
         # Without the file's name a client would wait for ever for a scheduler that did not start.
         deadline_s = time.monotonic() + START_S_MAX
         while not file.exists():

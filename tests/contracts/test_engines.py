@@ -42,6 +42,9 @@ class TestInline(EngineContract):
         "test_call_that_raises_keyboard_interrupt_fails_alone": Gap(
             "never", "an interrupt in the caller's own thread is the caller's, so it goes on to the caller too"
         ),
+        "test_call_that_begins_after_its_object_was_freed_fails_alone_and_says_so": DONE_AT_ONCE,
+        "test_call_that_has_the_object_keeps_it_to_its_end": DONE_AT_ONCE,
+        "test_worker_that_replaces_a_killed_one_has_the_object": NO_PROCESS,
         "test_call_that_ends_its_process_fails_alone": NO_PROCESS,
         "test_call_that_is_ended_by_a_signal_fails_alone": NO_PROCESS,
         "test_worker_killed_while_idle_fails_nothing": NO_PROCESS,

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     )
     from coeval.engines._live_clocks import LiveClocks
     from coeval.engines._open import open_engine
-    from coeval.engines._protocol import Deliver, Engine, FailureKind, MeasuresClocks, ShowsStacks
+    from coeval.engines._protocol import Deliver, Engine, FailureKind, MeasuresClocks, SharesObjects, ShowsStacks
 
 __all__ = [
     "open_engine",
     "Engine",
     "ShowsStacks",
     "MeasuresClocks",
+    "SharesObjects",
     "LiveClocks",
     "Capabilities",
     "Batch",
@@ -62,7 +63,7 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        in_protocol = ("Engine", "ShowsStacks", "MeasuresClocks", "Deliver", "FailureKind")
+        in_protocol = ("Engine", "ShowsStacks", "MeasuresClocks", "SharesObjects", "Deliver", "FailureKind")
         elsewhere = {"open_engine": "_open", "LiveClocks": "_live_clocks"} | dict.fromkeys(in_protocol, "_protocol")
         home = elsewhere.get(name, "_engine")
         value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)

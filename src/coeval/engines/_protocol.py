@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from coeval.engines._engine import Batch, Capabilities, Outcome, RunningItem, Worker
 from coeval.engines._live_clocks import LiveClocks
@@ -53,6 +53,32 @@ class MeasuresClocks(Protocol):
         Each host is asked once when it is first heard of, as these say while work is out, and once more when the work
         is done. Answers are delivered as outcomes of no call.
         """
+        ...
+
+
+@runtime_checkable
+class SharesObjects(Protocol):
+    """
+    What an engine does besides that has no `segments`, as arguments travel whole, but can keep shared objects apart
+    from them.
+    """
+
+    @property
+    def share_segments(self) -> Segments:
+        """Where the caller's process puts shared objects."""
+        ...
+
+    def publish(self, heavy: Heavy) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """
+        An object is in the segments, for every worker that will be given its handle.
+
+        Returns:
+            What the handle's pickle calls on a worker, and with what, to have the object.
+        """
+        ...
+
+    def withdraw(self, heavy: Heavy) -> None:
+        """Nobody will be given that handle any more. May be called from finalizers: takes no lock, never waits."""
         ...
 
 

@@ -320,7 +320,7 @@ class Segments:
                 segment = self._idle.pop()
             else:
                 return None
-            segment.number = _new_number()
+            segment.number = new_number()
             segment.written = segment.dropped = False
             self._lent[segment.number] = segment
             return segment
@@ -379,7 +379,8 @@ def choose(sizes: Sequence[int], size: int) -> int | None:
 _next_number = 0
 
 
-def _new_number() -> int:
+def new_number() -> int:
+    """A number that no other segment of this host has."""
     # A random beginning, so that a segment is not taken for another one behind the same pid and descriptor.
     global _next_number
     if not _next_number:
@@ -395,6 +396,11 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def write_header(heavy: Heavy) -> None:
+    """The value is in its segment, which this process made without `store`: from now on it can be opened."""
+    os.pwrite(heavy.descriptor, heavy.number.to_bytes(_WORD_BYTES, "little") + bytes(_WORD_BYTES), 0)
 
 
 def _aligned(offset: int) -> int:

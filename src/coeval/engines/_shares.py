@@ -56,6 +56,12 @@ def settle() -> None:
             _settle()
 
 
+def forget(heavy: Heavy) -> None:
+    """This process will not be asked for an object any more: keep no mapping of it. Never waits."""
+    if heavy.number in _kept:
+        _forget(heavy.number)
+
+
 _lock = _thread.RLock()  # unpickling may run anything, even this
 _kept: OrderedDict[int, tuple[int, mmap.mmap]] = OrderedDict()
 _used: set[int] = set()
@@ -87,13 +93,16 @@ def _find(heavy: Heavy) -> mmap.mmap:
 
 def _forget(number: int) -> None:
     # The mapping itself goes with the last object that uses it, and its lock too.
-    descriptor, _ = _kept.pop(number)
+    kept = _kept.pop(number, None)
     _used.discard(number)
-    os.close(descriptor)
+    if kept is not None:
+        os.close(kept[0])
 
 
 def _settle() -> None:
     for number in list(_used):
+        if number not in _kept:
+            continue
         descriptor, mapping = _kept[number]
         if not _is_exported(mapping):
             fcntl.flock(descriptor, fcntl.LOCK_UN)

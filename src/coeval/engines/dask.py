@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import pickle
 import queue
 import sys
@@ -23,11 +24,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from coeval.clocks import SYSTEM_CLOCK, Clock, ClockId, Snapshot
+from coeval.engines._dask._ahead import Follower
 from coeval.engines._dask._flights import Flights
 from coeval.engines._dask._function import logger_levels, pack
+from coeval.engines._dask._share_names import NAME_BYTES, PREFIX_BYTES, find, names_in
+from coeval.engines._dask._share_room import memory_host
 from coeval.engines._dask._url import parse_url
-from coeval.engines._engine import Batch, Capabilities, Failure, Outcome, Stamps, Worker
+from coeval.engines._engine import Batch, Capabilities, Failure, Outcome, Packed, Stamps, Worker
 from coeval.engines._protocol import Deliver
+from coeval.engines._segments import Heavy, Segments
 from coeval.engines.local._cores import usable_cores
 from coeval.errors import EngineError, UnknownEngine
 from coeval.recording._capture import clock_event
@@ -44,6 +49,9 @@ WINDOW_MIN = 2
 
 # Larger: a lost worker repeats more. Smaller: empty calls are bound by Dask's price for a task (about a millisecond).
 BATCH_ITEMS_MAX = 4096
+
+# Functions of which it is remembered which shared objects they mention.
+FUNCTION_NAMES_MAX = 256
 
 # A worker of the cluster's local pools; a Dask worker itself has -1 for the second.
 _Key = tuple[str, int]
@@ -63,7 +71,7 @@ class DaskEngine:
     """
 
     name = "dask"
-    segments = None  # workers are on other hosts
+    segments = None  # workers are on other hosts; what is shared has its own
 
     def __init__(
         self,
@@ -107,6 +115,10 @@ class DaskEngine:
         self._link: Link | None = None
         self._carrier: threading.Thread | None = None
         self._clocks: LiveClocks | None = None
+        self._share_segments: Segments | None = None  # from the first object on
+        self._share_prefix = os.urandom(PREFIX_BYTES)
+        self._shared: dict[bytes, Heavy] = {}  # by name
+        self._function_names: dict[int, set[bytes]] = {}
 
     # The contract -----------------------------------------------------------------------------------------------------
 
@@ -128,6 +140,8 @@ class DaskEngine:
             self._is_busy,
             self._clocks,
             labels_output=self._labels_output,
+            find_shared=self._shared.get,
+            tidy_shared=self._tidy_shared,
         )
         link.open()
         self._link = link
@@ -158,7 +172,8 @@ class DaskEngine:
         bare = function._replace(body=b"")
         body = pack(function.body, logger_levels())
         for parcel in parcels:
-            content = pickle.dumps(parcel.batch._replace(function=bare), 5)
+            shares = sorted(self._names_in(parcel.batch)) if self._share_segments is not None else ()
+            content = Follower(parcel.number, parcel.batch._replace(function=bare), shares).content()
             link.post(Letter(parcel.number, (function.number, function.name), body, content))
 
     def pump(self, is_wanted: Callable[[], bool], timeout_s: float | None) -> None:
@@ -199,6 +214,9 @@ class DaskEngine:
         if link is not None:
             self._take_last_measurements()
         self._workers.clear()
+        self._shared.clear()
+        if self._share_segments is not None:
+            self._share_segments.close()
 
     def wait_until_nothing_is_out(self) -> None:
         """Wait until all that was sent, and what the executor sends as it comes home, is home."""
@@ -213,6 +231,57 @@ class DaskEngine:
                 if event is not None and event[0] == "measured":
                     self._take(event)
         self._events.put(None)  # where the thread that carries closes us, it has not read it yet
+
+    # Shared objects ---------------------------------------------------------------------------------------------------
+
+    @property
+    def share_segments(self) -> Segments:
+        with self._lock:
+            if self._share_segments is None:
+                self._share_segments = Segments(self._clock, idle_bytes_max=0)
+                if self._link is None:
+                    self._share_segments.close()
+            return self._share_segments
+
+    def publish(self, heavy: Heavy) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        from coeval.engines._dask._link import Note
+
+        name = self._share_prefix + heavy.number.to_bytes(NAME_BYTES - PREFIX_BYTES, "little")
+        link = self._link
+        if link is None:
+            raise EngineError("the Dask engine is closed")
+        self._shared[name] = heavy
+        link.post(Note(["shared", name, memory_host(), pickle.dumps(heavy, 5)]))
+        return find, (name,)
+
+    def withdraw(self, heavy: Heavy) -> None:
+        # From finalizers too, at any moment in any thread: no lock is taken here.
+        from coeval.engines._dask._link import Note
+
+        name = self._share_prefix + heavy.number.to_bytes(NAME_BYTES - PREFIX_BYTES, "little")
+        link, known = self._link, self._shared.pop(name, None)
+        if link is not None and known is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                link.post(Note(["unshared", name]))
+
+    def _tidy_shared(self) -> None:
+        if self._share_segments is not None:
+            self._share_segments.give_back()
+
+    def _names_in(self, batch: Batch) -> set[bytes]:
+        function, items = batch.function, batch.items
+        names = self._function_names.get(function.number)
+        if names is None:
+            names = self._function_names[function.number] = names_in(function.body, self._share_prefix)
+            if len(self._function_names) > FUNCTION_NAMES_MAX:
+                self._function_names.pop(next(iter(self._function_names)), None)
+        return names.union(
+            *(
+                names_in(payload, self._share_prefix)
+                for payload in ([items.content] if isinstance(items, Packed) else items)
+                if isinstance(payload, bytes)
+            )
+        )
 
     # The thread that carries home -------------------------------------------------------------------------------------
 

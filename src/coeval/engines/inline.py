@@ -15,12 +15,15 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from coeval.clocks import SYSTEM_CLOCK, Clock, clock_id
 from coeval.engines._attempt import Piece, load_function, run_batch
 from coeval.engines._engine import Batch, Capabilities, Failure, Outcome, Stamps, Worker
+from coeval.engines._payload import settle
 from coeval.engines._protocol import Deliver
+from coeval.engines._segments import Heavy, Segments
+from coeval.engines._shares import forget, resolve
 from coeval.recording import LogCapture
 
 
@@ -43,6 +46,8 @@ class InlineEngine:
         self._capture = LogCapture(clock, alone_on_root=False)
         self._capture_users = 0
         self._lock = threading.Lock()
+        self._share_segments: Segments | None = None  # from the first object on
+        self._is_closed = False
 
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
@@ -57,6 +62,7 @@ class InlineEngine:
         try:
             function = load_function(batch.function.body)
             for piece in run_batch(function, batch.items, batch.calls, batch.attempt, clock=self._clock):
+                settle()
                 self._bring(batch, piece, handed_over_ns)
                 if _is_interrupt(piece.failure):
                     self._interrupt(batch, piece.first + piece.item_count, handed_over_ns)
@@ -111,4 +117,24 @@ class InlineEngine:
         return (self._worker,)
 
     def close(self) -> None:
-        return
+        with self._lock:
+            segments, self._share_segments, self._is_closed = self._share_segments, None, True
+        if segments is not None:
+            segments.close()
+
+    # Shared objects ---------------------------------------------------------------------------------------------------
+
+    @property
+    def share_segments(self) -> Segments:
+        with self._lock:
+            if self._share_segments is None:
+                self._share_segments = Segments(self._clock, idle_bytes_max=0)
+                if self._is_closed:
+                    self._share_segments.close()
+            return self._share_segments
+
+    def publish(self, heavy: Heavy) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return resolve, (heavy,)
+
+    def withdraw(self, heavy: Heavy) -> None:
+        forget(heavy)

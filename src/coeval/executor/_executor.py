@@ -379,14 +379,21 @@ class Executor(StandardExecutor):
                 results = list(ex.map(partial(look_up, shared), questions))
 
         Given to a call, the handle arrives as the object itself, its arrays read-only. See `Shared` for how long it
-        stays. Workers on other hosts get the content with each batch.
+        stays. A host gets it when the first call there needs it.
 
         Raises:
             MemoryError: there is no room for it.
+            EngineError: the engine is closed, or broken.
         """
         from coeval.executor._share import Shared
 
-        return Shared(value, self._dispatch.segments)
+        engine, segments = self._dispatch.engine, self._dispatch.segments
+        if segments is None:
+            from coeval.engines import SharesObjects
+
+            if isinstance(engine, SharesObjects):
+                return Shared(value, engine.share_segments, engine)
+        return Shared(value, segments)
 
     def dump_stacks(self, file: TextIO | None = None) -> None:
         """

@@ -77,6 +77,7 @@ _ASSERTING = (
     "_subject",
     "_futures",
     "_map",
+    "_sharing",
     "_travel",
     "_faults",
     "_limits",

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -19,6 +20,68 @@ from typing import Any, NoReturn
 
 from coeval.recording import Attempt, attempt, mark, span
 from coeval.testing._gate import Gate
+
+# Shared objects -----------------------------------------------------------------------------------------------------
+
+
+class Block:
+    """
+    Bytes that travel as those of an array do, beside the pickle.
+
+    Attributes:
+        view: the bytes.
+        pickled_count: how often this very object was pickled.
+    """
+
+    def __init__(self, content: Any) -> None:
+        self.view = memoryview(content)
+        self.pickled_count = 0
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[type[Block], tuple[pickle.PickleBuffer]]:
+        self.pickled_count += 1
+        return Block, (pickle.PickleBuffer(self.view),)
+
+
+def first_bytes(*values: Any, **named: Any) -> list[int]:
+    """Of each block in the arguments, in their order and at any depth, the first byte."""
+    found: list[int] = []
+    for value in (*values, *named.values()):
+        if isinstance(value, Block):
+            found.append(value.view[0])
+        elif isinstance(value, list | tuple):
+            found += first_bytes(*value)
+        elif isinstance(value, dict):
+            found += first_bytes(*value.values())
+    return found
+
+
+def first_bytes_behind_gate(gate: Gate, *values: Any) -> list[int]:
+    gate.wait()
+    return first_bytes(*values)
+
+
+def write_into_block(block: Any) -> None:
+    block.view[0] = 1
+
+
+def die_with_block(block: Any) -> None:
+    assert block.view[0] >= 0
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def where_block_is(block: Any) -> tuple[int, int]:
+    """Device and inode of the file that the bytes are mapped from."""
+    import numpy as np
+
+    address = np.frombuffer(block.view, "u1").ctypes.data
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, _, _, device, inode, *_ = line.split()
+        first, _, end = span.partition("-")
+        if int(first, 16) <= address < int(end, 16):
+            major, _, minor = device.partition(":")
+            return os.makedev(int(major, 16), int(minor, 16)), int(inode)
+    raise AssertionError(f"address {address:x} is mapped nowhere")
+
 
 # Plain work ---------------------------------------------------------------------------------------------------------
 

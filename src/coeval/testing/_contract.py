@@ -20,17 +20,18 @@ from coeval.testing._limits import Limits
 from coeval.testing._map import Map
 from coeval.testing._records import Records
 from coeval.testing._seeing import Seeing
+from coeval.testing._sharing import Sharing
 from coeval.testing._subject import Subject
 from coeval.testing._travel import Travel
 
 if TYPE_CHECKING:
     from coeval.executor import Executor
 
-CHAPTERS: tuple[type[Subject], ...] = (Futures, Map, Travel, Faults, Limits, Records, Seeing)
+CHAPTERS: tuple[type[Subject], ...] = (Futures, Map, Travel, Sharing, Faults, Limits, Records, Seeing)
 """The behaviours by subject: each class's docstring is its title, each `test_` method a behaviour."""
 
 
-class EngineContract(Futures, Map, Travel, Faults, Limits, Records, Seeing):
+class EngineContract(Futures, Map, Travel, Sharing, Faults, Limits, Records, Seeing):
     """
     What every engine does, as a pytest class. Name the engine in a subclass whose name starts with `Test`.
 

@@ -1,4 +1,4 @@
-"""Chapter 4: faults. Exactly that call fails, with the error that says so; all others and the executor go on."""
+"""Chapter 5: faults. Exactly that call fails, with the error that says so; all others and the executor go on."""
 
 from __future__ import annotations
 

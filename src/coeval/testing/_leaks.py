@@ -107,6 +107,24 @@ def leaks(settle_s: float = SETTLE_S) -> Iterator[None]:
     check_nothing_beyond(before, settle_s)
 
 
+def memory_files() -> dict[tuple[int, int], int]:
+    """Anonymous files in memory that this process and its descendants have open: their sizes, by device and inode."""
+    found: dict[tuple[int, int], int] = {}
+    for pid in (os.getpid(), *(int(process.partition(" ")[0]) for process in _descendants(os.getpid()))):
+        try:
+            paths = list(Path(f"/proc/{pid}/fd").iterdir())
+        except OSError:
+            continue  # gone since
+        for path in paths:
+            try:
+                if str(path.readlink()).startswith("/memfd:"):
+                    status = path.stat()
+                    found[status.st_dev, status.st_ino] = status.st_size
+            except OSError:
+                continue
+    return found
+
+
 def _descendants(pid: int) -> Iterator[str]:
     for child in _children(pid):
         try:

@@ -1,4 +1,4 @@
-"""Chapter 5: tries, time limits, and stopping."""
+"""Chapter 6: tries, time limits, and stopping."""
 
 from __future__ import annotations
 

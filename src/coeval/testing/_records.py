@@ -1,4 +1,4 @@
-"""Chapter 6: what is recorded. Marks, spans, log records and stamps of calls on the timeline, each with its call."""
+"""Chapter 7: what is recorded. Marks, spans, log records and stamps of calls on the timeline, each with its call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapter 7: seeing what runs."""
+"""Chapter 8: seeing what runs."""
 
 from __future__ import annotations
 

@@ -14,12 +14,17 @@ The Dask engine's parts.
                                               reserved ──────────────> _ahead.py: what is to follow
                                               began  <──────────────── says, and does not ask ──> LocalEngine
                      <─ lost, cluster ─────── Dask tells of workers
+                     ── content ────────────> passes it on ─────────> _share_fetch.py: once to a host, and mapped
 
 What goes through Dask as a task is a number only. The parcel itself waits at the post office, a scheduler plugin that
 belongs to one engine, and is handed out once: a task that Dask lets run a second time, because a worker was lost, finds
 nothing to do. So a call that killed its worker is not let loose on the next.
 
     _office_state.py   the office's mind
+    _share_state.py    its mind for shared objects: who has which, and who gets it from whom
     _ahead.py          an outpost's
+    _share_room.py     a host's copies of shared objects
+    _share_pieces.py   their content under way
+    _share_names.py    their names in pickles, and in the local pool's workers
     _function.py       how a function is unpacked in the local pool's workers (they import nothing of Dask)
 """

@@ -7,6 +7,8 @@ loop, one after the other. So it is never both.
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,10 +22,22 @@ class Follower(NamedTuple):
     Attributes:
         number: its number.
         batch: what is in it, without the function's body.
+        shares: names of the shared objects that it may need.
     """
 
     number: int
     batch: Batch
+    shares: Sequence[bytes] = ()
+
+    @classmethod
+    def read(cls, number: int, content: bytes) -> Follower:
+        """Of what the caller pickled."""
+        batch, shares = pickle.loads(content)
+        return cls(number, batch, shares)
+
+    def content(self) -> bytes:
+        """As the caller pickles it."""
+        return pickle.dumps((self.batch, tuple(self.shares)), 5)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from coeval.engines._dask._share_names import names_kept
 from coeval.engines._engine import Batch, Failure, Outcome, Packed, Stamps, Worker
 from coeval.engines._payload import dump, load
 from coeval.engines._protocol import Payload
@@ -196,7 +197,8 @@ def _each_alone(items: Sequence[Payload] | Packed) -> Iterator[Sequence[Payload]
 
 
 def _each_of_map_alone(items: Packed) -> Iterator[Packed]:
-    together = load(items.content)
+    with names_kept():
+        together = load(items.content)
     for item in range(items.count):
         content = dump(together[item : item + 1])
         assert isinstance(content, bytes), "without segments everything is in the pickle"

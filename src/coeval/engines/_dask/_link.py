@@ -39,10 +39,12 @@ from coeval.engines._dask._library import (
 )
 from coeval.engines._dask._office import PostOffice
 from coeval.engines._dask._outpost import read_clock, stop
+from coeval.engines._dask._share_pieces import send_pieces
 from coeval.engines._dask._url import Place
 from coeval.engines._dask._versions import Versions, mismatches, versions_here
 from coeval.engines._engine import Stamps
 from coeval.engines._live_clocks import LiveClocks
+from coeval.engines._segments import Heavy
 from coeval.errors import EngineError
 
 # Shorter: a busy scheduler is given up. Longer: a wrong address is told of late.
@@ -88,6 +90,17 @@ class Letter(NamedTuple):
     content: bytes
 
 
+class Note(NamedTuple):
+    """
+    What the post office is told in its turn among the parcels.
+
+    Attributes:
+        message: as it is sent.
+    """
+
+    message: list[Any]
+
+
 class Link:
     """
     Args:
@@ -97,6 +110,8 @@ class Link:
         labels_output: what calls print is labelled, and comes home.
         is_busy: whether any parcel is out. Watched tasks do not tell: a parcel that was begun behind another has none.
         clocks: says when to ask which worker's clock; None: never.
+        find_shared: where an object is that was shared under a name; None: it is not any more.
+        tidy_shared: called when an object was sent, which may have been given up meanwhile.
     """
 
     def __init__(
@@ -109,8 +124,13 @@ class Link:
         clocks: LiveClocks | None = None,
         *,
         labels_output: bool = False,
+        find_shared: Callable[[bytes], Heavy | None] = lambda _: None,
+        tidy_shared: Callable[[], None] = lambda: None,
     ) -> None:
         self._place = place
+        self._find_shared = find_shared
+        self._tidy_shared = tidy_shared
+        self._pushing: set[asyncio.Task[None]] = set()
         self._tell = tell
         self._leaves = leaves
         self._clock = clock
@@ -143,8 +163,8 @@ class Link:
             self._thread.join()
             raise self._trouble
 
-    def post(self, letter: Letter) -> None:
-        """Send a parcel."""
+    def post(self, letter: Letter | Note) -> None:
+        """Send a parcel, or a note; they arrive in this order. Never waits, so finalizers may call it."""
         self._loop.call_soon_threadsafe(self._outgoing.put_nowait, letter)
 
     def withdraw(self, number: int) -> str:
@@ -185,7 +205,7 @@ class Link:
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._outgoing: asyncio.Queue[Letter | None] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[Letter | Note | None] = asyncio.Queue()
         async with contextlib.AsyncExitStack() as stack:
             self._client = await self._connect(stack)
             stack.enter_context(self._client.as_current())  # `wait` looks there
@@ -213,7 +233,7 @@ class Link:
                 self._closing = True
                 self._stirred.set()
                 await asyncio.wait({asker, *self._questions.values()}, timeout=QUESTION_S_MAX)
-                tasks = [reader, writer, asker, *self._questions.values(), *self._watched.values()]
+                tasks = [reader, writer, asker, *self._questions.values(), *self._watched.values(), *self._pushing]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -257,10 +277,10 @@ class Link:
             letters = [await self._outgoing.get()]
             written: list[Letter] = []
             while letters and None not in letters:
-                wanted = [letter for letter in letters if letter is not None and self._leaves(letter.number)]
+                wanted = [letter for letter in letters if letter is not None and self._is_wanted(letter)]
                 if wanted:
                     await channel.write([self._message(letter) for letter in wanted])
-                written += wanted
+                written += [letter for letter in wanted if isinstance(letter, Letter)]
                 letters = [self._outgoing.get_nowait() for _ in range(self._outgoing.qsize())]
             self._submit(written, caller)
             if letters:
@@ -269,7 +289,12 @@ class Link:
                 await channel.write([["close"]])
                 return
 
-    def _message(self, letter: Letter) -> list[Any]:
+    def _is_wanted(self, letter: Letter | Note) -> bool:
+        return isinstance(letter, Note) or self._leaves(letter.number)
+
+    def _message(self, letter: Letter | Note) -> list[Any]:
+        if isinstance(letter, Note):
+            return letter.message
         number, forget = letter.function[0], []
         new = number not in self._bodies
         self._bodies[number] = None
@@ -332,12 +357,28 @@ class Link:
                         for number in lost:
                             self._release(number)
                         self._tell(("lost", lost, *rest))
+                    case ("push", ticket, name):
+                        task = asyncio.create_task(self._push(ticket, name))
+                        self._pushing.add(task)
+                        task.add_done_callback(self._pushing.discard)
                     case ("cluster", *_):
                         self._workers_changed = True
                         self._stirred.set()
                         self._tell(tuple(message))
                     case _:
                         self._tell(tuple(message))
+
+    async def _push(self, ticket: int, name: bytes) -> None:
+        """Send the content of a shared object to the post office, which passes it on."""
+        with contextlib.suppress(OSError):  # the outpost asks again
+            arguments = self._client.connection_args
+            comm = await connect(self._client.scheduler.address, CONNECT_S_MAX, **arguments)
+            try:
+                await comm.write({"op": f"{self._office}-push", "ticket": ticket, "reply": False})
+                await send_pieces(comm, self._find_shared(name))
+            finally:
+                comm.abort()
+                self._tidy_shared()
 
     def _release(self, number: int) -> None:
         """Let Dask forget a task, so that it does not run it again."""

@@ -29,6 +29,8 @@ from typing import Any
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from coeval.engines._dask._office_state import OfficeState, Parcel
+from coeval.engines._dask._share_pieces import pass_on
+from coeval.engines._dask._share_state import ShareState
 
 # A parcel and its task travel on two connections. Where the task wins, its worker waits at most so long.
 ARRIVAL_S_MAX = 30.0
@@ -55,9 +57,17 @@ class _Channel:
         self.ended = asyncio.Event()
 
 
+class _Push:
+    """The caller's connection for one content, when it comes."""
+
+    def __init__(self) -> None:
+        self.comm: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()
+
+
 class PostOffice(SchedulerPlugin):
     """
-    Hands each parcel out once and takes outcomes home.
+    Hands each parcel out once, takes outcomes home, and knows which host has which shared object.
 
     Args:
         name: unique on the scheduler; also how the caller and the outposts address it.
@@ -70,6 +80,10 @@ class PostOffice(SchedulerPlugin):
         """Open (called by Dask)."""
         self._scheduler = scheduler
         self._state = OfficeState()
+        self._shares = ShareState()
+        self._pushes: dict[int, _Push] = {}  # by ticket
+        self._push_count = 0
+        self._untold: dict[str, list[bytes]] = {}  # by worker whose channel is not there yet: what was dropped
         self._change = asyncio.Event()
         self._outgoing: asyncio.Queue[list[Any] | None] = asyncio.Queue()
         self._open = True
@@ -84,6 +98,11 @@ class PostOffice(SchedulerPlugin):
             f"{self.name}-bring": self._bring,
             f"{self.name}-withdraw": self._withdraw,
             f"{self.name}-give-up": self._give_up,
+            f"{self.name}-share": self._share,
+            f"{self.name}-share-held": self._share_held,
+            f"{self.name}-share-gave-up": self._share_gave_up,
+            f"{self.name}-pull": self._pull,
+            f"{self.name}-push": self._push,
         }
         scheduler.handlers.update(self._handlers)
 
@@ -100,6 +119,10 @@ class PostOffice(SchedulerPlugin):
                         case ("parcel", *parcel):
                             self._state.arrived(*parcel)
                             self._announce_change()
+                        case ("shared", *shared):
+                            self._shares.shared(*shared)
+                        case ("unshared", name):
+                            self._drop(name)
                         case ("close",):
                             polite = True
         except OSError:
@@ -157,6 +180,7 @@ class PostOffice(SchedulerPlugin):
         """End everything of this engine on the cluster."""
         self._open = False
         self._state.clear()
+        self._shares.clear()
         self._announce_change()
         with contextlib.suppress(Exception):
             await asyncio.wait_for(
@@ -173,6 +197,61 @@ class PostOffice(SchedulerPlugin):
             self._scheduler.handlers.pop(handler, None)
         if self.name in self._scheduler.plugins:
             self._scheduler.remove_plugin(name=self.name)
+
+    # Shared objects ---------------------------------------------------------------------------------------------------
+
+    async def _share(
+        self, name: bytes, worker: str, host: str, unmapped: Sequence[str], avoid: Sequence[str]
+    ) -> list[Any]:
+        """How an outpost gets an object, when it is its turn."""
+        if self._shares.gave_up(name, worker):  # it could not be reached, or not be mapped
+            self._announce_change()
+        while self._open and self._is_there(worker):
+            where = self._shares.asked(name, worker, host, unmapped, avoid)
+            if where is not None:
+                return list(where)
+            await self._change.wait()
+        return ["gone", "", b""]
+
+    async def _share_held(self, name: bytes, worker: str, host: str, heavy: bytes) -> bool:
+        is_shared = self._is_there(worker) and self._shares.held(name, worker, host, heavy)
+        self._announce_change()
+        return is_shared
+
+    async def _share_gave_up(self, name: bytes, worker: str) -> None:
+        self._shares.gave_up(name, worker)
+        self._announce_change()
+
+    def _drop(self, name: bytes) -> None:
+        for worker in self._shares.dropped(name):
+            if worker in self._channels:
+                self._channels[worker].outgoing.put_nowait(["dropped", name])
+            else:
+                self._untold.setdefault(worker, []).append(name)
+        self._announce_change()
+
+    async def _pull(self, comm: Any, name: bytes) -> None:
+        """An outpost fetches from the caller, whom nobody can connect to: it comes to us, and we pass on."""
+        self._push_count += 1
+        ticket, push = self._push_count, _Push()
+        self._pushes[ticket] = push
+        self._outgoing.put_nowait(["push", ticket, name])
+        try:
+            await pass_on(await asyncio.wait_for(push.comm, ARRIVAL_S_MAX), comm)
+        except TimeoutError:
+            pass  # the outpost asks again
+        finally:
+            self._pushes.pop(ticket, None)
+            comm.abort()
+            push.over.set()
+
+    async def _push(self, comm: Any, ticket: int) -> None:
+        push = self._pushes.pop(ticket, None)
+        if push is None or push.comm.done():
+            comm.abort()
+            return
+        push.comm.set_result(comm)
+        await push.over.wait()  # Dask takes the connection back when this returns
 
     # The outposts -----------------------------------------------------------------------------------------------------
 
@@ -247,6 +326,8 @@ class PostOffice(SchedulerPlugin):
 
     async def _serve_outpost(self, comm: Any, worker: str, me: tuple[Any, ...]) -> None:
         channel = self._channels[worker] = _Channel(comm, worker, me)
+        for name in self._untold.pop(worker, ()):
+            channel.outgoing.put_nowait(["dropped", name])
         writer = asyncio.create_task(_write(comm, channel.outgoing))
         try:
             while self._open:
@@ -313,6 +394,8 @@ class PostOffice(SchedulerPlugin):
 
     def _tell_lost(self, worker: str) -> None:
         lost = self._state.worker_gone(worker)
+        self._shares.worker_gone(worker)
+        self._untold.pop(worker, None)
         self._announce_change()
         expected = worker in self._expected
         self._expected.discard(worker)

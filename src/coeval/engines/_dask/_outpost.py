@@ -17,7 +17,7 @@ import pickle
 import platform
 import socket
 from collections import OrderedDict, deque
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +27,11 @@ from coeval.clocks import SYSTEM_CLOCK, clock_id
 from coeval.engines._dask._ahead import Ahead, Follower
 from coeval.engines._dask._library import Status, connect, get_worker, to_serialize
 from coeval.engines._dask._office_state import NO_PARCEL
+from coeval.engines._dask._share_fetch import ShareFetch
+from coeval.engines._dask._share_names import Place, placed
 from coeval.engines._dask._versions import Versions, mismatch, versions_here
-from coeval.engines._engine import Function, Outcome
+from coeval.engines._engine import Batch, Function, Outcome, Packed
+from coeval.engines._protocol import Payload
 from coeval.engines.local import LocalEngine
 from coeval.errors import EngineError
 
@@ -126,6 +129,21 @@ def _who_this_is() -> tuple[str, int, str, str]:
     return socket.gethostname(), os.getpid(), clock_id(SYSTEM_CLOCK), platform.python_version()
 
 
+def _placed_batch(batch: Batch, places: Mapping[bytes, Place]) -> Batch:
+    """A batch that finds shared objects on this host."""
+    function = batch.function._replace(body=placed(batch.function.body, places))
+    if isinstance(batch.items, Packed):
+        packed = batch.items
+        content = placed(_bytes(packed.content), places)
+        return batch._replace(function=function, items=Packed(content, packed.count, packed.spread, packed.stride))
+    return batch._replace(function=function, items=[placed(_bytes(item), places) for item in batch.items])
+
+
+def _bytes(payload: Payload) -> bytes:
+    assert isinstance(payload, bytes), "what comes from another host has everything in its pickle"
+    return payload
+
+
 @dataclass(slots=True)
 class _Box:
     """What came of one parcel and has not been sent yet."""
@@ -159,6 +177,7 @@ class Outpost(WorkerPlugin):
         self._channel: Any = None
         self._writing = asyncio.Lock()  # not every protocol of Dask's takes two messages at once
         self._me = _who_this_is()
+        self._shares = ShareFetch(self.name, worker, self._ask)
         self._pool = LocalEngine(worker.state.nthreads, results_leave_host=True, labels_output=self._labels_output)
         self._pool.start(self._deliver)
         self._listener = self._loop.create_task(self._listen())
@@ -167,6 +186,7 @@ class Outpost(WorkerPlugin):
         """End the pool and everything that runs in it."""
         _closed.append(self.name)
         self._listener.cancel()
+        await self._shares.close()
         boxes, self._boxes = self._boxes, {}
         for box in boxes.values():
             box.left = 0
@@ -192,22 +212,30 @@ class Outpost(WorkerPlugin):
                 self._bodies.popitem(last=False)
         function = function._replace(body=parcel["body"] if known is None else known)
         turn_ends_ns = SYSTEM_CLOCK.raw_ns() + TURN_NS
-        follower: Follower | None = Follower(number, pickle.loads(parcel["content"]))
+        follower: Follower | None = Follower.read(number, parcel["content"])
         while follower is not None:
             follower = await self._run(follower, function, turn_ends_ns)
         return True
 
     async def _run(self, parcel: Follower, function: Function, turn_ends_ns: int) -> Follower | None:
         """Have a parcel run and bring its outcomes home; the next one, of the same function, if there is one."""
-        number = parcel.number
-        box = self._boxes[number] = _Box(len(parcel.batch.items))
+        number, batch = parcel.number, parcel.batch._replace(function=function)
+        if parcel.shares:
+            with self._on_its_way(number):
+                places = await self._shares.places(parcel.shares)
+            if places is None:
+                return None
+            batch = _placed_batch(batch, places)
+        box = self._boxes[number] = _Box(len(batch.items))
         self._ahead.runs(number)
         try:
-            self._pool.send(parcel.batch._replace(function=function))
+            self._pool.send(batch)
             self._loop.call_later(RESERVE_AFTER_S, self._ask_ahead, number, function.number, 2 * RESERVE_AFTER_S)
             return await self._bring(number, function.number, box, turn_ends_ns)
         finally:
             self._boxes.pop(number, None)
+            if parcel.shares:
+                self._shares.tidy()
             unused = self._ahead.take(number)
             if unused is not None:
                 self._in_background(self._say(["returned", unused.number]))
@@ -238,7 +266,7 @@ class Outpost(WorkerPlugin):
             self._in_background(self._send(number, content, last=True))
             return None
         answer = await self._send(number, content, last=True, next_of=function)
-        return Follower(answer["number"], pickle.loads(answer["content"])) if "number" in answer else None
+        return Follower.read(answer["number"], answer["content"]) if "number" in answer else None
 
     async def _begin_unasked(self, number: int, content: bytes, follower: Follower) -> Follower | None:
         """
@@ -340,10 +368,12 @@ class Outpost(WorkerPlugin):
     def _hear(self, message: Any) -> None:
         match message:
             case ("reserved", behind, number, content):
-                if self._ahead.came(behind, Follower(number, pickle.loads(content))):
+                if self._ahead.came(behind, Follower.read(number, content)):
                     self._loop.call_later(RESERVED_S_MAX, self._give_back, number)
             case ("recall", number):
                 self._give_back(number)
+            case ("dropped", name):
+                self._shares.dropped(name)
             case _:
                 raise AssertionError(f"the post office sent {message!r}")
 
