@@ -13,7 +13,7 @@ import coeval
 SOURCE = Path(coeval.__path__[0]).parent
 
 # None of these is ever on a worker's path or in the way of `from coeval import Executor`.
-HEAVY = {"numpy", "pyarrow", "duckdb", "rich", "typer", "asyncio", "multiprocessing", "cloudpickle", "ctypes"}
+HEAVY = {"numpy", "pyarrow", "duckdb", "rich", "click", "asyncio", "multiprocessing", "cloudpickle", "ctypes"}
 
 # What a first call can do without: each takes a millisecond or more, most bring others along.
 SLOW = {

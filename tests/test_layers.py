@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "coeval"
 
 # From the ground up. Packages on one row do not import each other.
 ROWS: tuple[frozenset[str], ...] = (
-    frozenset({"_version", "_late_bases"}),
+    frozenset({"_version", "_late_bases", "_lazy_names"}),
     frozenset({"errors"}),
     frozenset({"clocks"}),
     frozenset({"recording", "alignment"}),

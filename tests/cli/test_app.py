@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -53,16 +53,58 @@ def test_the_console_script_is_the_same_command() -> None:
     assert done.stdout == f"coeval {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["map", "run"])
-def test_verbs_that_run_something_wait_neither_for_numpy_nor_for_what_other_verbs_need(verb: str) -> None:
+def test_the_list_of_verbs_says_what_their_help_begins_with(coeval: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    helps = {name: coeval(name, "--help").stdout.split("\n\n")[1] for name in VERBS}
+    assert {name: " ".join(text.split()) for name, text in helps.items() if name != "query"} == {
+        name: verb.said for name, verb in VERBS.items() if name != "query"
+    }
+    assert helps["query"].strip().startswith(VERBS["query"].said)
+
+
+HEAVY = ("numpy", "pyarrow", "duckdb", "pandas", "rich")
+
+
+def imported_by(*arguments: str, of: Sequence[str]) -> list[str]:
+    """Which of these modules are there when a command ends."""
     code = f"""
 import sys
 from coeval.cli._app import make_app
-make_app("{verb}")
-print([m for m in ("numpy", "rich", "coeval.executor", "coeval.alignment", "coeval.timeline") if m in sys.modules])
+try:
+    make_app().main({list(arguments)!r}, "coeval")
+finally:
+    print([m for m in {list(of)!r} if m in sys.modules], file=sys.stderr)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    return list(json.loads(done.stderr.splitlines()[-1].replace("'", '"')))
+
+
+@pytest.mark.parametrize("verb", [[], ["map"], ["run"], ["merge"], ["timeline"], ["query"], ["join"], ["export"]])
+def test_help_waits_for_nothing_heavy(verb: list[str]) -> None:
+    assert imported_by(*verb, "--help", of=HEAVY) == []
+
+
+def test_the_list_of_verbs_imports_none_of_them() -> None:
+    assert imported_by("--help", of=[verb.module for verb in VERBS.values()]) == []
+
+
+@pytest.mark.parametrize("verb", ["map", "run"])
+def test_verbs_that_run_something_wait_neither_for_numpy_nor_for_what_other_verbs_need(verb: str) -> None:
+    unwanted = (*HEAVY, "coeval.executor", "coeval.alignment", "coeval.timeline")
+    assert imported_by(verb, "--help", of=unwanted) == []
+
+
+def test_what_looks_at_a_timeline_waits_for_no_pandas(coeval: Run, folder: Path) -> None:
+    (folder / "web.log").write_text("2026-11-05T12:34:56Z hello\n")
+    done = coeval("merge", "web.log", "--trust-clocks", "1ms", "-o", "all.parquet")
+    assert done.returncode == 0, done.stderr
+    for command in (
+        ["timeline", "all.parquet"],
+        ["query", "from timeline", "all.parquet", "--to", "jsonl"],
+        ["join", "all.parquet", "all.parquet", "--within", "1ms", "-o", "pairs.parquet"],
+        ["export", "all.parquet", "--to", "perfetto"],
+    ):
+        assert imported_by(*command, of=["pandas"]) == []
 
 
 def test_a_map_never_imports_numpy(coeval: Run, folder: Path) -> None:

@@ -4,14 +4,14 @@ import json
 from datetime import UTC
 from zoneinfo import ZoneInfo
 
+import click
 import pytest
-import typer
 
 from coeval.cli._output import fail, nearest_zones, parse_zone, style_of_output, write_json_lines, write_lines
 
 
 def test_an_error_is_one_line_on_standard_error_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as ended:
+    with pytest.raises(click.exceptions.Exit) as ended:
         fail(ValueError("two\nlines and \x1b[31m colour"))
     assert ended.value.exit_code == 2
     out, err = capsys.readouterr()
@@ -26,7 +26,7 @@ def test_no_zone_is_utc_and_a_name_is_that_zone() -> None:
 
 @pytest.mark.parametrize("name", ["Europe/Berln", "berlin", "", "../etc/passwd", "/etc/localtime", "Europe", "x\x00y"])
 def test_an_unknown_zone_ends_the_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit):
+    with pytest.raises(click.exceptions.Exit):
         parse_zone(name)
     assert "is not known" in capsys.readouterr().err
 

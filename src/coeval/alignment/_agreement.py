@@ -21,8 +21,8 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from coeval.alignment._alignment import RATE_BOUND_PPM_DEFAULT
 from coeval.alignment._rate import ppm
+from coeval.alignment._rate_bound import RATE_BOUND_PPM_DEFAULT
 from coeval.clocks import Anchor, ClockId
 
 Verdict = Literal[

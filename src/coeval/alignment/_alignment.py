@@ -41,6 +41,7 @@ from coeval.alignment._instants import (
 )
 from coeval.alignment._messages import Messages, described
 from coeval.alignment._rate import BoolArray, Int64Array, grid_up, ppm
+from coeval.alignment._rate_bound import RATE_BOUND_PPM_DEFAULT
 from coeval.alignment._report import ClockFit, clock_fit
 from coeval.alignment._sieve import worth_solving
 from coeval.alignment._solution import Solution, solution_of, solve_declared
@@ -57,11 +58,6 @@ from coeval.alignment._system import Result
 from coeval.alignment._track import Track
 from coeval.clocks import UTC, Anchor, ClockId, Grade, Instant, Message, Stamp
 from coeval.errors import ClocksNotRelated
-
-# Of a clock of which nothing is declared. Raw oscillators are specified to 20 to 50 ppm; a wall clock that is being
-# slewed can be off by its frequency correction and 500 ppm (ntpd) or 83 333 ppm (chrony) and must be declared: as the
-# bound is of true time by the clock, one slow by p needs 1 / (1 - p) - 1.
-RATE_BOUND_PPM_DEFAULT = 100.0
 
 # Two clocks at this bound may still not stand still against each other.
 RATE_BOUND_PPM_LIMIT = 200_000.0

@@ -13,11 +13,10 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     import gc
-    import sys
 
     # What is imported stays; to look through it for garbage again and again took a tenth of a short command's time.
     gc.set_threshold(20_000)
 
     from coeval.cli._app import make_app
 
-    make_app(*sys.argv[1:2])(prog_name="coeval")
+    make_app()(prog_name="coeval")

@@ -3,61 +3,78 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
-import typer
+import click
 
 from coeval._version import __version__
+from coeval.cli._parameters import HELP, Option, command, parameters
 
-# Where each verb's function is. In the order of the help.
-VERBS: Mapping[str, tuple[str, str]] = {
-    "map": ("coeval.cli._map", "map_command"),
-    "run": ("coeval.cli._run", "run_command"),
-    "merge": ("coeval.cli._merge", "merge_command"),
-    "timeline": ("coeval.cli._timeline", "timeline"),
-    "clocks": ("coeval.cli._clocks", "clocks"),
-    "query": ("coeval.cli._query", "query"),
-    "join": ("coeval.cli._join", "join"),
-    "export": ("coeval.cli._export", "export"),
+
+class Verb(NamedTuple):
+    """Where a verb's function is, and the first sentence of its help: to list them, no verb is imported."""
+
+    module: str
+    function: str
+    said: str
+
+
+# In the order of the help.
+VERBS: Mapping[str, Verb] = {
+    "map": Verb("coeval.cli._map", "map_command", "Call a function on many inputs, in many processes."),
+    "run": Verb("coeval.cli._run", "run_command", "Run a script and record what its executors do."),
+    "merge": Verb("coeval.cli._merge", "merge_command", "Merge logs, traces and tables into one timeline."),
+    "timeline": Verb("coeval.cli._timeline", "timeline", "Show what happened, by corrected time."),
+    "clocks": Verb("coeval.cli._clocks", "clocks", "Show each clock: offset, rate, steps, and the bound on each."),
+    "query": Verb("coeval.cli._query", "query", "Ask about timelines in SQL."),
+    "join": Verb("coeval.cli._join", "join", "Match rows of two timelines by time, and say which are certain."),
+    "export": Verb("coeval.cli._export", "export", "Write a timeline for other programs; times are corrected ones."),
 }
 
 
-def make_app(verb: str | None = None) -> typer.Typer:
-    """
-    Make the command line.
-
-    Args:
-        verb: import this one only: those that show a recording need numpy, which the others should not wait for.
-            Anything that is no verb, such as an option: all.
-    """
+def make_app() -> click.Group:
+    """Make the command line. A verb is imported when it is asked for: some need numpy, which others do not wait for."""
     # Plain help: it fits 80 columns, a log file and a screen reader, and starts faster than a drawn one.
-    app = typer.Typer(
-        name="coeval",
-        add_completion=False,
+    return _Verbs(
+        "coeval",
+        callback=_coeval,
+        params=parameters(_coeval),
+        help=inspect.cleandoc(_coeval.__doc__ or ""),
         no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+        context_settings=dict(HELP),
     )
-    app.callback()(_coeval)
-    for name in [verb] if verb is not None and verb in VERBS else VERBS:
-        module, function = VERBS[name]
+
+
+class _Verbs(click.Group):
+    """All verbs, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        verb = VERBS.get(cmd_name)
+        if verb is None:
+            return None
+        function = getattr(importlib.import_module(verb.module), verb.function)
         # After a script's name every option is the script's.
-        settings = {"allow_interspersed_args": False} if name == "run" else None
-        app.command(name, context_settings=settings)(getattr(importlib.import_module(module), function))
-    return app
+        return command(cmd_name, function, allow_interspersed_args=cmd_name != "run")
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.said) for name, verb in VERBS.items()])
 
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"coeval {__version__}")
-        raise typer.Exit
+        click.echo(f"coeval {__version__}")
+        raise click.exceptions.Exit
 
 
 def _coeval(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+        bool, Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
     ] = False,
 ) -> None:
     """

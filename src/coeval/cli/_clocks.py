@@ -5,50 +5,51 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+import click
 
 from coeval.alignment import RATE_BOUND_PPM_DEFAULT
 from coeval.cli._clocks_of_run import clock_json, clock_lines
 from coeval.cli._ntp import QUERIES_DEFAULT, show_time_servers
 from coeval.cli._output import fail, read_run, style_of_output, write_json_lines, write_lines
+from coeval.cli._parameters import Argument, Option
 
 
 def clocks(
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RUN|MESSAGES]", help="A run folder, or CSV or Parquet files.", show_default=False),
+        Argument(metavar="[RUN|MESSAGES]...", help="A run folder, or CSV or Parquet files."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON; integers in ns.")] = False,
+    as_json: Annotated[bool, Option("--json", help="The same as JSON; integers in ns.")] = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw offsets and bounds over time: .png, .svg.")
+        Path | None, Option("--plot", metavar="FILE", help="Draw offsets and bounds over time: .png, .svg.")
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show a RUN that goes on until it ends.")] = False,
-    anchors: Annotated[Path | None, typer.Option(metavar="FILE", help="Readings tied to UTC.")] = None,
+    watch: Annotated[bool, Option("--watch", help="Show a RUN that goes on until it ends.")] = False,
+    anchors: Annotated[Path | None, Option(metavar="FILE", help="Readings tied to UTC.")] = None,
     reference: Annotated[
-        str | None, typer.Option(metavar="CLOCK", help="Measure against it. [the one with most messages]")
+        str | None, Option(metavar="CLOCK", help="Measure against it. [the one with most messages]")
     ] = None,
     rate_bound: Annotated[
         float | None,
-        typer.Option(metavar="PPM", help=f"How far a clock's rate may be off. [{RATE_BOUND_PPM_DEFAULT:g}]"),
+        Option(metavar="PPM", help=f"How far a clock's rate may be off. [{RATE_BOUND_PPM_DEFAULT:g}]"),
     ] = None,
     resolution: Annotated[
         list[str] | None,
-        typer.Option(metavar="CLOCK=1ms", help="What its stamps are cut to; 0: nothing. [detected]"),
+        Option(metavar="CLOCK=1ms", help="What its stamps are cut to; 0: nothing. [detected]"),
     ] = None,
-    at: Annotated[Path | None, typer.Option("--at", metavar="STAMPS", help="Place these stamps.")] = None,
+    at: Annotated[Path | None, Option("--at", metavar="STAMPS", help="Place these stamps.")] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="OUT", help="Write here: .csv, .parquet or .jsonl for stamps.")
+        Path | None, Option("-o", "--out", metavar="OUT", help="Write here: .csv, .parquet or .jsonl for stamps.")
     ] = None,
     set_aside: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep rows that cannot be used, as lines of JSON.")
+        Path | None, Option(metavar="FILE", help="Keep rows that cannot be used, as lines of JSON.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+    force: Annotated[bool, Option("--force", help="Overwrite files.")] = False,
     ntp: Annotated[
         list[str] | None,
-        typer.Option("--ntp", metavar="HOST", help="Ask this time server about this host; repeat it for more."),
+        Option("--ntp", metavar="HOST", help="Ask this time server about this host; repeat it for more."),
     ] = None,
     queries: Annotated[
-        int, typer.Option(metavar="N", min=1, max=100, help="Ask each server so often, 2 s apart.")
+        int, Option(metavar="N", least=1, greatest=100, help="Ask each server so often, 2 s apart.")
     ] = QUERIES_DEFAULT,
 ) -> None:
     """
@@ -116,7 +117,7 @@ def clocks(
     options = MessageOptions(
         sources, anchors, reference, rate_bound, resolution or [], at, out, set_aside, plot, as_json, force
     )
-    raise typer.Exit(clocks_of_messages(options))
+    raise click.exceptions.Exit(clocks_of_messages(options))
 
 
 def _of_run(run: Path, *, as_json: bool, plot: Path | None, watch: bool) -> None:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
-import typer
+import click
 
 from coeval.alignment import RATE_BOUND_PPM_DEFAULT
 from coeval.cli._clocks_report import report_json, report_lines, set_aside_notes
@@ -147,7 +147,7 @@ def _say_placed(clocks: RelatedClocks, stamping: Stamping, aside: SetAside) -> N
     lines += [f"finding: {finding.text}" for finding in alignment.findings]
     lines += [f"problem: {problem}" for problem in (*clocks.problems, *stamping.source.problems)]
     for line in lines:
-        typer.echo(line, err=True)
+        click.echo(line, err=True)
 
 
 def _stamps_format(options: MessageOptions) -> StampsFormat:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
+import click
 
 from coeval.cli._output import fail, refuse_overwriting
 from coeval.errors import MissingExtra
@@ -33,4 +33,4 @@ def plot_to(path: Path, curves: Curves) -> None:
         fail(f"{path} cannot be written: {error.strerror}")
     drawn = min(len(curves.clocks), CLOCKS_MAX)
     left_out = f", {len(curves.clocks) - drawn} left out" if len(curves.clocks) > drawn else ""
-    typer.echo(f"{drawn} clock{'' if drawn == 1 else 's'} drawn in {path}{left_out}", err=True)
+    click.echo(f"{drawn} clock{'' if drawn == 1 else 's'} drawn in {path}{left_out}", err=True)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import typer
+import click
 
 from coeval.cli._clocks_of_run import change_text, clock_json, clock_row, table_heading
 from coeval.cli._output import plain, read_run, style_of_output, write_lines
@@ -32,7 +32,7 @@ def watch_clocks(run: Path, *, as_json: bool) -> None:
             for found in _states(run):
                 write_lines(changed_lines(found, said, as_json=as_json))
     except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def has_ended(found: RunTimeline) -> bool:

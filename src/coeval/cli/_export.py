@@ -6,25 +6,19 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import tzinfo
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Literal
 
-import typer
+import click
 
 from coeval.cli._output import fail, parse_zone, read_timeline, refuse_overwriting
+from coeval.cli._parameters import Argument, Option
 from coeval.errors import WrongTable
-from coeval.timeline import RunTimeline, Timeline
+from coeval.timeline import writers
 from coeval.timeline._target import Target, as_text
-from coeval.timeline.writers import (
-    ArchivedTrace,
-    write_csv,
-    write_jsonl,
-    write_otlp,
-    write_parquet,
-    write_perfetto,
-    write_perfetto_archive,
-    write_sqlite,
-    write_text,
-)
+
+if TYPE_CHECKING:
+    from coeval.timeline import Timeline
+    from coeval.timeline.writers import ArchivedTrace
 
 Format = Literal["perfetto", "parquet", "jsonl", "csv", "sqlite", "otlp", "text", "perfetto-archive"]
 
@@ -42,27 +36,25 @@ _SUFFIXES: dict[Format, str] = {
 
 
 def export(
-    source: Annotated[
-        Path, typer.Argument(metavar="TIMELINE", help="A run folder, or what merge wrote.", show_default=False)
-    ],
+    source: Annotated[Path, Argument(metavar="TIMELINE", help="A run folder, or what merge wrote.")],
     to: Annotated[
         Format,
-        typer.Option("--to", metavar="FORMAT", help="One of those below.", show_default=False),
+        Option("--to", metavar="FORMAT", help="One of those below.", show_default=False),
     ],
     traces: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[TRACE]...", help="For perfetto-archive: what was merged.", show_default=False),
+        Argument(metavar="[TRACE]...", help="For perfetto-archive: what was merged."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="OUT", help="Write here. [TIMELINE's name and a suffix]")
+        Path | None, Option("-o", "--out", metavar="OUT", help="Write here. [TIMELINE's name and a suffix]")
     ] = None,
     tz: Annotated[
-        str | None, typer.Option("--tz", metavar="ZONE", help="Zone of the times in text, as Europe/Berlin. [UTC]")
+        str | None, Option("--tz", metavar="ZONE", help="Zone of the times in text, as Europe/Berlin. [UTC]")
     ] = None,
     table: Annotated[
-        str | None, typer.Option("--table", metavar="NAME", help="What sqlite's table is called. [timeline]")
+        str | None, Option("--table", metavar="NAME", help="What sqlite's table is called. [timeline]")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT; of sqlite, the table.")] = False,
+    force: Annotated[bool, Option("--force", help="Overwrite OUT; of sqlite, the table.")] = False,
 ) -> None:
     """
     Write a timeline for other programs; times are corrected ones.
@@ -103,6 +95,8 @@ def export(
         fail("traces are named for --to perfetto-archive, and it needs them: the files that were merged")
     zone = parse_zone(tz)
     timeline = read_timeline(source)
+    from coeval.timeline import RunTimeline
+
     if traces and isinstance(timeline, RunTimeline):
         fail(f"{source} is a run; perfetto-archive is for what coeval merge made of traces. Try --to perfetto")
     try:
@@ -117,8 +111,8 @@ def export(
     except (WrongTable, ValueError) as error:
         fail(str(error))
     for problem in timeline.problems if isinstance(timeline, RunTimeline) else ():
-        typer.echo(f"problem: {problem}", err=True)
-    typer.echo(f"{told} in {target} ({target.stat().st_size:,} bytes), on {timeline.reference_label}", err=True)
+        click.echo(f"problem: {problem}", err=True)
+    click.echo(f"{told} in {target} ({target.stat().st_size:,} bytes), on {timeline.reference_label}", err=True)
 
 
 def _name(source: Path) -> str:
@@ -130,7 +124,7 @@ def _write_table(timeline: Timeline, path: Path, table: str, *, replace: bool) -
 
     rows = pa.RecordBatchReader.from_batches(timeline.schema, timeline.batches())
     try:
-        count = write_sqlite(rows, path, table, replace=replace)
+        count = writers.write_sqlite(rows, path, table, replace=replace)
     except FileExistsError as error:
         fail(f"{error} Say which with --table, or --force")
     except sqlite3.Error as error:
@@ -141,22 +135,22 @@ def _write_table(timeline: Timeline, path: Path, table: str, *, replace: bool) -
 def _write(timeline: Timeline, to: Format, file: IO[bytes], zone: tzinfo, traces: list[Path]) -> str:
     match to:
         case "perfetto-archive":
-            return _archive_told(write_perfetto_archive(timeline, traces, file))
+            return _archive_told(writers.write_perfetto_archive(timeline, traces, file))
         case "parquet":
-            return f"{write_parquet(timeline, file):,} events"
+            return f"{writers.write_parquet(timeline, file):,} events"
         case "csv":
-            return f"{write_csv(timeline, file):,} events"
+            return f"{writers.write_csv(timeline, file):,} events"
     with as_text(file) as lines:
         match to:
             case "jsonl":
-                return f"{write_jsonl(timeline, lines):,} events"
+                return f"{writers.write_jsonl(timeline, lines):,} events"
             case "text":
-                return f"{write_text(timeline, lines, zone):,} events"
+                return f"{writers.write_text(timeline, lines, zone):,} events"
             case "otlp":
-                spans, logs, left_out = write_otlp(timeline, lines)
+                spans, logs, left_out = writers.write_otlp(timeline, lines)
                 return f"{spans:,} spans and {logs:,} log records{_left_out(left_out)}"
             case _:
-                written = write_perfetto(timeline, lines)
+                written = writers.write_perfetto(timeline, lines)
                 return f"{written.slices:,} slices{_left_out(written.left_out)}"
 
 

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+import click
 
 from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_output
 from coeval.cli._output import fail
+from coeval.cli._pandas import do_without_pandas
+from coeval.cli._parameters import Argument, Option
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,37 +28,35 @@ _PART_OF_MEMORY = 2
 
 
 def join(
-    left: Annotated[Path, typer.Argument(metavar="A", help="A timeline: Parquet.", show_default=False)],
-    right: Annotated[Path, typer.Argument(metavar="B", help="Where matches come from.", show_default=False)],
+    left: Annotated[Path, Argument(metavar="A", help="A timeline: Parquet.")],
+    right: Annotated[Path, Argument(metavar="B", help="Where matches come from.")],
     on: Annotated[
-        list[str] | None, typer.Option("--on", metavar="KEY", help="A column equal in both; repeat for more.")
+        list[str] | None, Option("--on", metavar="KEY", help="A column equal in both; repeat for more.")
     ] = None,
-    within: Annotated[
-        str | None, typer.Option("--within", metavar="TIME", help="Farthest apart, as 5ms. [no limit]")
-    ] = None,
+    within: Annotated[str | None, Option("--within", metavar="TIME", help="Farthest apart, as 5ms. [no limit]")] = None,
     direction: Annotated[
-        Direction | None, typer.Option("--direction", metavar="WHERE", help="backward, forward or nearest. [backward]")
+        Direction | None, Option("--direction", metavar="WHERE", help="backward, forward or nearest. [backward]")
     ] = None,
-    overlap: Annotated[bool, typer.Option("--overlap", help="All pairs of spans that overlap.")] = False,
+    overlap: Annotated[bool, Option("--overlap", help="All pairs of spans that overlap.")] = False,
     window: Annotated[
         str | None,
-        typer.Option("--window", metavar="TIME", help="Count what is so near: 5ms, or before and after: 1s,0s."),
+        Option("--window", metavar="TIME", help="Count what is so near: 5ms, or before and after: 1s,0s."),
     ] = None,
     how: Annotated[
         How | None,
-        typer.Option("--how", metavar="HOW", help="left: all rows of A; inner: those with a match."),
+        Option("--how", metavar="HOW", help="left: all rows of A; inner: those with a match."),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="A row for each possible match.")] = False,
+    every: Annotated[bool, Option("--all", help="A row for each possible match.")] = False,
     bound: Annotated[
-        str | None, typer.Option("--bound", metavar="TIME", help="No bounds in a file: its times ± TIME.")
+        str | None, Option("--bound", metavar="TIME", help="No bounds in a file: its times ± TIME.")
     ] = None,
     out: Annotated[
-        str, typer.Option("-o", "--out", metavar="OUT", help="OUT.parquet, .jsonl, .csv, or - (JSON lines).")
+        str, Option("-o", "--out", metavar="OUT", help="OUT.parquet, .jsonl, .csv, or - (JSON lines).")
     ] = "-",
     memory: Annotated[
-        str | None, typer.Option("--memory", metavar="SIZE", help="Use about so much, as 2G. [half of it]")
+        str | None, Option("--memory", metavar="SIZE", help="Use about so much, as 2G. [half of it]")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    force: Annotated[bool, Option("--force", help="Overwrite OUT.")] = False,
 ) -> None:
     """
     Match rows of two timelines by time, and say which are certain.
@@ -85,6 +85,7 @@ def join(
     alone, certain_count and possible_count. How many rows of A got which
     verdict is said on standard error.
     """
+    do_without_pandas()
     from coeval.errors import CoevalError
     from coeval.timeline.join._files import JoinInput, join_files, parquet_writer
     from coeval.timeline.join._rules import OptionNames, rules_of
@@ -127,13 +128,13 @@ def join(
             scratch=Path(tempfile.gettempdir()) if target is None else target.parent,
         )
     except OutputClosed:
-        raise typer.Exit(0) from None
+        raise click.exceptions.Exit(0) from None
     except OSError as error:
         fail(f"{error.filename or out} cannot be read or written: {error.strerror or error}")
     except (CoevalError, OutputRefused, OutputFailed, ValueError) as error:
         fail(error)
     where = "" if target is None else f" in {target} ({target.stat().st_size:,} bytes)"
-    typer.echo(
+    click.echo(
         f"{counts.rows:,} rows: {counts.certain:,} certain, {counts.possible:,} possible, {counts.none:,} none; "
         f"{counts.written:,} written{where}",
         err=True,

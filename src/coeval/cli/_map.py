@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
 from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_output
 from coeval.cli._function_path import NoSuchFunction, find_function
@@ -18,6 +18,7 @@ from coeval.cli._interrupts import Interrupted, Interrupts
 from coeval.cli._line_order import LineOrder
 from coeval.cli._map_report import MapReport
 from coeval.cli._ntp_option import NTP_OPTION
+from coeval.cli._parameters import Argument, Option
 from coeval.cli._progress import ProgressLine, columns_of
 from coeval.clocks import SYSTEM_CLOCK
 from coeval.engines._live_clocks import clock_width_of
@@ -32,41 +33,39 @@ CLOSED_OUTPUT_EXIT_CODE = 141
 
 
 def map_command(
-    function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", hidden=True)],
-    inputs: Annotated[list[str] | None, typer.Argument(metavar="INPUT", hidden=True)] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="OUT", help="Write here, not to stdout.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
-    unordered: Annotated[bool, typer.Option("--unordered", help="Write results as they come.")] = False,
+    function: Annotated[str, Argument(metavar="MODULE:FUNCTION")],
+    inputs: Annotated[list[str] | None, Argument(metavar="[INPUT]...")] = None,
+    out: Annotated[Path | None, Option("-o", "--out", metavar="OUT", help="Write here, not to stdout.")] = None,
+    force: Annotated[bool, Option("--force", help="Overwrite OUT.")] = False,
+    unordered: Annotated[bool, Option("--unordered", help="Write results as they come.")] = False,
     engine: Annotated[
         str | None,
-        typer.Option(
-            metavar="URL", help="Where to run: local, local:4, inline:, dask://HOST:PORT [COEVAL_ENGINE, or local]"
-        ),
+        Option(metavar="URL", help="Where to run: local, local:4, inline:, dask://HOST:PORT [COEVAL_ENGINE, or local]"),
     ] = None,
-    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many workers.")] = None,
-    retries: Annotated[int, typer.Option(metavar="N", min=0, help="Try a failed input so often again.")] = 0,
+    workers: Annotated[int | None, Option(metavar="N", least=1, help="At most so many workers.")] = None,
+    retries: Annotated[int, Option(metavar="N", least=0, help="Try a failed input so often again.")] = 0,
     time_limit: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="End a try that runs longer, and let it fail.")
+        float | None, Option(metavar="SECONDS", help="End a try that runs longer, and let it fail.")
     ] = None,
     clock_width: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="SECONDS",
             help="Ask other hosts' clocks when their bounds would grow wider; none: never "
             "[COEVAL_CLOCK_WIDTH, or 0.01]",
         ),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Record the run here, for coeval timeline and --resume.")
+        Path | None, Option(metavar="DIR", help="Record the run here, for coeval timeline and --resume.")
     ] = None,
     ntp: Annotated[list[str] | None, NTP_OPTION] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in DIR: finished inputs are not run again.")
+        bool, Option("--resume", help="Go on with the run in DIR: finished inputs are not run again.")
     ] = False,
     trust_changes: Annotated[
-        bool, typer.Option("--trust-changes", help="Resume although the function or an input changed since.")
+        bool, Option("--trust-changes", help="Resume although the function or an input changed since.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary; failures are listed.")] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help="No progress, no summary; failures are listed.")] = False,
 ) -> None:
     """
     Call a function on many inputs, in many processes.
@@ -130,10 +129,10 @@ def map_command(
             output = DataOutput.to_file(out)
     except Interrupted as interrupted:
         progress.write("interrupted: nothing was started\n")
-        raise typer.Exit(interrupted.exit_code) from None
+        raise click.exceptions.Exit(interrupted.exit_code) from None
     except (NoSuchFunction, WrongInputs, OutputRefused, CoevalError, ValueError, OSError) as error:
         progress.write(f"coeval map: {error}\n")
-        raise typer.Exit(2) from None
+        raise click.exceptions.Exit(2) from None
 
     _show_logs(progress)
     if typed:
@@ -170,7 +169,7 @@ def map_command(
                 code = 2
     if run is not None and not quiet:
         progress.write(f"recorded in {run}; look at it with: coeval timeline {shlex.quote(str(run))}\n")
-    raise typer.Exit(code)
+    raise click.exceptions.Exit(code)
 
 
 class _EndNow(BaseException):

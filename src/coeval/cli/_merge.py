@@ -11,7 +11,7 @@ from concurrent.futures import Executor as FuturesExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+import click
 
 from coeval.alignment import RATE_BOUND_PPM_DEFAULT
 from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_output
@@ -19,6 +19,7 @@ from coeval.cli._interrupts import Interrupted, Interrupts
 from coeval.cli._merge_report import merge_json, merge_lines
 from coeval.cli._output import NOT_POSSIBLE, parse_zone, plain, write_json_lines
 from coeval.cli._pandas import do_without_pandas
+from coeval.cli._parameters import Argument, Option
 from coeval.cli._progress import Counts, ProgressLine, duration_text, rate_text
 from coeval.clocks import SYSTEM_CLOCK
 from coeval.errors import CoevalError
@@ -43,82 +44,80 @@ Unplaced = Literal["last", "aside"]
 
 
 def merge_command(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", show_default=False)],
+    sources: Annotated[list[str], Argument(metavar="SOURCE...")],
     out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="OUT", help="Write here; - for standard output.", show_default=False)
+        Path, Option("-o", "--out", metavar="OUT", help="Write here; - for standard output.", show_default=False)
     ],
     to: Annotated[
-        To | None, typer.Option("--to", metavar="FORMAT", help="parquet, jsonl, csv, text, log. [by OUT's name]")
+        To | None, Option("--to", metavar="FORMAT", help="parquet, jsonl, csv, text, log. [by OUT's name]")
     ] = None,
     source: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME:KEY=VALUE", help="What is said of a source, as 'web*.log:tz=Asia/Tokyo'."),
+        Option(metavar="NAME:KEY=VALUE", help="What is said of a source, as 'web*.log:tz=Asia/Tokyo'."),
     ] = None,
-    reader: Annotated[str, typer.Option(metavar="NAME", help="The format of all sources. [found out]")] = "",
-    tz: Annotated[str, typer.Option("--tz", metavar="ZONE", help="Zone of stamps that carry none.")] = "",
-    assume_utc: Annotated[bool, typer.Option("--assume-utc", help="Stamps without a zone are UTC; mark them.")] = False,
+    reader: Annotated[str, Option(metavar="NAME", help="The format of all sources. [found out]")] = "",
+    tz: Annotated[str, Option("--tz", metavar="ZONE", help="Zone of stamps that carry none.")] = "",
+    assume_utc: Annotated[bool, Option("--assume-utc", help="Stamps without a zone are UTC; mark them.")] = False,
     pair: Annotated[
         list[str] | None,
-        typer.Option(metavar="FIELD", help="Lines with the same value of this are one request; see --order."),
+        Option(metavar="FIELD", help="Lines with the same value of this are one request; see --order."),
     ] = None,
-    order: Annotated[str, typer.Option(metavar="A,B,...", help="The clocks that requests pass, in this order.")] = "",
-    sent: Annotated[str, typer.Option(metavar="FIELD=VALUE", help="Or else: which lines send,")] = "",
-    received: Annotated[str, typer.Option(metavar="FIELD=VALUE", help="and which receive.")] = "",
+    order: Annotated[str, Option(metavar="A,B,...", help="The clocks that requests pass, in this order.")] = "",
+    sent: Annotated[str, Option(metavar="FIELD=VALUE", help="Or else: which lines send,")] = "",
+    received: Annotated[str, Option(metavar="FIELD=VALUE", help="and which receive.")] = "",
     clock: Annotated[
-        list[str] | None, typer.Option(metavar="web=+3s±0.1s", help="A known offset from UTC; @db: from clock db.")
+        list[str] | None, Option(metavar="web=+3s±0.1s", help="A known offset from UTC; @db: from clock db.")
     ] = None,
     trust_clocks: Annotated[
-        str | None, typer.Option(metavar="BOUND", help="Each clock shows UTC within this, as 50ms.")
+        str | None, Option(metavar="BOUND", help="Each clock shows UTC within this, as 50ms.")
     ] = None,
     messages: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Messages between clocks; see coeval clocks.")
+        list[Path] | None, Option(metavar="FILE", help="Messages between clocks; see coeval clocks.")
     ] = None,
-    anchors: Annotated[Path | None, typer.Option(metavar="FILE", help="Readings tied to UTC; likewise.")] = None,
+    anchors: Annotated[Path | None, Option(metavar="FILE", help="Readings tied to UTC; likewise.")] = None,
     reference: Annotated[
-        str | None, typer.Option(metavar="CLOCK", help="What times count on without UTC. [the busiest]")
+        str | None, Option(metavar="CLOCK", help="What times count on without UTC. [the busiest]")
     ] = None,
     rate_bound: Annotated[
-        float, typer.Option(metavar="PPM", help="How far a clock's rate may be off.")
+        float, Option(metavar="PPM", help="How far a clock's rate may be off.")
     ] = RATE_BOUND_PPM_DEFAULT,
     unplaced: Annotated[
         Unplaced | None,
-        typer.Option(metavar="last|aside", help="What becomes of events that nothing relates. [an error]"),
+        Option(metavar="last|aside", help="What becomes of events that nothing relates. [an error]"),
     ] = None,
     set_aside: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep what cannot be read here. [OUT.set-aside.jsonl]")
+        Path | None, Option(metavar="FILE", help="Keep what cannot be read here. [OUT.set-aside.jsonl]")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where to work: local:4, dask://HOST:PORT. [this process]")
+        str | None, Option(metavar="URL", help="Where to work: local:4, dask://HOST:PORT. [this process]")
     ] = None,
     spill: Annotated[
-        str | None, typer.Option(metavar="DIR|URL", help="A place for what does not fit into memory. [OUT's folder]")
+        str | None, Option(metavar="DIR|URL", help="A place for what does not fit into memory. [OUT's folder]")
     ] = None,
-    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory for rows, about.")] = "1G",
-    project: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What was said of the sources. [coeval.toml]")
-    ] = None,
+    memory: Annotated[str, Option(metavar="SIZE", help="Memory for rows, about.")] = "1G",
+    project: Annotated[Path | None, Option(metavar="FILE", help="What was said of the sources. [coeval.toml]")] = None,
     save_settings: Annotated[
-        bool, typer.Option("--save-settings", help="Keep --source, --pair and --clock in coeval.toml.")
+        bool, Option("--save-settings", help="Keep --source, --pair and --clock in coeval.toml.")
     ] = False,
     show_tz: Annotated[
-        str | None, typer.Option("--show-tz", metavar="ZONE", help="Zone of the times in --to text. [UTC]")
+        str | None, Option("--show-tz", metavar="ZONE", help="Zone of the times in --to text. [UTC]")
     ] = None,
-    live: Annotated[bool, typer.Option("--live", help="Follow SOURCEs as they grow; JSON lines in order.")] = False,
+    live: Annotated[bool, Option("--live", help="Follow SOURCEs as they grow; JSON lines in order.")] = False,
     live_for: Annotated[
-        str | None, typer.Option("--for", metavar="TIME", help="End --live after so long, as 60s. [Ctrl-C]")
+        str | None, Option("--for", metavar="TIME", help="End --live after so long, as 60s. [Ctrl-C]")
     ] = None,
     idle: Annotated[
-        str | None, typer.Option("--idle", metavar="TIME", help="End --live when nothing came for so long.")
+        str | None, Option("--idle", metavar="TIME", help="End --live when nothing came for so long.")
     ] = None,
     idle_timeout: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Wait no longer for a source that is silent so long.")
+        str | None, Option(metavar="TIME", help="Wait no longer for a source that is silent so long.")
     ] = None,
     future: Annotated[
-        str, typer.Option(metavar="TIME", help="So far ahead a stamp of --live needs another to confirm it.")
+        str, Option(metavar="TIME", help="So far ahead a stamp of --live needs another to confirm it.")
     ] = "3600s",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON, on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary.")] = False,
+    force: Annotated[bool, Option("--force", help="Overwrite OUT.")] = False,
+    as_json: Annotated[bool, Option("--json", help="The summary as JSON, on standard output.")] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help="No progress, no summary.")] = False,
 ) -> None:
     """
     Merge logs, traces and tables into one timeline.
@@ -187,7 +186,7 @@ def merge_command(
                 raise ValueError("--live writes JSON lines here: no --engine, --save-settings, --show-tz, other --to")
             from coeval.cli._merge_live import Ends, merge_live
 
-            raise typer.Exit(
+            raise click.exceptions.Exit(
                 merge_live(
                     asked, out, Ends(live_for, idle, idle_timeout, future), set_aside, as_json=as_json, quiet=quiet
                 )
@@ -200,13 +199,13 @@ def merge_command(
     except Interrupted as interrupted:
         progress.clear()
         progress.write("interrupted: nothing was written\n")
-        raise typer.Exit(interrupted.exit_code) from None
+        raise click.exceptions.Exit(interrupted.exit_code) from None
     except (OutputClosed, BrokenPipeError):
-        raise typer.Exit(CLOSED_OUTPUT_EXIT_CODE) from None
+        raise click.exceptions.Exit(CLOSED_OUTPUT_EXIT_CODE) from None
     except (OutputFailed, OutputRefused, CoevalError, ValueError, OSError) as error:
         progress.clear()
         progress.write(f"coeval merge: {_told(error)}\n")
-        raise typer.Exit(NOT_POSSIBLE) from None
+        raise click.exceptions.Exit(NOT_POSSIBLE) from None
     progress.clear()
     if as_json:
         write_json_lines([merge_json(report)])
@@ -214,7 +213,7 @@ def merge_command(
         lines = merge_lines(report, None if out == STDOUT else out, progress.elapsed_ns())
         progress.write("".join(f"{line}\n" for line in (*asked.notes, *lines)))
     in_part = report.set_aside or any(each.problems for each in report.sources)
-    raise typer.Exit(DONE_IN_PART if in_part else DONE)
+    raise click.exceptions.Exit(DONE_IN_PART if in_part else DONE)
 
 
 def _save(project: Path | None, said: Sequence[str], clock: Sequence[str], pairs: Sequence[PairRule]) -> None:

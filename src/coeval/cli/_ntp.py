@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import typer
+import click
 
 from coeval.alignment import Agreement, SourceVerdict, Verdict, agree, utc_bounds
 from coeval.cli._output import (
@@ -121,7 +121,7 @@ def show_time_servers(ntp: Sequence[str], queries: int, *, as_json: bool) -> Non
         write_json_lines(json_of(asked))
     else:
         write_lines(lines_of(asked, style_of_output().columns))
-    raise typer.Exit(asked.exit_code)
+    raise click.exceptions.Exit(asked.exit_code)
 
 
 def ask(servers: Sequence[TimeServer], queries: int, clock: Clock = SYSTEM_CLOCK) -> AskedTime:

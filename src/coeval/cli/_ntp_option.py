@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer
+from coeval.cli._parameters import Option
 
-NTP_OPTION: Any = typer.Option(
+NTP_OPTION: Any = Option(
     "--ntp",
     metavar="HOST",
     help="Ask this time server, so that times are on UTC; repeat it: three outvote a false one.",

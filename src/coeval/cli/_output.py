@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-import typer
+import click
 
 from coeval.cli._data_output import OutputRefused, check_output
+from coeval.cli._pandas import do_without_pandas
 from coeval.errors import RecordingWarning
 from coeval.timeline._time_text import (
     format_bound_ns,
@@ -72,8 +73,8 @@ _NAMES_MAX = 3
 def fail(error: Exception | str) -> NoReturn:
     """Say on standard error what is wrong, on one line, and end the command with exit code 2."""
     text = " ".join(str(error).split())
-    typer.echo(f"coeval: {plain(text)}", err=True)
-    raise typer.Exit(NOT_POSSIBLE)
+    click.echo(f"coeval: {plain(text)}", err=True)
+    raise click.exceptions.Exit(NOT_POSSIBLE)
 
 
 def read_run(path: Path) -> RunTimeline:
@@ -96,6 +97,7 @@ def read_timeline(path: Path) -> Timeline:
 
     if not path.is_file():
         return read_run(path)
+    do_without_pandas()
     try:
         return open_timeline(path)
     except FileNotFoundError:

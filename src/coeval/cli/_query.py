@@ -11,9 +11,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
-import typer
-
 from coeval.cli._output import fail, parse_zone, plain, read_timeline, refuse_overwriting, style_of_output
+from coeval.cli._parameters import Argument, Option
 from coeval.timeline._python_rows import python_rows
 from coeval.timeline._target import Target, as_text
 from coeval.timeline.writers._json_value import json_value
@@ -28,23 +27,19 @@ _SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "p
 
 
 def query(
-    sql: Annotated[str, typer.Argument(metavar="SQL", help="A SELECT, in DuckDB's SQL.", show_default=False)],
+    sql: Annotated[str, Argument(metavar="SQL", help="A SELECT, in DuckDB's SQL.")],
     timelines: Annotated[
         list[Path],
-        typer.Argument(metavar="TIMELINE...", help="Run folders, or what merge wrote.", show_default=False),
+        Argument(metavar="TIMELINE...", help="Run folders, or what merge wrote."),
     ],
     to: Annotated[
         Format | None,
-        typer.Option("--to", metavar="FORMAT", help="table, jsonl, csv or parquet. [by OUT's name, else table]"),
+        Option("--to", metavar="FORMAT", help="table, jsonl, csv or parquet. [by OUT's name, else table]"),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="OUT", help="Write here. [standard output]")
-    ] = None,
-    tz: Annotated[
-        str | None, typer.Option("--tz", metavar="ZONE", help="Show column `time` in this zone. [UTC]")
-    ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="So many rows of a table.")] = ROWS_SHOWN,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    out: Annotated[Path | None, Option("-o", "--out", metavar="OUT", help="Write here. [standard output]")] = None,
+    tz: Annotated[str | None, Option("--tz", metavar="ZONE", help="Show column `time` in this zone. [UTC]")] = None,
+    limit: Annotated[int, Option("--limit", least=1, metavar="N", help="So many rows of a table.")] = ROWS_SHOWN,
+    force: Annotated[bool, Option("--force", help="Overwrite OUT.")] = False,
 ) -> None:
     """
     Ask about timelines in SQL. One timeline is the table `timeline`; of

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
 from coeval.cli._ntp_option import NTP_OPTION
+from coeval.cli._parameters import Argument, Option
 from coeval.clocks import SYSTEM_CLOCK
 from coeval.engines import open_engine
 from coeval.engines._live_clocks import WIDTH_VARIABLE, clock_width_of
@@ -39,18 +40,18 @@ RUNS_FOLDER = Path("coeval-runs")
 
 
 def run_command(
-    script: Annotated[Path, typer.Argument(metavar="SCRIPT.py", hidden=True)],
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGS", hidden=True)] = None,
+    script: Annotated[Path, Argument(metavar="SCRIPT.py")],
+    arguments: Annotated[list[str] | None, Argument(metavar="[ARGS]...")] = None,
     engine: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where Executor() runs calls: local, local:4, inline: [local]")
+        str | None, Option(metavar="URL", help="Where Executor() runs calls: local, local:4, inline: [local]")
     ] = None,
     clock_width: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="SECONDS", help="Ask other hosts' clocks when their bounds would grow wider; none: never [0.01]"
         ),
     ] = None,
-    run: Annotated[Path | None, typer.Option(metavar="DIR", help="Record here [a new folder in coeval-runs]")] = None,
+    run: Annotated[Path | None, Option(metavar="DIR", help="Record here [a new folder in coeval-runs]")] = None,
     ntp: Annotated[list[str] | None, NTP_OPTION] = None,
 ) -> None:
     """
@@ -75,8 +76,8 @@ def run_command(
             os.environ[WIDTH_VARIABLE] = clock_width
         folder = RunFolder.create(run or _new_run_path(script), command=list(sys.orig_argv))
     except (OSError, CoevalError, ValueError) as error:
-        typer.echo(f"coeval run: {error}", err=True)
-        raise typer.Exit(2) from None
+        click.echo(f"coeval run: {error}", err=True)
+        raise click.exceptions.Exit(2) from None
     set_ambient_run(folder)
     # Exit functions run last in, first out: this one is registered before coeval.executor's and the script's.
     assert "coeval.executor" not in sys.modules, "coeval.executor would record into a closed run"
@@ -150,4 +151,4 @@ def _close(folder: RunFolder, driver_pid: int, watch: AnchorWatch | None) -> Non
         watch.finish()
     folder.close()
     shown = shlex.quote(str(folder.path))
-    typer.echo(f"recorded in {folder.path}\n  coeval timeline {shown}\n  coeval clocks {shown}", err=True)
+    click.echo(f"recorded in {folder.path}\n  coeval timeline {shown}\n  coeval clocks {shown}", err=True)

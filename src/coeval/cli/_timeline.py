@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import tzinfo
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
 from coeval.cli._output import (
     fail,
@@ -18,32 +18,32 @@ from coeval.cli._output import (
     write_json_lines,
     write_lines,
 )
+from coeval.cli._parameters import Argument, Option
 from coeval.recording._rows import KIND_NAMES, Row
-from coeval.timeline import RunTimeline, Timeline
-from coeval.timeline._listing import call_lines, event_lines, more_text, summary_text
 from coeval.timeline._time_text import plain
-from coeval.timeline.writers import call_json, event_json
-from coeval.timeline.writers._text import text_lines
+
+if TYPE_CHECKING:
+    from coeval.timeline import RunTimeline, Timeline
 
 LINES = 40
 
 
 def timeline(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or what merge wrote.", show_default=False)],
+    run: Annotated[Path, Argument(metavar="RUN", help="A run folder, or what merge wrote.")],
     events: Annotated[
-        bool, typer.Option("--events", help="Every event: the four stamps of each try, marks, spans, logs.")
+        bool, Option("--events", help="Every event: the four stamps of each try, marks, spans, logs.")
     ] = False,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=0, metavar="N", help=f"So many lines. [{LINES}; with --json all]")
+        int | None, Option("--limit", least=0, metavar="N", help=f"So many lines. [{LINES}; with --json all]")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="No limit.")] = False,
+    everything: Annotated[bool, Option("--all", help="No limit.")] = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Rows in recorded order with their readings, bit for bit; no correction.")
+        bool, Option("--raw", help="Rows in recorded order with their readings, bit for bit; no correction.")
     ] = False,
     tz: Annotated[
-        str | None, typer.Option("--tz", metavar="ZONE", help="Show times in this zone, as Europe/Berlin. [UTC]")
+        str | None, Option("--tz", metavar="ZONE", help="Show times in this zone, as Europe/Berlin. [UTC]")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    as_json: Annotated[bool, Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """
     Show what happened, by corrected time.
@@ -81,6 +81,9 @@ def timeline(
         fail(f"--all and --limit {limit} exclude each other; give one of them")
     if raw and (events or tz is not None):
         fail("--raw shows the recording as it is; --events and --tz have no part in it")
+    from coeval.timeline._listing import call_lines, event_lines, more_text, summary_text
+    from coeval.timeline.writers import call_json, event_json
+
     zone = parse_zone(tz)
     line_count = None if everything or (as_json and limit is None) else LINES if limit is None else limit
     if run.is_file():
@@ -113,6 +116,10 @@ def timeline(
 
 def _show_table(found: Timeline, line_count: int | None, zone: tzinfo, *, as_json: bool) -> None:
     """A timeline that no run left: its events, a line each."""
+    from coeval.timeline._listing import more_text
+    from coeval.timeline.writers import event_json
+    from coeval.timeline.writers._text import text_lines
+
     events = islice(found.rows(), line_count)
     if as_json:
         write_json_lines(event_json(event) for event in events)
@@ -126,7 +133,7 @@ def _show_table(found: Timeline, line_count: int | None, zone: tzinfo, *, as_jso
 def _say_problems(found: RunTimeline) -> None:
     """Where the output is data, what is wrong is said beside it."""
     for problem in found.problems:
-        typer.echo(f"problem: {plain(problem)}", err=True)
+        click.echo(f"problem: {plain(problem)}", err=True)
 
 
 def raw_text(row: Row) -> str:

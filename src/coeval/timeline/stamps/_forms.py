@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import cache
 from typing import NamedTuple
 
 from coeval.timeline.stamps._written import GOOD, IMPOSSIBLE, NO_OFFSET, NO_STAMP, YEARLESS_YEAR
@@ -50,34 +51,45 @@ PATTERNS: dict[str, str] = {
 """What finds a stamp of each form in a text, for Python's `re` and for RE2; without groups."""
 
 _FIELDS = {
-    "iso": re.compile(
+    "iso": (
         r"(?P<year>[0-9]{4})-?(?P<month>[0-9]{2})-?(?P<day>[0-9]{2})[T _]"
         r"(?P<hour>[0-9]{2}):?(?P<minute>[0-9]{2}):?(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?(?P<zone>.*)"
     ),
-    "slash": re.compile(
+    "slash": (
         r"(?P<year>[0-9]{4})/(?P<month>[0-9]{2})/(?P<day>[0-9]{2})[T ]"
         r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?(?P<zone>.*)"
     ),
-    "clf": re.compile(
+    "clf": (
         r"(?P<day>[0-9]{2})/(?P<name>[A-Za-z]{3})/(?P<year>[0-9]{4}):"
         r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?(?P<zone>.*)"
     ),
-    "syslog": re.compile(
+    "syslog": (
         r"(?P<name>[A-Za-z]{3}) (?P<day>[ 0-9][0-9])(?: (?P<year>[0-9]{4}))? "
         r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?(?P<zone>)"
     ),
-    "day": re.compile(
+    "day": (
         r"(?P<day>[0-9]{2}) (?P<name>[A-Za-z]{3}) (?P<year>[0-9]{4}) "
         r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?(?P<zone>.*)"
     ),
-    "asctime": re.compile(
+    "asctime": (
         r"[A-Za-z]{3} (?P<name>[A-Za-z]{3}) (?P<day>[ 0-9][0-9]) "
         r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?"
         r" (?P<year>[0-9]{4})(?P<zone>)"
     ),
 }
-_WHOLE = {name: re.compile(rf"(?:{pattern})\Z", re.ASCII) for name, pattern in PATTERNS.items()}
 _ZONE_WRITTEN = re.compile(r" ?(?:(?P<utc>Z|UTC|GMT)|(?P<sign>[+-])(?P<hours>[0-9]{2})(?::?(?P<minutes>[0-9]{2}))?)")
+
+
+# Compiled when they are first used: together they take as long as all the rest of a merge of small files.
+@cache
+def _whole(form: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:{PATTERNS[form]})\Z", re.ASCII)
+
+
+@cache
+def _fields(form: str) -> re.Pattern[str]:
+    return re.compile(_FIELDS[form])
+
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 # Local times of this earth are at most so far from UTC.
@@ -102,18 +114,18 @@ class Reading(NamedTuple):
 def read_stamp(text: str, forms: tuple[str, ...]) -> Reading:
     """Read a text that is a stamp and nothing else. The first form that fits is taken."""
     for form in forms:
-        if _WHOLE[form].match(text):
+        if _whole(form).match(text):
             return _epoch(text) if form == "epoch" else _calendar(text, form)
     return Reading(NO_STAMP)
 
 
 def fields_of(text: str, form: str) -> re.Match[str] | None:
     """Where in a stamp of a calendar form which part stands."""
-    return _FIELDS[form].fullmatch(text) if _WHOLE[form].match(text) else None
+    return _fields(form).fullmatch(text) if _whole(form).match(text) else None
 
 
 def _calendar(text: str, form: str) -> Reading:
-    found = _FIELDS[form].fullmatch(text)
+    found = _fields(form).fullmatch(text)
     if found is None:
         return Reading(NO_STAMP)
     part = found.groupdict()

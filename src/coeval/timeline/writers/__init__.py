@@ -57,6 +57,6 @@ _HOMES = {
 
 # Hidden from type checkers, which would otherwise take every misspelt name for one of these.
 if not TYPE_CHECKING:
-    from coeval.timeline._lazy_names import lazy_names
+    from coeval._lazy_names import lazy_names
 
     __getattr__, __dir__ = lazy_names(__name__, globals(), _HOMES)
