@@ -34,7 +34,6 @@ from coeval.errors import WrongTable
 from coeval.timeline._layout import TableClaims
 from coeval.timeline._target import Target
 from coeval.timeline.merge._aside import aside_line, aside_lines
-from coeval.timeline.merge._batch_file import WHOLE_TEXT
 from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of, with_messages
 from coeval.timeline.merge._columns import MergedColumns, united
 from coeval.timeline.merge._direct import DirectFile
@@ -49,7 +48,7 @@ from coeval.timeline.merge._stretches import Pass, cuts_of, in_process, tables_b
 from coeval.timeline.readers._input import head_of
 from coeval.timeline.readers._reader import Part, SourceSettings
 from coeval.timeline.readers._registry import detected, reader_named
-from coeval.timeline.readers._text import TEXT, TextReader
+from coeval.timeline.readers._text import TEXT, WHOLE_TEXT, TextReader
 from coeval.timeline.readers._values import Int64Array, as_numpy
 from coeval.timeline.sources._claims import ClockSpan, OffsetClaim
 from coeval.timeline.sources._folds import settle_folds
@@ -286,7 +285,7 @@ class _Merge:
         # Of logs that stay logs nothing else is shown. Other formats have no text, and are shown whole.
         self._formats = [reader_of(source) for source in sources]
         self._is_log = kind == "log" and all(map(is_text_log, self._formats))
-        self._wanted = frozenset([TEXT]) if self._is_log else None
+        self._wanted = frozenset([WHOLE_TEXT]) if self._is_log else None
         self._pieces: list[tuple[int, Piece, int]] = []
         self._turned = 0
         self._aside_of: list[int] = [0] * len(sources)
@@ -323,7 +322,7 @@ class _Merge:
 
     def _order(self, source: int, part: Part, number: int) -> ScanOrder:
         clock = self._sources[source].clock
-        return ScanOrder(part, number, str(self._spill.path), clock, self._evidence.rules, self._wanted, self._is_log)
+        return ScanOrder(part, number, str(self._spill.path), clock, self._evidence.rules, self._wanted)
 
     def _parts(self) -> Iterator[tuple[int, Part]]:
         for number, source in enumerate(self._sources):

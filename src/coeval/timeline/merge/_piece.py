@@ -16,12 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from coeval.alignment import Messages
 from coeval.clocks import Anchor
 from coeval.timeline.merge._aside import AsideFile
-from coeval.timeline.merge._batch_file import WHOLE_TEXT, ChunkFile, ChunkWriter
+from coeval.timeline.merge._batch_file import ChunkFile, ChunkWriter
 from coeval.timeline.readers._reader import EventBatch, Part, Reader, Tally
 from coeval.timeline.readers._registry import reader_named
 from coeval.timeline.readers._set_aside import SetAside
@@ -114,7 +113,6 @@ class ScanOrder:
         clock: of rows of which the format names none.
         rules: what rows may be evidence.
         wanted: columns of the payload that somebody will look at; None: all.
-        is_log: it is a log and stays one: of its texts, the one column that is wanted, come with their line ends.
     """
 
     part: Part
@@ -123,7 +121,6 @@ class ScanOrder:
     clock: str
     rules: EvidenceRules
     wanted: frozenset[str] | None = None
-    is_log: bool = False
 
 
 def scan(order: ScanOrder) -> Piece:
@@ -155,8 +152,7 @@ def scan(order: ScanOrder) -> Piece:
         else:
             file = f"{own}.arrow"
             needed = None if order.wanted is None else order.wanted | order.rules.columns
-            batches = noted(reader.batches(order.part, tally, needed))
-            payloads = _spilled(map(_whole_texts, batches) if order.is_log else batches, order, notes, file)
+            payloads = _spilled(noted(reader.batches(order.part, tally, needed)), order.wanted, notes, file)
         rows = evidence.close()
     messages, anchors = reader.evidence(order.part)
     return notes.piece(order.part, file, payloads, tally, aside.path, Evidence(rows, messages, tuple(anchors)))
@@ -201,17 +197,8 @@ def _first_payload(reader: Reader, part: Part, wanted: Collection[str] | None) -
     return _Payloads((), 0.0)
 
 
-def _whole_texts(batch: EventBatch) -> EventBatch:
-    """With nothing but their texts, and line ends behind those; not made where they stand in the log like that."""
-    texts = batch.payload.column("text")
-    if batch.edges is None:
-        texts = pc.binary_join_element_wise(texts, "", "\n")
-    return replace(batch, payload=pa.RecordBatch.from_arrays([texts], [WHOLE_TEXT]))
-
-
-def _spilled(batches: Iterator[EventBatch], order: ScanOrder, notes: _Notes, path: str) -> _Payloads:
+def _spilled(batches: Iterator[EventBatch], wanted: Collection[str] | None, notes: _Notes, path: str) -> _Payloads:
     rows = size = 0
-    wanted = None if order.is_log else order.wanted
     with ChunkWriter(path) as writer:
         for batch in batches:
             if wanted is not None:
