@@ -19,7 +19,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from functools import partial
 from pathlib import Path
@@ -464,7 +464,9 @@ class _Merge:
             for number, made in zip(chosen, self._called("sort", sort_piece, orders), strict=True):
                 pieces[number] = made
         rows = self._stretch_rows(half)
-        return Pass(tuple(pieces), settings, self.columns, cuts_of(samples, rows), is_placed)
+        # The lines of a log are all that is written of it; where a row is from is told only of those set aside.
+        columns = replace(self.columns, has_origin=not (self._is_log and is_placed))
+        return Pass(tuple(pieces), settings, columns, cuts_of(samples, rows), is_placed)
 
     def _stretch_rows(self, memory: int) -> int:
         total = sum(piece.events for _, piece, _ in self._pieces)

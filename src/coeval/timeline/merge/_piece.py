@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from coeval.timeline.sources._rules import EvidenceRules
 SAMPLE_EVERY = 1024
 """One stamp of so many tells how events spread over time."""
 
-# Rows in a chunk that is written: small enough to keep one of every open piece, large enough to cost nothing.
+# Rows in a chunk that is written, about: small enough to keep one of every open piece, large enough to cost nothing.
 CHUNK_ROWS = 1 << 15
 
 
@@ -206,8 +207,10 @@ def _spilled(batches: Iterator[EventBatch], wanted: Collection[str] | None, note
                 batch = replace(batch, payload=batch.payload.select(names))
             rows += len(batch)
             size += batch.payload.nbytes
-            for start in range(0, len(batch), CHUNK_ROWS):
-                chunk = batch if len(batch) <= CHUNK_ROWS else sliced(batch, start, start + CHUNK_ROWS)
+            count = max(1, round(len(batch) / CHUNK_ROWS))
+            cuts = [len(batch) * number // count for number in range(count + 1)]
+            for start, stop in pairwise(cuts):
+                chunk = batch if count == 1 else sliced(batch, start, stop)
                 notes.add(chunk)
                 writer.write(chunk)
     return _Payloads(tuple(writer.schemas), size / max(1, rows))
