@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,3 +89,9 @@ def test_damaged_file_gives_its_whole_lines_and_says_what_happened() -> None:
     assert blocks.next() is None
     [problem] = blocks.problems
     assert "the end is missing" in problem
+
+
+@given(st.lists(st.sampled_from([b"\n", b"\n\n", b"abc", b"a line of many bytes", b"\x01\x0b\0"])).map(b"".join))
+def test_line_ends_are_where_their_bytes_are(content: bytes) -> None:
+    found = _lines.line_ends(np.frombuffer(content, np.uint8))
+    assert found.tolist() == [place for place, byte in enumerate(content) if byte == 10]

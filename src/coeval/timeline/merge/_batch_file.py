@@ -22,14 +22,12 @@ import pyarrow.compute as pc
 
 from coeval.timeline._shared_files import begin_file, file_to_read
 from coeval.timeline.readers._reader import EventBatch
+from coeval.timeline.readers._text import WHOLE_TEXT
 from coeval.timeline.readers._values import CodeArray, as_numpy
 
 # No payload has columns of such names: these would be cut at the NUL elsewhere.
 _LINE, _RAW, _END, _FOLD, _CLOCK, _PLACE = "\0line", "\0raw", "\0end", "\0fold", "\0clock", "\0place"
 _OWN = (_LINE, _RAW, _END, _FOLD, _CLOCK, _PLACE)
-
-WHOLE_TEXT = "text\n"
-"""The column of a record's text with a line end behind it."""
 
 _WHOLE_TEXTS = pa.schema([(WHOLE_TEXT, pa.string())])
 

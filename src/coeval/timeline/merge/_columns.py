@@ -28,6 +28,7 @@ class MergedColumns:
         has_end, has_resolution, has_assumed: whether there are columns for that.
         claims: what times count on.
         has_times: whether there are columns for times, besides the raw reading.
+        has_origin: whether there are columns for what a row is of: clock, source and line.
     """
 
     clocks: tuple[str, ...]
@@ -38,6 +39,7 @@ class MergedColumns:
     has_assumed: bool
     claims: TableClaims
     has_times: bool = True
+    has_origin: bool = True
 
     @property
     def schema(self) -> pa.Schema:
@@ -55,8 +57,9 @@ class MergedColumns:
             fields.append(pa.field("end_raw_ns", pa.int64()))
         if self.has_times and self.has_resolution:
             fields.append(pa.field("resolution_ns", pa.int64()))
-        fields += [pa.field("clock", names), pa.field("source", names), pa.field("line", pa.int64())]
-        if self.has_assumed:
+        if self.has_origin:
+            fields += [pa.field("clock", names), pa.field("source", names), pa.field("line", pa.int64())]
+        if self.has_origin and self.has_assumed:
             fields.append(pa.field("assumed", pa.bool_()))
         taken: set[str] = set()
         for entry in self.payload:

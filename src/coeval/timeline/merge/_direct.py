@@ -17,6 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 # So much is gathered before it is written, twice; a file that is smaller goes through the cache like any other.
 _BUFFER_BYTES = 8 << 20
 # Places and sizes of what goes past the cache are multiples of this, which is enough for any disk.
@@ -57,7 +59,9 @@ class DirectFile(io.RawIOBase):
         at = 0
         while at < len(source):
             count = min(len(source) - at, _BUFFER_BYTES - self._held)
-            self._views[0][self._held : self._held + count] = source[at : at + count]
+            # numpy lets other threads go on meanwhile.
+            into = np.frombuffer(self._views[0], np.uint8)[self._held : self._held + count]
+            np.copyto(into, np.frombuffer(source, np.uint8)[at : at + count])
             self._held += count
             at += count
             if self._held == _BUFFER_BYTES:

@@ -19,7 +19,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,6 @@ from coeval.timeline._layout import TableClaims
 from coeval.timeline._shared_files import begin_file, on_this_machine
 from coeval.timeline._target import Target
 from coeval.timeline.merge._aside import aside_line, aside_lines
-from coeval.timeline.merge._batch_file import WHOLE_TEXT
 from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of, with_messages
 from coeval.timeline.merge._columns import MergedColumns, united
 from coeval.timeline.merge._direct import DirectFile
@@ -50,7 +49,7 @@ from coeval.timeline.merge._stretches import Pass, cuts_of, in_process, tables_b
 from coeval.timeline.readers._input import head_of, is_url
 from coeval.timeline.readers._reader import Part, SourceSettings
 from coeval.timeline.readers._registry import detected, reader_named
-from coeval.timeline.readers._text import TEXT, TextReader
+from coeval.timeline.readers._text import TEXT, WHOLE_TEXT, TextReader
 from coeval.timeline.readers._values import Int64Array, as_numpy
 from coeval.timeline.sources._claims import ClockSpan, OffsetClaim
 from coeval.timeline.sources._folds import settle_folds
@@ -295,7 +294,7 @@ class _Merge:
         # Of logs that stay logs nothing else is shown. Other formats have no text, and are shown whole.
         self._formats = [reader_of(source) for source in sources]
         self._is_log = kind == "log" and all(map(is_text_log, self._formats))
-        self._wanted = frozenset([TEXT]) if self._is_log else None
+        self._wanted = frozenset([WHOLE_TEXT]) if self._is_log else None
         self._pieces: list[tuple[int, Piece, int]] = []
         self._turned = 0
         self._aside_of: list[int] = [0] * len(sources)
@@ -332,7 +331,7 @@ class _Merge:
 
     def _order(self, source: int, part: Part, number: int) -> ScanOrder:
         clock = self._sources[source].clock
-        return ScanOrder(part, number, self._shared, clock, self._evidence.rules, self._wanted, self._is_log)
+        return ScanOrder(part, number, self._shared, clock, self._evidence.rules, self._wanted)
 
     def _parts(self) -> Iterator[tuple[int, Part]]:
         for number, source in enumerate(self._sources):
@@ -483,7 +482,9 @@ class _Merge:
             for number, made in zip(chosen, self._called("sort", sort_piece, orders), strict=True):
                 pieces[number] = made
         rows = self._stretch_rows(half)
-        return Pass(tuple(pieces), settings, self.columns, cuts_of(samples, rows), is_placed)
+        # The lines of a log are all that is written of it; where a row is from is told only of those set aside.
+        columns = replace(self.columns, has_origin=not (self._is_log and is_placed))
+        return Pass(tuple(pieces), settings, columns, cuts_of(samples, rows), is_placed)
 
     def _stretch_rows(self, memory: int) -> int:
         total = sum(piece.events for _, piece, _ in self._pieces)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from coeval.timeline._layout import OWN_COLUMNS
 from coeval.timeline._python_rows import python_rows
 from coeval.timeline._timeline import Timeline
-from coeval.timeline.merge._batch_file import WHOLE_TEXT
+from coeval.timeline.readers._text import WHOLE_TEXT
 from coeval.timeline.writers._text import text_lines
 
 Format: TypeAlias = Literal["parquet", "jsonl", "csv", "text", "log"]

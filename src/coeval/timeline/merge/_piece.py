@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from coeval.alignment import Messages
 from coeval.clocks import Anchor
 from coeval.timeline._shared_files import own_name
 from coeval.timeline.merge._aside import AsideFile
-from coeval.timeline.merge._batch_file import WHOLE_TEXT, ChunkFile, ChunkWriter
+from coeval.timeline.merge._batch_file import ChunkFile, ChunkWriter
 from coeval.timeline.readers._reader import EventBatch, Part, Reader, Tally
 from coeval.timeline.readers._registry import reader_named
 from coeval.timeline.readers._set_aside import SetAside
@@ -31,7 +31,7 @@ from coeval.timeline.sources._rules import EvidenceRules
 SAMPLE_EVERY = 1024
 """One stamp of so many tells how events spread over time."""
 
-# Rows in a chunk that is written: small enough to keep one of every open piece, large enough to cost nothing.
+# Rows in a chunk that is written, about: small enough to keep one of every open piece, large enough to cost nothing.
 CHUNK_ROWS = 1 << 15
 
 
@@ -113,7 +113,6 @@ class ScanOrder:
         clock: of rows of which the format names none.
         rules: what rows may be evidence.
         wanted: columns of the payload that somebody will look at; None: all.
-        is_log: it is a log and stays one: of its texts, the one column that is wanted, come with their line ends.
     """
 
     part: Part
@@ -122,7 +121,6 @@ class ScanOrder:
     clock: str
     rules: EvidenceRules
     wanted: frozenset[str] | None = None
-    is_log: bool = False
 
 
 def scan(order: ScanOrder) -> Piece:
@@ -152,8 +150,7 @@ def scan(order: ScanOrder) -> Piece:
         else:
             file = f"{own}.arrow"
             needed = None if order.wanted is None else order.wanted | order.rules.columns
-            batches = noted(reader.batches(order.part, tally, needed))
-            payloads = _spilled(map(_whole_texts, batches) if order.is_log else batches, order, notes, file)
+            payloads = _spilled(noted(reader.batches(order.part, tally, needed)), order.wanted, notes, file)
         rows = evidence.close()
     messages, anchors = reader.evidence(order.part)
     return notes.piece(order.part, file, payloads, tally, aside.path, Evidence(rows, messages, tuple(anchors)))
@@ -198,17 +195,8 @@ def _first_payload(reader: Reader, part: Part, wanted: Collection[str] | None) -
     return _Payloads((), 0.0)
 
 
-def _whole_texts(batch: EventBatch) -> EventBatch:
-    """With nothing but their texts, and line ends behind those; not made where they stand in the log like that."""
-    texts = batch.payload.column("text")
-    if batch.edges is None:
-        texts = pc.binary_join_element_wise(texts, "", "\n")
-    return replace(batch, payload=pa.RecordBatch.from_arrays([texts], [WHOLE_TEXT]))
-
-
-def _spilled(batches: Iterator[EventBatch], order: ScanOrder, notes: _Notes, path: str) -> _Payloads:
+def _spilled(batches: Iterator[EventBatch], wanted: Collection[str] | None, notes: _Notes, path: str) -> _Payloads:
     rows = size = 0
-    wanted = None if order.is_log else order.wanted
     with ChunkWriter(path) as writer:
         for batch in batches:
             if wanted is not None:
@@ -216,8 +204,10 @@ def _spilled(batches: Iterator[EventBatch], order: ScanOrder, notes: _Notes, pat
                 batch = replace(batch, payload=batch.payload.select(names))
             rows += len(batch)
             size += batch.payload.nbytes
-            for start in range(0, len(batch), CHUNK_ROWS):
-                chunk = batch if len(batch) <= CHUNK_ROWS else sliced(batch, start, start + CHUNK_ROWS)
+            count = max(1, round(len(batch) / CHUNK_ROWS))
+            cuts = [len(batch) * number // count for number in range(count + 1)]
+            for start, stop in pairwise(cuts):
+                chunk = batch if count == 1 else sliced(batch, start, stop)
                 notes.add(chunk)
                 writer.write(chunk)
     return _Payloads(tuple(writer.schemas), size / max(1, rows))

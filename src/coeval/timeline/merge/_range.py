@@ -31,40 +31,67 @@ def merged_table(parts: Sequence[Rows], columns: MergedColumns, *, is_placed: bo
     schema = columns.schema
     if not parts:
         return schema.empty_table()
-    names = ["key", "raw", "line", "clock"]
+    joined = _Joined(parts)
+    made = {"raw": joined.every("raw")}
     if columns.has_times:
-        names += ["earliest", "latest", *(END_COLUMNS if columns.has_end else ())]
+        names = ["key", "earliest", "latest", *(END_COLUMNS if columns.has_end else ())]
         names += ["resolution"] if columns.has_resolution else []
-    made = {name: np.concatenate([_column(part, name) for part in parts]) for name in names}
-    source = np.repeat(np.array([part.source for part in parts], dtype=np.int64), [len(part) for part in parts])
-    level = None
-    if any("level" in part.columns for part in parts):
-        level = np.concatenate([_column(part, "level") for part in parts])
-    if not is_placed:
-        order = np.lexsort((made["line"], source, made["raw"], made["clock"]))
+        made |= {name: joined.every(name) for name in names}
+    if columns.has_origin or not is_placed:
+        made |= {name: joined.every(name) for name in ("clock", "source", "line")}
+    if is_placed:
+        order = row_order(made.get("key", joined.every("key")), joined)
     else:
-        order = row_order(made["key"], level, made["clock"], made["raw"], source, made["line"])
+        order = np.lexsort((made["line"], made["source"], made["raw"], made["clock"]))
     is_sorted = bool(np.all(order[1:] > order[:-1]))
     if not is_sorted:
-        made = {name: values[order] for name, values in made.items()}
-        source = source[order]
+        made = {name: np.take(values, order) for name, values in made.items()}
     payload = pa.Table.from_batches([conformed(part.payload, columns.payload) for part in parts])
     payload = payload.unify_dictionaries().combine_chunks()
     if not is_sorted and payload.num_columns:
         payload = pc.take(payload, pa.array(order), boundscheck=False)
-    arrays: dict[str, pa.Array] = {
-        "raw_ns": pa.array(made["raw"]),
-        "clock": named(made["clock"], columns.clocks),
-        "source": named(source, columns.sources),
-        "line": pa.array(made["line"]),
-    }
+    arrays: dict[str, pa.Array] = {"raw_ns": pa.array(made["raw"])}
+    if columns.has_origin:
+        arrays["clock"] = named(made["clock"], columns.clocks)
+        arrays["source"] = named(made["source"], columns.sources)
+        arrays["line"] = pa.array(made["line"])
     if columns.has_times:
         arrays |= _times(made, columns, is_placed=is_placed)
-    if columns.has_assumed:
+    if columns.has_origin and columns.has_assumed:
         assumed = np.repeat([part.is_assumed for part in parts], [len(part) for part in parts])
         arrays["assumed"] = pa.array(assumed if is_sorted else assumed[order])
     own = [arrays[name] for name in schema.names[: len(arrays)]]
     return pa.Table.from_arrays([*own, *payload.columns], schema=schema)
+
+
+class _Joined:
+    """The rows of several parts as one, column by column as somebody asks for it."""
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        self._parts = parts
+        self._counts = np.array([len(part) for part in parts])
+        self._ends = np.cumsum(self._counts)
+
+    def every(self, name: str) -> Int64Array:
+        """A column, or the codes of sources."""
+        if name == "source":
+            return np.repeat(np.array([part.source for part in self._parts], dtype=np.int64), self._counts)
+        return np.concatenate([_column(part, name) for part in self._parts])
+
+    def some(self, name: str, rows: Int64Array) -> Int64Array:
+        """The same of some rows."""
+        found = np.empty(len(rows), dtype=np.int64)
+        of = np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(of).tolist():
+            at = np.flatnonzero(of == number)
+            part = self._parts[number]
+            own = rows[at] - (self._ends[number] - len(part))
+            found[at] = part.source if name == "source" else _column(part, name)[own]
+        return found
+
+    def has(self, name: str) -> bool:
+        """Whether any part has such a column."""
+        return any(name in part.columns for part in self._parts)
 
 
 def _times(made: Mapping[str, Int64Array], columns: MergedColumns, *, is_placed: bool) -> dict[str, pa.Array]:
@@ -86,32 +113,24 @@ def _times(made: Mapping[str, Int64Array], columns: MergedColumns, *, is_placed:
     return arrays
 
 
-def row_order(
-    key: Int64Array,
-    level: Int64Array | None,
-    clock: Int64Array,
-    raw: Int64Array,
-    source: Int64Array,
-    line: Int64Array,
-) -> Int64Array:
+def row_order(key: Int64Array, rows: _Joined) -> Int64Array:
     """
     Which row stands where: by key, level, clock, its reading, source and line.
 
-    Ties are few as a rule, and runs that are sorted already cost a stable sort little: so keys alone are sorted first.
+    Ties are few as a rule, and runs that are sorted already cost a stable sort little: so keys alone are sorted first,
+    and nothing else is looked at but of rows that are tied.
     """
     order: Int64Array = np.argsort(key, kind="stable")
-    sorted_key = key[order]
+    sorted_key = np.take(key, order)
     same = sorted_key[1:] == sorted_key[:-1]
     if not bool(same.any()):
         return order
     is_tied = np.zeros(len(key), dtype=np.bool_)
     is_tied[1:] = same
     is_tied[:-1] |= same
-    rows = order[is_tied]
-    by = [line[rows], source[rows], raw[rows], clock[rows], sorted_key[is_tied]]
-    if level is not None:
-        by.insert(4, level[rows])
-    order[is_tied] = rows[np.lexsort(by)]
+    tied = order[is_tied]
+    names = ["line", "source", "raw", "clock", *(["level"] if rows.has("level") else [])]
+    order[is_tied] = tied[np.lexsort([*(rows.some(name, tied) for name in names), sorted_key[is_tied]])]
     return order
 
 

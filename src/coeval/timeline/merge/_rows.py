@@ -162,7 +162,7 @@ def placed(
             columns = _columns(batch.raw_ns, batch.end_raw_ns, batch.fold_ns, batch.resolution_ns, codes[0], placement)
         else:
             columns = {"raw": batch.raw_ns, "key": placement.keys(codes[0], batch.raw_ns)}
-        columns["clock"] = np.full(len(batch), codes[0], dtype=np.int64)
+        columns["clock"] = np.broadcast_to(np.int64(codes[0]), len(batch))
         payload, line = batch.payload, batch.lines
     else:
         table = np.array(codes, dtype=np.int64)

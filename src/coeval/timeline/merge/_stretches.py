@@ -212,7 +212,7 @@ def _plain(schema: pa.Schema) -> pa.Schema:
 
 
 def _with_codes(table: pa.Table) -> pa.Table:
-    for name in _NAMED:
+    for name in (each for each in _NAMED if each in table.schema.names):
         at = table.schema.get_field_index(name)
         codes = pa.chunked_array([chunk.indices for chunk in table.column(name).chunks], pa.int32())
         table = table.set_column(at, name, codes)
@@ -220,7 +220,7 @@ def _with_codes(table: pa.Table) -> pa.Table:
 
 
 def _with_names(table: pa.Table, columns: MergedColumns) -> pa.Table:
-    for name, names in (("clock", columns.clocks), ("source", columns.sources)):
+    for name, names in (("clock", columns.clocks), ("source", columns.sources)) if columns.has_origin else ():
         at = table.schema.get_field_index(name)
         codes = table.column(name).combine_chunks()
         codes = codes.chunk(0) if isinstance(codes, pa.ChunkedArray) else codes

@@ -8,6 +8,7 @@ that is damaged gives every whole line before the damage.
 
 from __future__ import annotations
 
+import sys
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ BEYOND_BYTES = 1 << 16
 LINE_BYTES_MAX = 1 << 26
 """A line is cut here, and that is said: a file without line ends would otherwise fill the memory."""
 
-NEWLINE = 10
+NEWLINE, RETURN = 10, 13
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -106,7 +107,7 @@ class LineBlocks:
         self._at += got
         self._is_over = size < len(data) - PADDING
         skipped = self._mark_bytes(data, size)
-        newlines = np.flatnonzero(data[skipped:size] == NEWLINE) + skipped
+        newlines = line_ends(data[:size])
         begins = np.concatenate([np.array([skipped]), newlines + 1])
         ends = newlines
         if self._is_over and begins[-1] < size and not is_damaged:
@@ -165,9 +166,32 @@ class LineBlocks:
             data = np.empty(BEYOND_BYTES, np.uint8)
             got, is_damaged = self._fill(data)
             self._at += got
-            newlines = np.flatnonzero(data[:got] == NEWLINE)
+            newlines = line_ends(data[:got])
             if len(newlines):
                 self._held = np.concatenate([self._held, data[newlines[0] + 1 : got]])
                 return
             if got < len(data) or is_damaged:
                 return
+
+
+# The place of the one byte that is 1 in eight bytes comes out in the topmost eight bits of their product with this.
+_PLACE_OF_ONE = np.uint64(0x0001020304050607)
+
+
+def line_ends(data: Bytes) -> Int64Array:
+    """
+    The places of all line ends.
+
+    Lines are longer than eight bytes as a rule: then the eights that hold a line end are looked for, which takes half
+    as long as to look at every byte.
+    """
+    is_end = data == NEWLINE
+    whole = len(data) & ~7
+    eights = is_end[:whole].view(np.uint64)
+    at = np.flatnonzero(eights != 0)
+    found = eights[at]
+    if sys.byteorder == "big" or bool((found & (found - np.uint64(1))).any()):
+        return np.flatnonzero(is_end)
+    at <<= 3
+    at += ((found * _PLACE_OF_ONE) >> np.uint64(56)).view(np.int64)
+    return at if whole == len(data) else np.append(at, np.flatnonzero(is_end[whole:]) + whole)

@@ -26,17 +26,21 @@ from coeval.alignment import Messages
 from coeval.clocks import Anchor
 from coeval.errors import WrongTable
 from coeval.timeline.readers._input import Head, is_plain, is_url, open_input, size_of
-from coeval.timeline.readers._lines import NEWLINE, LineBlock, LineBlocks
+from coeval.timeline.readers._lines import NEWLINE, RETURN, LineBlock, LineBlocks
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._set_aside import SetAsideRow
 from coeval.timeline.readers._text_years import line_of, years_of_parts
 from coeval.timeline.readers._values import BoolArray, Int64Array, as_numpy
 from coeval.timeline.stamps import PATTERNS, Shapes, StampSense, no_zone
 from coeval.timeline.stamps._forms import read_stamp
-from coeval.timeline.stamps._written import GOOD, IMPOSSIBLE, NO_OFFSET, NO_STAMP, Written, nothing_written
+from coeval.timeline.stamps._layout import Bytes
+from coeval.timeline.stamps._written import GOOD, IMPOSSIBLE, NO_OFFSET, NO_STAMP, Written, as_slice
 
 TEXT = "text"
 """The column of the record as it stands in the file, without its last line end."""
+
+WHOLE_TEXT = "text\n"
+"""The same with one line end behind it, where somebody wants that: for a log that stays a log."""
 
 RECORD_BYTES_MAX = 1 << 26
 """A record takes in no more lines than fit; further ones are set aside."""
@@ -45,6 +49,8 @@ NO_STAMP_HERE = "there is no stamp in it"
 NOT_BEGUN = "there is no stamp in it, nor before it"
 TOO_LONG = f"it goes on with a record that has {RECORD_BYTES_MAX:,} bytes already"
 
+# Twice as much as other formats take at once: threads that each do little with many rows hinder each other less.
+_BLOCK_BYTES = 1 << 23
 _SEARCH_BYTES = 512
 _CLOCK_BYTES = 256
 _STAMP_SHOWN = 60
@@ -239,7 +245,8 @@ class _PartOfText:
                 f"{part.source} has no field named {self._clock_field!r} to name the clock by; "
                 f"its format, {part.reader}, has {', '.join(form.names) or 'none'}."
             )
-        self._wanted = [name for name in (TEXT, *form.names) if wanted is None or name in wanted]
+        names = (TEXT, *form.names)
+        self._wanted = list(names) if wanted is None else [name for name in (WHOLE_TEXT, *names) if name in wanted]
         self._shapes = Shapes(form.forms)
         self._shapes_of_texts = Shapes(form.forms)
         self._disappointments = 0
@@ -249,7 +256,7 @@ class _PartOfText:
         self._has_begun = False
 
     def read(self, file: Any) -> Iterator[EventBatch]:
-        blocks = LineBlocks(file, self._part.start, self._part.stop)
+        blocks = LineBlocks(file, self._part.start, self._part.stop, _BLOCK_BYTES)
         keep = b""
         while (block := blocks.next(keep)) is not None:
             keep = b""
@@ -267,7 +274,7 @@ class _PartOfText:
                 first = int(records[-count])
                 keep = block.data[block.begins[first] : block.size].tobytes()
                 end, records = first, records[:-count]
-            lines = _Lines(block, written, records, begin, end)
+            lines = _Lines(block, written, records, begin, end, self._form.has_continuations)
             self._take_unstamped(lines)
             if len(records):
                 yield from self._batches_of(lines)
@@ -304,37 +311,31 @@ class _PartOfText:
         return int(beyond[0]) if len(beyond) else len(block.begins)
 
     def _stamps_of(self, block: LineBlock) -> Written:
-        count = len(block.begins)
-        written = nothing_written(count)
         # A line that is empty or begins with space is not looked at further, unless the format has such.
         first = block.data[block.begins]
         rows = np.flatnonzero((first > 32) | ((first != 10) & self._form.may_begin_with_space))
         if self._shapes.is_empty and len(rows):
             # A few lines tell the shape of most: the others need not be searched.
             self._learn(block, rows)
-        left = self._read_known(block, written, rows)
+        if self._form.after_first:
+            written, left = self._read_after_first(block, rows)
+        else:
+            written, left = self._shapes.read_known(block.data, block.begins, block.ends, rows)
         if len(left):
             self._search(block, written, left)
         return written
 
-    def _read_known(self, block: LineBlock, written: Written, rows: Int64Array) -> Int64Array:
-        """Read the stamps of a shape that is known; the rows that are left."""
-        if self._form.after_first:
-            return self._read_after_first(block, written, rows)
-        return self._shapes.read_known(block.data, block.begins, block.ends, written, rows)
-
-    def _read_after_first(self, block: LineBlock, written: Written, rows: Int64Array) -> Int64Array:
-        """Read the stamps that stand right after the first of a certain byte in their line; what is left."""
+    def _read_after_first(self, block: LineBlock, rows: Int64Array) -> tuple[Written, Int64Array]:
+        """Read the stamps that stand right after the first of a certain byte in their line; and what is left."""
         places = np.flatnonzero(block.data[: block.size] == ord(self._form.after_first)) + 1
         places = np.append(places, block.size)
         begins = places[np.searchsorted(places, block.begins, "right")]
         is_there = begins <= block.ends
         is_there = is_there[rows]
-        left = self._shapes.read_known(block.data, begins, block.ends, written, rows[is_there])
+        written, left = self._shapes.read_known(block.data, begins, block.ends, rows[is_there])
         shift = np.where(written.state == GOOD, begins - block.begins, 0).astype(np.int32)
-        written.begin[:] += shift
-        written.end[:] += shift
-        return np.union1d(left, rows[~is_there]) if not is_there.all() else left
+        written = written._replace(begin=written.begin + shift, end=written.end + shift)
+        return written, np.union1d(left, rows[~is_there]) if not is_there.all() else left
 
     def _search(self, block: LineBlock, written: Written, rows: Int64Array) -> None:
         """Find and read the stamps of lines whose shape is not known."""
@@ -400,49 +401,64 @@ class _PartOfText:
         stamps = self._sense.read(
             lines.written.taken(records), lambda row: _shown(lines.bytes_of(int(records[row])))[:_STAMP_SHOWN].strip()
         )
-        texts = lines.texts(self._form.has_continuations)
         is_good = np.ones(len(records), np.bool_)
         for fault in stamps.faults:
             is_good[fault.rows] = False
             for row in fault.rows.tolist():
-                self._aside(int(records[row]) - lines.begin, fault.reason, texts[row].as_py())
+                self._aside(int(records[row]) - lines.begin, fault.reason, lines.texts[row].as_py())
         for resolution_ns, is_assumed, rows in _alike(stamps.resolution_ns, stamps.is_assumed, is_good):
-            chosen = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
-            clocks, payload = self._payload(chosen, lines.written.taken(records[rows]))
-            fold_ns = stamps.fold_ns[rows]
-            edges = lines.edges(texts) if self._keeps_places and len(rows) == len(texts) else None
+            chosen = as_slice(rows)
+            whole = lines.whole if WHOLE_TEXT in self._wanted and len(rows) == len(records) else None
+            clocks, payload = self._payload(lines, rows, whole)
+            fold_ns = stamps.fold_ns[chosen]
             yield EventBatch(
-                records[rows] + (self._tally.lines - lines.begin),
-                stamps.raw_ns[rows],
+                records[chosen] + (self._tally.lines - lines.begin),
+                stamps.raw_ns[chosen],
                 resolution_ns,
                 payload,
                 clocks,
                 fold_ns=fold_ns if fold_ns.any() else None,
                 is_assumed=is_assumed,
-                edges=edges,
+                edges=whole.edges if whole is not None and self._keeps_places else None,
             )
 
-    def _payload(self, records: pa.Array, written: Written) -> tuple[pa.DictionaryArray | None, pa.RecordBatch]:
-        fields = [name for name in self._wanted if name != TEXT]
+    def _payload(
+        self, lines: _Lines, rows: Int64Array, whole: _WholeTexts | None
+    ) -> tuple[pa.DictionaryArray | None, pa.RecordBatch]:
+        written = lines.written.taken(lines.records[as_slice(rows)])
+        fields = [name for name in self._wanted if name not in (TEXT, WHOLE_TEXT)]
         columns = {}
-        if fields or self._clock_field:
-            columns = self._fields(records, written, "" if fields else self._clock_field)
+        if fields:
+            columns = self._fields(lines.taken(rows), written, "")
+        elif self._clock_field and whole is not None and self._has_clock_near:
+            columns = self._fields(whole.texts, written, self._clock_field, behind=1)
+        elif self._clock_field:
+            columns = self._fields(lines.taken(rows), written, self._clock_field)
         clocks = None
         if self._clock_field:
             named = columns[self._clock_field].cast(pa.string())
             clocks = pc.fill_null(named, self._part.source).dictionary_encode()
         if TEXT in self._wanted:
-            columns[TEXT] = as_text(records)
+            columns[TEXT] = as_text(lines.taken(rows))
+        if whole is not None:
+            columns[WHOLE_TEXT] = whole.texts
+        elif WHOLE_TEXT in self._wanted:
+            columns[WHOLE_TEXT] = pc.binary_join_element_wise(as_text(lines.taken(rows)), "", "\n")
         payload = pa.RecordBatch.from_arrays([columns[name] for name in self._wanted], list(self._wanted))
         return clocks, payload
 
-    def _fields(self, records: pa.Array, written: Written, only: str) -> dict[str, pa.Array]:
-        """The fields of each record, or one of them, null where it has none."""
+    @property
+    def _has_clock_near(self) -> bool:
+        """Whether the clock's name is found in a few bytes behind the stamp."""
+        return bool(self._form.clock_by) and self._clock_field == self._form.clock_field and not self._form.whole
+
+    def _fields(self, records: pa.Array, written: Written, only: str, behind: int = 0) -> dict[str, pa.Array]:
+        """The fields of each record, or one of them, null where it has none; `behind` are bytes of a line end there."""
         form = self._form
         if form.whole:
             found = _extracted(_first_lines(as_text(records)), without_groups(form.whole, r"(?!time>)\w+"))
-        elif form.clock_by and only == form.clock_field:
-            [after] = _pieces(records, written.end, written.end + _CLOCK_BYTES, wanted=(1,))
+        elif only and self._has_clock_near:
+            [after] = _pieces(records, written.end, written.end + _CLOCK_BYTES, wanted=(1,), behind=behind)
             found = _in_steps(as_text(after), ((form.clock_by,),))
         else:
             before, after = _around(records, written)
@@ -469,43 +485,91 @@ class _PartOfText:
         self._tally.aside.add(SetAsideRow(self._part.source, "line", number, reason, {TEXT: _shown(text)}))
 
 
-class _Lines(NamedTuple):
-    """Lines of a block that are taken now: from `begin` to `end`; `records` are those that begin with a stamp."""
+class _WholeTexts(NamedTuple):
+    """
+    Records of a block as they stand there, each with one \\n behind it, and nothing between them.
+
+    Attributes:
+        texts: strings; their bytes are the block's.
+        edges: where each begins in the file, and where the last one ends.
+    """
+
+    texts: pa.StringArray
+    edges: Int64Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """
+    Lines of a block that are taken now.
+
+    Attributes:
+        records: those that begin with a stamp.
+        begin, end: which lines.
+        has_continuations: the others go on with a record.
+    """
 
     block: LineBlock
     written: Written
     records: Int64Array
     begin: int
     end: int
+    has_continuations: bool
 
     def bytes_of(self, row: int) -> bytes:
         """One line."""
         return self.block.data[self.block.begins[row] : self.block.ends[row]].tobytes()
 
-    def edges(self, texts: pa.Array) -> Int64Array | None:
-        """Where records begin in the file and the last one ends; None: they are not just their texts and a \\n each."""
-        block = self.block
-        end = int(block.begins[self.end]) if self.end < len(block.begins) else block.size
-        edges = np.append(block.begins[self.records], end)
-        offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
-        if bool((np.diff(offsets) + 1 != np.diff(edges)).any()) or block.data[end - 1] != NEWLINE or not is_utf8(texts):
-            return None
-        return edges + block.at
+    @property
+    def _edges(self) -> Int64Array:
+        """Where records begin in the block, and where the last line ends."""
+        begins = self.block.begins
+        end = begins[self.end] if self.end < len(begins) else self.block.size
+        return np.append(begins[as_slice(self.records)], end)
 
-    def texts(self, has_continuations: bool) -> pa.Array:
+    @cached_property
+    def texts(self) -> pa.Array:
         """Each record as it stands there, without the line end behind it; binary."""
         block = self.block
+        if self.has_continuations:
+            return _slices(block, self._edges)
         end = block.begins[self.end] if self.end < len(block.begins) else block.size
-        if has_continuations:
-            return _slices(block, np.append(block.begins[self.records], end))
         lines = _slices(block, np.append(block.begins[: self.end], end))
         return lines if len(lines) == len(self.records) else lines.take(pa.array(self.records))
 
+    def taken(self, rows: Int64Array) -> pa.Array:
+        """The texts of some of the records."""
+        return self.texts if len(rows) == len(self.texts) else self.texts.take(pa.array(rows))
+
+    @cached_property
+    def whole(self) -> _WholeTexts | None:
+        """The records as they stand there; None: there are other lines or line ends, or what is no UTF-8."""
+        if not self.has_continuations and self.end - self.begin > len(self.records):
+            return None
+        block, edges = self.block, self._edges
+        last = block.data[edges[1:] - 2]
+        if block.data[edges[-1] - 1] != NEWLINE or bool(((last == NEWLINE) | (last == RETURN)).any()):
+            return None
+        buffers = [None, pa.py_buffer(edges.astype(np.int32)), pa.py_buffer(block.data)]
+        texts = pa.StringArray.from_buffers(len(edges) - 1, buffers[1], buffers[2])
+        if not is_ascii(block.data[edges[0] : edges[-1]]) and not is_utf8(texts):
+            return None
+        return _WholeTexts(texts, edges + block.at)
+
+
+def is_ascii(data: Bytes) -> bool:
+    """Whether all bytes are of the first half; each then is a letter of UTF-8."""
+    whole = len(data) & ~7
+    return not (
+        int(np.bitwise_or.reduce(data[:whole].view(np.uint64), initial=np.uint64(0))) & 0x8080808080808080
+        or bool((data[whole:] > 127).any())
+    )
+
 
 def is_utf8(column: pa.Array) -> bool:
-    """Whether all bytes are text."""
+    """Whether all of a column of strings is that."""
     try:
-        column.cast(pa.string())
+        column.validate(full=True)
     except pa.ArrowInvalid:
         return False
     return True
@@ -513,10 +577,20 @@ def is_utf8(column: pa.Array) -> bool:
 
 def as_text(column: pa.Array) -> pa.Array:
     """Bytes as text; what is no UTF-8 is shown by replacement characters."""
+    if len(column) and is_ascii(_bytes_of(column)):
+        return column.cast(pa.string(), safe=False)  # which is not to be looked at again
     try:
         return column.cast(pa.string())
     except pa.ArrowInvalid:
         return pa.array([_shown(value) for value in column.to_pylist()], pa.string())
+
+
+def _bytes_of(column: pa.Array) -> Bytes:
+    _, offsets, data = column.buffers()
+    if data is None:
+        return np.empty(0, np.uint8)
+    first, last = np.frombuffer(offsets, np.int32)[[column.offset, column.offset + len(column)]].tolist()
+    return np.frombuffer(data, np.uint8)[first:last]
 
 
 def _around(records: pa.Array, written: Written) -> tuple[pa.Array, pa.Array]:
@@ -525,14 +599,19 @@ def _around(records: pa.Array, written: Written) -> tuple[pa.Array, pa.Array]:
     return before, after
 
 
-def _pieces(texts: pa.Array, *cuts: npt.NDArray[np.int32], wanted: tuple[int, ...]) -> list[pa.Array]:
-    """Every text cut at some of its bytes, in increasing order; an array for the first pieces, or the second…"""
+def _pieces(texts: pa.Array, *cuts: npt.NDArray[np.int32], wanted: tuple[int, ...], behind: int = 0) -> list[pa.Array]:
+    """
+    Every text cut at some of its bytes, in increasing order; an array for the first pieces, or the second…
+
+    Args:
+        behind: so many of the last bytes of each are in the last piece, whatever the cuts.
+    """
     offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
     count = len(cuts) + 1
     edges = np.empty(count * len(texts) + 1, np.int32)
     edges[0::count] = offsets
     for number, cut in enumerate(cuts, 1):
-        edges[number::count] = np.minimum(offsets[:-1] + cut, offsets[1:])
+        edges[number::count] = np.minimum(offsets[:-1] + cut, offsets[1:] - behind)
     buffers = [None, pa.py_buffer(edges), texts.buffers()[2]]
     pieces = pa.Array.from_buffers(texts.type, len(edges) - 1, buffers)
     places = np.arange(0, len(edges) - 1, count)

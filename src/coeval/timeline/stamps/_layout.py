@@ -9,7 +9,7 @@ more of the stamp; all others are left to the exact way, so it does not matter w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -237,25 +237,15 @@ def _calendar_values(layout: Layout, columns: Bytes, month: npt.NDArray[np.int32
     days = before * 365 + before // 4 - before // 100 + before // 400 - _DAYS_TO_1970
     days = days + _DAYS_BEFORE_MONTH[month] + day - 1 + ((month > 2) & is_leap_year)
     seconds = days.astype(np.int64) * 86_400 + (hour * 3600 + minute * 60 + second)
-    offset_s = np.full(count, {"": NO_OFFSET}.get(layout.zone, 0), np.int32)
+    offset_s = _same(np.int32(NO_OFFSET if not layout.zone else 0), count)
     if layout.zone == "number":
-        hours = _number(columns, spans["hours"])
-        minutes = _number(columns, spans["minutes"]) if "minutes" in spans else np.zeros(count, np.int32)
+        hours = _number_once(columns, spans["hours"])
+        minutes = _number_once(columns, spans["minutes"]) if "minutes" in spans else np.zeros(1, np.int32)
         sign = columns[spans["sign"].begin]
         possible &= (hours <= OFFSET_HOURS_MAX) & (minutes <= 59) & ((sign == 43) | (sign == 45))
         offset_s = np.where(sign == 43, 1, -1).astype(np.int32) * (hours * 3600 + minutes * 60)
     nanos, digits = _fraction(layout, columns)
-    return possible, Written(
-        np.full(count, GOOD, np.uint8),
-        seconds,
-        nanos,
-        np.full(count, digits, np.uint8),
-        offset_s,
-        np.zeros(count, np.bool_),
-        np.full(count, "year" not in spans, np.bool_),
-        np.full(count, layout.begin, np.int32),
-        np.full(count, layout.length, np.int32),
-    )
+    return possible, _written(layout, seconds, nanos, digits, offset_s, is_yearless="year" not in spans)
 
 
 def _epoch_values(layout: Layout, columns: Bytes) -> tuple[BoolArray, Written]:
@@ -271,17 +261,35 @@ def _epoch_values(layout: Layout, columns: Bytes) -> tuple[BoolArray, Written]:
         whole, rest = np.divmod(whole, 10**digits)
         nanos = rest * 10 ** (9 - digits)
     possible = (whole >= EPOCH_S_MIN) & (whole < EPOCH_S_MAX)
-    return possible, Written(
-        np.full(count, GOOD, np.uint8),
-        whole,
+    return possible, _written(layout, whole, nanos, digits, _same(np.int32(0), count), is_yearless=False)
+
+
+def _written(
+    layout: Layout,
+    seconds: Int64Array,
+    nanos: Int64Array,
+    digits: int,
+    offset_s: npt.NDArray[np.int32],
+    *,
+    is_yearless: bool,
+) -> Written:
+    """Good stamps of one shape: what follows from it is one value for all."""
+    count = len(seconds)
+    return Written(
+        _same(np.uint8(GOOD), count),
+        seconds,
         nanos,
-        np.full(count, digits, np.uint8),
-        np.zeros(count, np.int32),
-        np.zeros(count, np.bool_),
-        np.zeros(count, np.bool_),
-        np.full(count, layout.begin, np.int32),
-        np.full(count, layout.length, np.int32),
+        _same(np.uint8(digits), count),
+        offset_s,
+        _same(np.False_, count),
+        _same(np.bool_(is_yearless), count),
+        _same(np.int32(layout.begin), count),
+        _same(np.int32(layout.length), count),
     )
+
+
+def _same(value: Any, count: int) -> npt.NDArray[Any]:
+    return np.broadcast_to(value, count)
 
 
 def _fraction(layout: Layout, columns: Bytes) -> tuple[Int64Array, int]:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from coeval.timeline.readers._values import Int64Array
 from coeval.timeline.stamps._forms import Reading, read_stamp
 from coeval.timeline.stamps._layout import PADDING, Bytes, Layout, layout_of, read_alike
-from coeval.timeline.stamps._written import Written, nothing_written
+from coeval.timeline.stamps._written import Written, as_slice, nothing_written
 
 _SHAPES_MAX = 12
 _TRIALS_MAX = 16
@@ -51,29 +51,34 @@ class Shapes:
         self._known.remove(useless)
 
     def read_known(
-        self, data: Bytes, begins: Int64Array, ends: Int64Array, written: Written, rows: Int64Array
-    ) -> Int64Array:
+        self, data: Bytes, begins: Int64Array, ends: Int64Array, rows: Int64Array
+    ) -> tuple[Written, Int64Array]:
         """
         Read, of some rows, those that have a known shape.
 
         Args:
             data: what the texts stand in, with `PADDING` bytes after them.
             begins, ends: of each row's text, int64.
-            written: is filled.
-            rows: which ones, int64.
+            rows: which ones, int64, ascending.
 
         Returns:
-            The rows that are left.
+            A row for each text, NO_STAMP where none was read, which may only be written to where rows are left; and
+            the rows that are left.
         """
+        written = None
         for layout in list(self._known):
             if not len(rows):
                 break
-            fits, values = read_alike(layout, data, begins[rows], ends[rows])
+            chosen = as_slice(rows)
+            fits, values = read_alike(layout, data, begins[chosen], ends[chosen])
+            if len(values.state) == len(begins):
+                return values, rows[:0]
+            written = nothing_written(len(begins)) if written is None else written
             written.put(rows[fits], values)
             if len(values.state) * 20 < len(rows):
                 self.forget(layout)
             rows = rows[~fits]
-        return rows
+        return nothing_written(len(begins)) if written is None else written, rows
 
     def read_texts(self, column: pa.Array) -> Written:
         """

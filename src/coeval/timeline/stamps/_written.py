@@ -26,7 +26,7 @@ YEARLESS_YEAR = 1972
 
 class Written(NamedTuple):
     """
-    Stamps in columns of equal length.
+    Stamps in columns of equal length. A column may be one value that stands for all rows: such can only be read.
 
     Attributes:
         state: NO_STAMP, GOOD or IMPOSSIBLE; of rows that are not GOOD nothing else means anything.
@@ -52,18 +52,18 @@ class Written(NamedTuple):
 
     def taken(self, rows: npt.NDArray[np.int64] | BoolArray | slice) -> Written:
         """Some of the rows; neighbours are not copied."""
-        chosen = _as_slice(rows)
+        chosen = as_slice(rows)
         return Written._make(column[chosen] for column in self)
 
     def put(self, rows: npt.NDArray[np.int64] | BoolArray, other: Written) -> None:
         """Fill rows from another."""
         own: tuple[npt.NDArray[Any], ...] = self
-        chosen = _as_slice(rows)
+        chosen = as_slice(rows)
         for column, values in zip(own, other, strict=True):
             column[chosen] = values
 
 
-def _as_slice(rows: npt.NDArray[np.int64] | BoolArray | slice) -> npt.NDArray[np.int64] | BoolArray | slice:
+def as_slice(rows: npt.NDArray[np.int64] | BoolArray | slice) -> npt.NDArray[np.int64] | BoolArray | slice:
     """Numbers that follow each other, as a slice: as nearly always, where each line has its stamp."""
     if isinstance(rows, slice) or rows.dtype == np.bool_ or not len(rows) or rows[-1] - rows[0] + 1 != len(rows):
         return rows
