@@ -1,9 +1,12 @@
 """
 Lines of JSON that all look alike: the same keys in the same order, with texts, numbers and flags as values.
 
-Programs write such lines by the million. Then the n-th quote of each line means the same in all of them, and a block's
-quotes, found at once, tell where every value begins and ends. What stands between the values must be the same bytes in
-every line. A block of which anything is not as the shape says is left to others, so nothing depends on what is known.
+Programs write such lines by the million. What stands between the values is then the same in every line, so a line is a
+walk: over what is the same, over a value to the byte that ends it, and so on, for all lines of a block at once and
+eight bytes at a time. A value ends about where it ends in the first lines; where it does not, every byte is looked at.
+
+That no text holds a quote is not looked at text by text: there are no more in the block than those around texts and
+keys. A block of which anything is not as the shape says is left to others, so nothing depends on what is known.
 """
 
 from __future__ import annotations
@@ -18,38 +21,33 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.readers._values import BoolArray, Int64Array
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 
+PADDING = 16
+"""So many bytes must follow the last line in the buffer, for looking beyond its end."""
+
 _QUOTE, _BACKSLASH, _SPACE, _MINUS, _ZERO = 34, 92, 32, 45, 48
 _WORD = 8
 _DIGITS_MAX = 16
+# So many lines show how short a value is.
+_LINES_LOOKED_AT = 64
+
+_LOWS, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+# Times a byte's lowest bit, this has the byte's number on top.
+_NUMBERS = np.uint64(0x0001020304050607)
 
 _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _FIELD = re.compile(rf'\s*"([^"\\]*)"\s*:\s*(?:"([^"\\]*)"|({_NUMBER})|(true|false))\s*([,}}])')
 
 
 class Value(NamedTuple):
-    """
-    A value's place in a line.
-
-    Attributes:
-        begin, end: a quote's number, and how many bytes behind it. Quote -1: the line's end.
-    """
+    """One that each line has."""
 
     key: str
     kind: Literal["text", "number", "flag"]
-    begin: tuple[int, int]
-    end: tuple[int, int]
-
-
-class Same(NamedTuple):
-    """Bytes that are the same in every line, from a quote on; -2: from the line's begin, -3: from a number's end."""
-
-    quote: int
-    text: bytes
 
 
 @dataclass(frozen=True)
@@ -58,14 +56,17 @@ class JsonShape:
     How lines look.
 
     Attributes:
-        quotes: how many a line has.
         values: in their order.
-        same: what stands around them, up to the line's end.
+        around: what stands before each value, and behind the last one up to the line's end; quotes are not the values'.
     """
 
-    quotes: int
     values: tuple[Value, ...]
-    same: tuple[Same, ...]
+    around: tuple[bytes, ...]
+
+    @property
+    def quotes(self) -> int:
+        """How many a line has."""
+        return sum(text.count(b'"') for text in self.around)
 
 
 def shape_of(line: bytes) -> JsonShape | None:
@@ -74,46 +75,24 @@ def shape_of(line: bytes) -> JsonShape | None:
         text = line.decode()
     except UnicodeDecodeError:
         return None
-    if not text.startswith("{") or text != text.rstrip():
+    if not text.startswith("{"):
         return None
     values: list[Value] = []
-    same: list[Same] = []
-    quotes, at = 0, 1
-    literal, since = "{", -2
-    while True:
-        found = _FIELD.match(text, at)
-        if found is None:
-            return None
+    around: list[str] = []
+    since, at = 0, 1
+    while (found := _FIELD.match(text, at)) is not None:
         kind: Literal["text", "number", "flag"] = (
             "text" if found[2] is not None else "number" if found[3] is not None else "flag"
         )
-        group = {"text": 2, "number": 3, "flag": 4}[kind]
-        literal += text[at : found.start(group)]
-        same.append(Same(since, literal.encode()))
-        closing = quotes + 1  # of the key
-        behind = len(text[found.end(1) : found.start(group)].encode())
-        if kind == "text":
-            values.append(Value(found[1], kind, (quotes + 2, 1), (quotes + 3, 0)))
-            since, literal = quotes + 3, text[found.end(2) : found.end()]
-            quotes += 4
-        else:
-            is_last = found[5] == "}"
-            # What follows a number ends at the next key's quote, or with the line.
-            following = len(text[found.end(group) : found.end()].encode())
-            if not is_last:
-                space = re.compile(r"\s*").match(text, found.end())
-                assert space is not None
-                following += len(space[0].encode())
-            values.append(Value(found[1], kind, (closing, behind), (-1 if is_last else closing + 1, -following)))
-            since, literal = -3, text[found.end(group) : found.end()]
-            quotes += 2
-        at = found.end()
+        begin, end = found.span({"text": 2, "number": 3, "flag": 4}[kind])
+        values.append(Value(found[1], kind))
+        around.append(text[since:begin])
+        since, at = end, found.end()
         if found[5] == "}":
             break
-    if at != len(text) or len({value.key for value in values}) < len(values):
+    if found is None or at != len(text) or len({value.key for value in values}) < len(values):
         return None
-    same.append(Same(since, literal.encode()))
-    return JsonShape(quotes, tuple(values), tuple(same))
+    return JsonShape(tuple(values), tuple(each.encode() for each in (*around, text[since:])))
 
 
 def read_json_alike(
@@ -123,7 +102,7 @@ def read_json_alike(
     Read lines of one shape.
 
     Args:
-        data: their bytes, UTF-8, from the first to the last one's line end.
+        data: their bytes, UTF-8, from the first to the last one's line end, and `PADDING` more.
         offsets: where each begins, and where the last one ends; each has one \\n at its end.
         types: of the columns that are made; one for each value that is asked for.
         only: the columns that are asked for; None: all.
@@ -134,92 +113,130 @@ def read_json_alike(
     """
     count = len(offsets) - 1
     wanted = {value.key for value in shape.values if only is None or value.key in only}
-    if not shape.quotes or len(data) < _WORD or not wanted <= set(types):
+    if not wanted <= set(types):
         return None
-    if bool((data == _BACKSLASH).any()) or int(np.count_nonzero(data < _SPACE)) != count:
+    written = data[:-PADDING]
+    if bool((written == _BACKSLASH).any()) or int(np.count_nonzero(written < _SPACE)) != count:
         return None
-    found = np.flatnonzero(data == _QUOTE)
-    if len(found) != count * shape.quotes:
+    if int(np.count_nonzero(written == _QUOTE)) != count * shape.quotes:
         return None
-    quotes = np.ascontiguousarray(found.reshape(count, shape.quotes).T)
-    lines = _Block(data, quotes, offsets[:-1], offsets[1:] - 1)
-    if not lines.are_alike(shape):
+    lines = _Block(data)
+    places = lines.places(shape, offsets[:-1], offsets[1:] - 1)
+    if places is None:
         return None
     columns: dict[str, pa.Array] = {}
-    for value in shape.values:
+    for value, place in zip(shape.values, places, strict=True):
         if value.key in wanted:
-            column = lines.column(value, types[value.key])
+            column = lines.column(value, place, types[value.key])
             if column is None:
                 return None
             columns[value.key] = column
-        elif value.kind != "text" and not lines.is_valid(value):
+        elif value.kind != "text" and not lines.is_valid(value, place):
             return None
     return pa.RecordBatch.from_arrays(
         [columns[name] if name in columns else pa.nulls(count, kind) for name, kind in types.items()], list(types)
     )
 
 
-class _Block:
-    """Lines whose quotes are known: `quotes[n]` has the place of the n-th of each line."""
+class _Places(NamedTuple):
+    """Where a value begins and ends in each line."""
 
-    def __init__(self, data: Bytes, quotes: Int64Array, begins: Int64Array, ends: Int64Array) -> None:
+    begins: Int64Array
+    ends: Int64Array
+
+
+class _Block:
+    """The bytes of lines, and `PADDING` more."""
+
+    def __init__(self, data: Bytes) -> None:
         self._data = data
-        self._quotes = quotes
-        self._begins = begins
-        self._ends = ends
         # Eight bytes from any place on.
         self._words: Words = np.ndarray((len(data) - _WORD + 1,), "<u8", buffer=data, strides=(1,))
 
-    def are_alike(self, shape: JsonShape) -> bool:
-        """Whether all that is no value stands where it should, in every line."""
-        quotes, previous = self._quotes, None
-        if bool((quotes[0] < self._begins).any()) or bool((quotes[-1] >= self._ends).any()):
-            return False
-        for same, value in zip(shape.same, (*shape.values, None), strict=True):
-            if same.quote == -2:
-                at = self._begins
-            elif same.quote == -3:
-                assert previous is not None
-                at = self._place(previous.end)
-            else:
-                at = quotes[same.quote]
-            if not self._stands(at, same.text):
-                return False
-            # It ends where the value begins.
-            behind = self._ends if value is None else self._place(value.begin)
-            if not bool((at + len(same.text) == behind).all()):
-                return False
-            previous = value
-        return True
+    def places(self, shape: JsonShape, begins: Int64Array, ends: Int64Array) -> list[_Places] | None:
+        """
+        Where each value stands; None: what is around them is not the same in every line.
 
-    def _place(self, place: tuple[int, int]) -> Int64Array:
-        quote, behind = place
-        return (self._ends if quote < 0 else self._quotes[quote]) + behind
+        Args:
+            begins, ends: of each line.
+        """
+        places: list[_Places] = []
+        if not bool(self._stands(begins, shape.around[0]).all()):
+            return None
+        at = begins + len(shape.around[0])
+        for behind in shape.around[1:-1]:
+            until = self._ends(at, behind, ends)
+            if until is None:
+                return None
+            places.append(_Places(at, until))
+            at = until + len(behind)
+        until = ends - len(shape.around[-1])
+        if bool((until < at).any()) or not bool(self._stands(until, shape.around[-1]).all()):
+            return None
+        return [*places, _Places(at, until)]
 
-    def _stands(self, at: Int64Array, text: bytes) -> bool:
-        """Whether a text stands at all these places, which ascend."""
-        if not len(at) or not text:
-            return True
-        if int(at[0]) < 0 or int(at[-1]) + len(text) > len(self._data):
-            return False
-        count = -(-len(text) // _WORD)
-        width = count * _WORD
-        # Whole words would go beyond the end for the last lines.
-        safe = int(np.searchsorted(at, len(self._data) - width, side="right"))
-        if any(self._data[place : place + len(text)].tobytes() != text for place in at[safe:].tolist()):
-            return False
-        if not safe:
-            return True
-        every = np.ndarray((len(self._data) - width + 1,), f"V{width}", buffer=self._data, strides=(1,))
-        words = every[at[:safe]].view("<u8").reshape(safe, count)
-        wanted = np.frombuffer(text.ljust(width, b"\0"), "<u8")
-        if spare := width - len(text):
-            words[:, -1] &= np.uint64((1 << 8 * (_WORD - spare)) - 1)
-        return bool((words == wanted).all())
+    def _ends(self, begins: Int64Array, behind: bytes, limits: Int64Array) -> Int64Array | None:
+        """
+        Where values end that begin there; None: not all of them.
 
-    def column(self, value: Value, kind: pa.DataType) -> pa.Array | None:
+        Args:
+            behind: what follows each.
+            limits: the lines' ends.
+        """
+        some = self._first(behind[0], begins[:_LINES_LOOKED_AT], limits[:_LINES_LOOKED_AT])
+        if some is None:
+            return None
+        shortest = int((some - begins[: len(some)]).min())
+        guess, is_found = self._in_word(behind[0], np.minimum(begins + shortest, len(self._words) - 1))
+        is_good = is_found & self._stands(guess, behind)
+        if bool(is_good.all()):
+            return guess
+        rows = np.flatnonzero(~is_good)
+        mended = self._first(behind[0], begins[rows], limits[rows])
+        if mended is None or not bool(self._stands(mended, behind).all()):
+            return None
+        guess[rows] = mended
+        return guess
+
+    def _first(self, byte: int, begins: Int64Array, limits: Int64Array) -> Int64Array | None:
+        """Where this byte stands first from each place on; None: there is none before the limit."""
+        places, rows = np.empty_like(begins), np.arange(len(begins))
+        at = begins
+        while True:
+            places[rows], is_found = self._in_word(byte, at)
+            if bool(is_found.all()):
+                return places if bool((places < limits).all()) else None
+            rows, at = rows[~is_found], at[~is_found] + _WORD
+            if bool((at >= limits[rows]).any()):
+                return None
+
+    def _in_word(self, byte: int, at: Int64Array) -> tuple[Int64Array, BoolArray]:
+        """Where this byte stands first among eight, and whether it does."""
+        words = self._words[at] ^ (_LOWS * np.uint64(byte))
+        # The lowest bit that is left is of the first byte that is nought; what is above it may be a borrow.
+        noughts = (words - _LOWS) & ~words & _HIGHS
+        lowest = (noughts & (~noughts + np.uint64(1))) >> np.uint64(7)
+        return at + ((lowest * _NUMBERS) >> np.uint64(56)).view(np.int64), noughts != 0
+
+    def _stands(self, at: Int64Array, text: bytes) -> BoolArray:
+        """Whether a text stands at each of these places."""
+        room = len(self._words) - len(text)
+        stands: BoolArray = at <= room
+        at = np.minimum(at, max(room, 0))
+        if len(text) < _WORD:
+            mask = np.uint64((1 << 8 * len(text)) - 1)
+            stands &= (self._words[at] & mask) == np.uint64(int.from_bytes(text, "little"))
+            return stands
+        if room < 0:
+            return stands
+        for place in (*range(0, len(text) - _WORD, _WORD), len(text) - _WORD):
+            word = int.from_bytes(text[place : place + _WORD], "little")
+            stands &= self._words[at + place] == np.uint64(word)
+        return stands
+
+    def column(self, value: Value, places: _Places, kind: pa.DataType) -> pa.Array | None:
         """The values at one place; None: they are none of this type."""
-        begins, ends = self._place(value.begin), self._place(value.end)
+        begins, ends = places
         if value.kind == "text":
             return self._texts(begins, ends) if pa.types.is_string(kind) else None
         if bool((ends <= begins).any()):
@@ -235,10 +252,10 @@ class _Block:
             return None
         return texts.cast(pa.float64())
 
-    def is_valid(self, value: Value) -> bool:
+    def is_valid(self, value: Value, places: _Places) -> bool:
         """Whether what stands at one place is a value at all."""
         kinds = (pa.int64(), pa.float64()) if value.kind == "number" else (pa.bool_(),)
-        return any(self.column(value, kind) is not None for kind in kinds)
+        return any(self.column(value, places, kind) is not None for kind in kinds)
 
     def _texts(self, begins: Int64Array, ends: Int64Array) -> pa.Array:
         count = len(begins)
@@ -253,7 +270,7 @@ class _Block:
         for chosen, text in ((is_true, b"true"), (~is_true, b"false")):
             if bool(chosen.any()):
                 is_long = ends[chosen] - begins[chosen] == len(text)
-                if not bool(is_long.all()) or not self._stands(begins[chosen], text):
+                if not bool(is_long.all()) or not bool(self._stands(begins[chosen], text).all()):
                     return None
         return pa.array(is_true)
 
