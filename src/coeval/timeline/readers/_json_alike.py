@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -26,14 +26,13 @@ from coeval.timeline.readers._values import BoolArray, Int64Array
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 
-PADDING = 16
-"""So many bytes must follow the last line in the buffer, for looking beyond its end."""
-
 _QUOTE, _BACKSLASH, _SPACE, _MINUS, _ZERO = 34, 92, 32, 45, 48
 _WORD = 8
 _DIGITS_MAX = 16
-# So many lines show how short a value is.
-_LINES_LOOKED_AT = 64
+# A value is looked for from so many bytes before the end that it has in the line that the shape is of.
+_SHORTER_MAX = 4
+# What is taken of each line at once; more is slower than to take two pieces.
+_TAKEN_MAX = 64
 
 _LOWS, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 # Times a byte's lowest bit, this has the byte's number on top.
@@ -43,11 +42,18 @@ _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _FIELD = re.compile(rf'\s*"([^"\\]*)"\s*:\s*(?:"([^"\\]*)"|({_NUMBER})|(true|false))\s*([,}}])')
 
 
-class Value(NamedTuple):
-    """One that each line has."""
+@dataclass(frozen=True)
+class Value:
+    """
+    One that each line has.
+
+    Attributes:
+        length: in the line that the shape is of, in bytes; it may differ in others.
+    """
 
     key: str
     kind: Literal["text", "number", "flag"]
+    length: int = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ def shape_of(line: bytes) -> JsonShape | None:
             "text" if found[2] is not None else "number" if found[3] is not None else "flag"
         )
         begin, end = found.span({"text": 2, "number": 3, "flag": 4}[kind])
-        values.append(Value(found[1], kind))
+        values.append(Value(found[1], kind, len(text[begin:end].encode())))
         around.append(text[since:begin])
         since, at = end, found.end()
         if found[5] == "}":
@@ -95,47 +101,69 @@ def shape_of(line: bytes) -> JsonShape | None:
     return JsonShape(tuple(values), tuple(each.encode() for each in (*around, text[since:])))
 
 
-def read_json_alike(
-    shape: JsonShape, data: Bytes, offsets: Int64Array, types: Mapping[str, pa.DataType], only: Collection[str] | None
-) -> pa.RecordBatch | None:
+class JsonAlike:
     """
-    Read lines of one shape.
+    Reads lines of one shape, block by block.
 
-    Args:
-        data: their bytes, UTF-8, from the first to the last one's line end, and `PADDING` more.
-        offsets: where each begins, and where the last one ends; each has one \\n at its end.
-        types: of the columns that are made; one for each value that is asked for.
-        only: the columns that are asked for; None: all.
-
-    Returns:
-        The columns of `types` in their order, null where the shape has none of the name; None: some line is not like
-        that, or a value is none of its column's type.
+    Attributes:
+        shape: theirs.
     """
-    count = len(offsets) - 1
-    wanted = {value.key for value in shape.values if only is None or value.key in only}
-    if not wanted <= set(types):
-        return None
-    written = data[:-PADDING]
-    if bool((written == _BACKSLASH).any()) or int(np.count_nonzero(written < _SPACE)) != count:
-        return None
-    if int(np.count_nonzero(written == _QUOTE)) != count * shape.quotes:
-        return None
-    lines = _Block(data)
-    places = lines.places(shape, offsets[:-1], offsets[1:] - 1)
-    if places is None:
-        return None
-    columns: dict[str, pa.Array] = {}
-    for value, place in zip(shape.values, places, strict=True):
-        if value.key in wanted:
-            column = lines.column(value, place, types[value.key])
-            if column is None:
-                return None
-            columns[value.key] = column
-        elif value.kind != "text" and not lines.is_valid(value, place):
+
+    def __init__(self, shape: JsonShape) -> None:
+        self.shape = shape
+        # Looking at a value's end and what is around it goes so far beyond a line, or before it.
+        self._padding = _TAKEN_MAX + max(map(len, shape.around)) + 2 * _WORD
+        self._held: Bytes = np.empty(0, np.uint8)
+
+    def read(
+        self, data: Bytes, offsets: Int64Array, types: Mapping[str, pa.DataType], only: Collection[str] | None
+    ) -> pa.RecordBatch | None:
+        """
+        Read a block.
+
+        Args:
+            data: the bytes of lines, UTF-8, from the first to the last one's line end.
+            offsets: where each begins, and where the last one ends; each has one \\n at its end.
+            types: of the columns that are made; one for each value that is asked for.
+            only: the columns that are asked for; None: all.
+
+        Returns:
+            The columns of `types` in their order, null where the shape has none of the name; None: some line is not
+            like that, or a value is none of its column's type.
+        """
+        count = len(offsets) - 1
+        wanted = {value.key for value in self.shape.values if only is None or value.key in only}
+        if not wanted <= set(types):
             return None
-    return pa.RecordBatch.from_arrays(
-        [columns[name] if name in columns else pa.nulls(count, kind) for name, kind in types.items()], list(types)
-    )
+        if bool((data == _BACKSLASH).any()) or int(np.count_nonzero(data < _SPACE)) != count:
+            return None
+        if int(np.count_nonzero(data == _QUOTE)) != count * self.shape.quotes:
+            return None
+        offsets = offsets + self._padding
+        lines = _Block(self._padded(data))
+        places = lines.places(self.shape, offsets[:-1], offsets[1:] - 1)
+        if places is None:
+            return None
+        columns: dict[str, pa.Array] = {}
+        for value, place in zip(self.shape.values, places, strict=True):
+            if value.key in wanted:
+                column = lines.column(value, place, types[value.key])
+                if column is None:
+                    return None
+                columns[value.key] = column
+            elif value.kind != "text" and not lines.is_valid(value, place):
+                return None
+        return pa.RecordBatch.from_arrays(
+            [columns[name] if name in columns else pa.nulls(count, kind) for name, kind in types.items()], list(types)
+        )
+
+    def _padded(self, data: Bytes) -> Bytes:
+        """With more bytes around, in memory that the next block takes, too: fresh memory takes longer than the copy."""
+        begin, end = self._padding, self._padding + len(data)
+        if len(self._held) < end + begin:
+            self._held = np.zeros(len(data) + len(data) // 4 + 2 * begin, np.uint8)
+        self._held[begin:end] = data
+        return self._held[: end + begin]
 
 
 class _Places(NamedTuple):
@@ -146,7 +174,7 @@ class _Places(NamedTuple):
 
 
 class _Block:
-    """The bytes of lines, and `PADDING` more."""
+    """The bytes of lines, with more around them."""
 
     def __init__(self, data: Bytes) -> None:
         self._data = data
@@ -161,78 +189,88 @@ class _Block:
             begins, ends: of each line.
         """
         places: list[_Places] = []
-        if not bool(self._stands(begins, shape.around[0]).all()):
+        begin, found = begins, begins
+        for number, (text, value) in enumerate(zip(shape.around[:-1], shape.values, strict=True)):
+            at, behind = found, shape.around[number + 1][0]
+            skipped = max(value.length - _SHORTER_MAX, 0)
+            stands, found = self._step(at, ends, text, skipped, behind)
+            if not bool(stands.all()):
+                rows = np.flatnonzero(~stands)
+                exact = self._first(begin[rows], ends[rows], text[0]) if number else None
+                if exact is None:
+                    return None
+                at[rows] = exact
+                stands, found[rows] = self._step(exact, ends[rows], text, skipped, behind)
+                if not bool(stands.all()):
+                    return None
+            if number:
+                places.append(_Places(begin, at))
+            begin = at + len(text)
+        at = ends - len(shape.around[-1])
+        if bool((at < begin).any()) or not self._stands(at, shape.around[-1]):
             return None
-        at = begins + len(shape.around[0])
-        for behind in shape.around[1:-1]:
-            until = self._ends(at, behind, ends)
-            if until is None:
-                return None
-            places.append(_Places(at, until))
-            at = until + len(behind)
-        until = ends - len(shape.around[-1])
-        if bool((until < at).any()) or not bool(self._stands(until, shape.around[-1]).all()):
-            return None
-        return [*places, _Places(at, until)]
+        return [*places, _Places(begin, at)]
 
-    def _ends(self, begins: Int64Array, behind: bytes, limits: Int64Array) -> Int64Array | None:
+    def _step(
+        self, at: Int64Array, ends: Int64Array, text: bytes, skipped: int, behind: int
+    ) -> tuple[BoolArray, Int64Array]:
         """
-        Where values end that begin there; None: not all of them.
+        Whether a text stands at each place, and where the value behind it ends, if that is near.
 
         Args:
-            behind: what follows each.
-            limits: the lines' ends.
+            ends: of the lines; no result is beyond.
+            skipped: from the value's begin to where its end is looked for.
+            behind: the byte that follows the value.
         """
-        some = self._first(behind[0], begins[:_LINES_LOOKED_AT], limits[:_LINES_LOOKED_AT])
-        if some is None:
-            return None
-        shortest = int((some - begins[: len(some)]).min())
-        guess, is_found = self._in_word(behind[0], np.minimum(begins + shortest, len(self._words) - 1))
-        is_good = is_found & self._stands(guess, behind)
-        if bool(is_good.all()):
-            return guess
-        rows = np.flatnonzero(~is_good)
-        mended = self._first(behind[0], begins[rows], limits[rows])
-        if mended is None or not bool(self._stands(mended, behind).all()):
-            return None
-        guess[rows] = mended
-        return guess
+        reach = len(text) + skipped
+        if reach > _TAKEN_MAX - 2 * _WORD:
+            stands, _ = self._step(at, ends, text, 0, behind)
+            found = self._in_word(self._words[at + reach], behind)[0]
+            return stands, np.minimum(at + reach + found, ends)
+        # The last of the words is where the end is looked for, so the first may begin before the text.
+        lead = -reach % _WORD
+        count = (lead + reach) // _WORD + 1
+        every = np.ndarray((len(self._words) - (count - 1) * _WORD,), f"V{count * _WORD}", self._data, 0, (1,))
+        words = every[at - lead].view("<u8").reshape(len(at), count)
+        wanted = (bytes(lead) + text).ljust(count * _WORD, b"\0")
+        mask = (bytes(lead) + b"\xff" * len(text)).ljust(count * _WORD, b"\0")
+        stands = np.ones(len(at), np.bool_)
+        for number in range((lead + len(text) - 1) // _WORD + 1):
+            bits, word = (
+                np.uint64(int.from_bytes(each[8 * number : 8 * number + 8], "little")) for each in (mask, wanted)
+            )
+            stands &= (words[:, number] & bits) == word
+        return stands, np.minimum(at + reach + self._in_word(words[:, -1], behind)[0], ends)
 
-    def _first(self, byte: int, begins: Int64Array, limits: Int64Array) -> Int64Array | None:
-        """Where this byte stands first from each place on; None: there is none before the limit."""
-        places, rows = np.empty_like(begins), np.arange(len(begins))
-        at = begins
-        while True:
-            places[rows], is_found = self._in_word(byte, at)
-            if bool(is_found.all()):
-                return places if bool((places < limits).all()) else None
+    def _first(self, begins: Int64Array, ends: Int64Array, byte: int) -> Int64Array | None:
+        """Where this byte stands first from each place on; None: somewhere there is none before the end."""
+        places, rows, at = np.empty_like(begins), np.arange(len(begins)), begins
+        while len(rows):
+            place, is_found = self._in_word(self._words[at], byte)
+            places[rows] = at + place
             rows, at = rows[~is_found], at[~is_found] + _WORD
-            if bool((at >= limits[rows]).any()):
+            if bool((at >= ends[rows]).any()):
                 return None
+        return places if bool((places < ends).all()) else None
 
-    def _in_word(self, byte: int, at: Int64Array) -> tuple[Int64Array, BoolArray]:
-        """Where this byte stands first among eight, and whether it does."""
-        words = self._words[at] ^ (_LOWS * np.uint64(byte))
+    def _in_word(self, words: Words, byte: int) -> tuple[Int64Array, BoolArray]:
+        """Which byte of each word is the first of this value, and whether one is; 0 where none is."""
+        bits = words ^ (_LOWS * np.uint64(byte))
+        noughts = bits - _LOWS
+        noughts &= np.invert(bits, out=bits)
+        noughts &= _HIGHS
+        is_found = noughts != 0
         # The lowest bit that is left is of the first byte that is nought; what is above it may be a borrow.
-        noughts = (words - _LOWS) & ~words & _HIGHS
-        lowest = (noughts & (~noughts + np.uint64(1))) >> np.uint64(7)
-        return at + ((lowest * _NUMBERS) >> np.uint64(56)).view(np.int64), noughts != 0
+        lowest = np.negative(noughts, out=bits)
+        lowest &= noughts
+        lowest >>= np.uint64(7)
+        lowest *= _NUMBERS
+        lowest >>= np.uint64(56)
+        return lowest.view(np.int64), is_found
 
-    def _stands(self, at: Int64Array, text: bytes) -> BoolArray:
-        """Whether a text stands at each of these places."""
-        room = len(self._words) - len(text)
-        stands: BoolArray = at <= room
-        at = np.minimum(at, max(room, 0))
-        if len(text) < _WORD:
-            mask = np.uint64((1 << 8 * len(text)) - 1)
-            stands &= (self._words[at] & mask) == np.uint64(int.from_bytes(text, "little"))
-            return stands
-        if room < 0:
-            return stands
-        for place in (*range(0, len(text) - _WORD, _WORD), len(text) - _WORD):
-            word = int.from_bytes(text[place : place + _WORD], "little")
-            stands &= self._words[at + place] == np.uint64(word)
-        return stands
+    def _stands(self, at: Int64Array, text: bytes) -> bool:
+        """Whether a text stands at all these places."""
+        return bool(self._step(at, at, text, 0, 0)[0].all())
 
     def column(self, value: Value, places: _Places, kind: pa.DataType) -> pa.Array | None:
         """The values at one place; None: they are none of this type."""
@@ -270,7 +308,7 @@ class _Block:
         for chosen, text in ((is_true, b"true"), (~is_true, b"false")):
             if bool(chosen.any()):
                 is_long = ends[chosen] - begins[chosen] == len(text)
-                if not bool(is_long.all()) or not bool(self._stands(begins[chosen], text).all()):
+                if not bool(is_long.all()) or not self._stands(begins[chosen], text):
                     return None
         return pa.array(is_true)
 

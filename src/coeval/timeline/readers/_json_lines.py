@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coeval.timeline.readers._json_alike import PADDING, Bytes, JsonShape, read_json_alike, shape_of
+from coeval.timeline.readers._json_alike import JsonAlike, shape_of
 from coeval.timeline.readers._values import Int64Array, as_numpy
 
 _DOUBLE_MAX = 2.0**53
@@ -82,8 +82,7 @@ class JsonLines:
         self._only = only
         self._is_plain = not any(map(pa.types.is_nested, self.types.values()))
         self._database: Any = None
-        self._shape: JsonShape | None = None
-        self._held: Bytes = np.empty(0, np.uint8)
+        self._reader: JsonAlike | None = None
         self._disappointments = 0
 
     def read(self, lines: pa.StringArray) -> Objects:
@@ -119,28 +118,19 @@ class JsonLines:
         _, buffer, _ = lines.buffers()
         edges = np.frombuffer(buffer, dtype=np.int32)[lines.offset : lines.offset + len(lines) + 1].astype(np.int64)
         edges -= edges[0]
-        data = self._padded(_bytes_of(lines))
-        if self._shape is not None:
-            batch = read_json_alike(self._shape, data, edges, known, self._only)
+        data = np.frombuffer(_bytes_of(lines), dtype=np.uint8)
+        if self._reader is not None:
+            batch = self._reader.read(data, edges, known, self._only)
             if batch is not None:
                 return self._unless_rounded(batch)
         shape = shape_of(data[: edges[1] - 1].tobytes())
-        if shape is not None and shape != self._shape:
-            self._shape = shape
-            batch = read_json_alike(shape, data, edges, known, self._only)
+        if shape is not None and (self._reader is None or shape != self._reader.shape):
+            self._reader = JsonAlike(shape)
+            batch = self._reader.read(data, edges, known, self._only)
             if batch is not None:
                 return self._unless_rounded(batch)
         self._disappointments += 1
         return None
-
-    def _padded(self, data: pa.Buffer) -> Bytes:
-        """The same bytes and `PADDING` more, in memory that the next block takes, too: fresh memory takes longer."""
-        size = len(data) + PADDING
-        if len(self._held) < size:
-            self._held = np.empty(size + size // 4, np.uint8)
-        self._held[: len(data)] = np.frombuffer(data, np.uint8)
-        self._held[len(data) : size] = 0
-        return self._held[:size]
 
     def _unless_rounded(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
         for entry, column in zip(batch.schema, batch.columns, strict=True):
