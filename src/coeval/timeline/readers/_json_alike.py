@@ -114,6 +114,7 @@ class JsonAlike:
         # Looking at a value's end and what is around it goes so far beyond a line, or before it.
         self._padding = _TAKEN_MAX + max(map(len, shape.around)) + 2 * _WORD
         self._held: Bytes = np.empty(0, np.uint8)
+        self._flags: BoolArray = np.empty(0, np.bool_)
 
     def read(
         self, data: Bytes, offsets: Int64Array, types: Mapping[str, pa.DataType], only: Collection[str] | None
@@ -135,9 +136,13 @@ class JsonAlike:
         wanted = {value.key for value in self.shape.values if only is None or value.key in only}
         if not wanted <= set(types):
             return None
-        if bool((data == _BACKSLASH).any()) or int(np.count_nonzero(data < _SPACE)) != count:
-            return None
-        if int(np.count_nonzero(data == _QUOTE)) != count * self.shape.quotes:
+        flags = self._flags[: len(data)] if len(self._flags) >= len(data) else np.empty(len(data), np.bool_)
+        self._flags = flags if len(flags) > len(self._flags) else self._flags
+        if (
+            bool(np.equal(data, _BACKSLASH, out=flags).any())
+            or int(np.count_nonzero(np.less(data, _SPACE, out=flags))) != count
+            or int(np.count_nonzero(np.equal(data, _QUOTE, out=flags))) != count * self.shape.quotes
+        ):
             return None
         offsets = offsets + self._padding
         lines = _Block(self._padded(data))
