@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from coeval.timeline.readers import _json_lines
 from coeval.timeline.readers._blocks import Block, text_lines
-from coeval.timeline.readers._json_alike import read_json_alike, shape_of
+from coeval.timeline.readers._json_alike import JsonAlike, shape_of
 from coeval.timeline.readers._json_lines import JsonLines, Objects
 
 TYPES = {"ts": pa.string(), "n": pa.int64(), "x": pa.float64(), "ok": pa.bool_(), "é": pa.string()}
@@ -47,7 +47,7 @@ def by_shape(written: list[bytes], only: set[str] | None = None) -> pa.RecordBat
     data = np.frombuffer(b"".join(line + b"\n" for line in written), np.uint8)
     ends = np.flatnonzero(data == 10) + 1
     types = {name: kind for name, kind in TYPES.items() if only is None or name in only}
-    return read_json_alike(shape, data, np.insert(ends, 0, 0), types, only)
+    return JsonAlike(shape).read(data, np.insert(ends, 0, 0), types, only)
 
 
 @given(st.lists(rows, min_size=16, max_size=40), st.sampled_from([(",", ":"), (", ", ": ")]), st.permutations([*TYPES]))

@@ -34,16 +34,32 @@ class Block(NamedTuple):
     begins: Int64Array | None = None
 
 
+class BlockView(NamedTuple):
+    """The same, with a view of what was read instead of bytes of their own."""
+
+    data: memoryview
+    first: int
+    begins: Int64Array
+
+
 def byte_parts(source: str, path: str, reader: str, settings: SourceSettings, size: int) -> Sequence[Part]:
-    """A file in parts of so many bytes; a compressed one in one, since it is read from its start."""
+    """A file in parts of at most so many bytes; a compressed one in one, since it is read from its start."""
     if not is_plain(path):
         return [Part(source, path, reader, settings)]
     total = size_of(path)
-    starts = range(0, max(total, 1), max(size, 1))
+    # Of equal size, so that whoever reads them side by side is done at the same time.
+    size = -(-max(total, 1) // -(-max(total, 1) // max(size, 1)))
+    starts = range(0, max(total, 1), size)
     return [Part(source, path, reader, settings, start, min(start + size, total)) for start in starts]
 
 
 def blocks(part: Part, tally: Tally) -> Iterator[Block]:
+    """The lines of a part; see `views`."""
+    for view in views(part, tally):
+        yield Block(view.data.tobytes(), view.first, view.begins)
+
+
+def views(part: Part, tally: Tally) -> Iterator[BlockView]:
     """
     The lines of a part.
 
@@ -58,20 +74,20 @@ def blocks(part: Part, tally: Tally) -> Iterator[Block]:
             first = tally.lines
             tally.lines += found.own
             begin = int(found.begins[0])
-            yield Block(found.data[begin:stop].tobytes(), first, found.begins[: found.own] - begin)
+            yield BlockView(found.data[begin:stop].data, first, found.begins[: found.own] - begin)
             if is_end:
                 break
         tally.problems += [f"{part.source}: {problem}" for problem in lines.problems]
 
 
-def text_lines(block: Block) -> tuple[pa.StringArray, Int64Array, list[tuple[int, bytes]]]:
+def text_lines(block: Block | BlockView) -> tuple[pa.StringArray, Int64Array, list[tuple[int, bytes]]]:
     """
     The lines of a block that are not blank.
 
     Returns:
         Their texts, the number of each, and those that are not UTF-8: numbers and bytes.
     """
-    data = block.data if block.data.endswith(b"\n") else block.data + b"\n"
+    data = block.data if block.data[-1:] == b"\n" else bytes(block.data) + b"\n"
     begins = block.begins
     if begins is None:
         begins = np.flatnonzero(np.frombuffer(data, dtype=np.uint8)[:-1] == 10) + 1
@@ -86,7 +102,7 @@ def text_lines(block: Block) -> tuple[pa.StringArray, Int64Array, list[tuple[int
         texts.validate(full=True)
     except pa.ArrowInvalid:
         for row, (start, end) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
-            line = data[start:end]
+            line = bytes(data[start:end])
             try:
                 line.decode()
             except UnicodeDecodeError:
@@ -94,7 +110,7 @@ def text_lines(block: Block) -> tuple[pa.StringArray, Int64Array, list[tuple[int
                 odd.append((block.first + row, line))
     # What begins with neither space nor a line end is not blank.
     for row in np.flatnonzero(np.frombuffer(data, dtype=np.uint8)[offsets[:-1]] <= 32).tolist():
-        if not data[offsets[row] : offsets[row + 1]].strip():
+        if not bytes(data[offsets[row] : offsets[row + 1]]).strip():
             good[row] = False
     if not good.all():
         texts, numbers = texts.filter(pa.array(good)), numbers[good]

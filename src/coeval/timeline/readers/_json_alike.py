@@ -1,16 +1,19 @@
 """
 Lines of JSON that all look alike: the same keys in the same order, with texts, numbers and flags as values.
 
-Programs write such lines by the million. Then the n-th quote of each line means the same in all of them, and a block's
-quotes, found at once, tell where every value begins and ends. What stands between the values must be the same bytes in
-every line. A block of which anything is not as the shape says is left to others, so nothing depends on what is known.
+Programs write such lines by the million. What stands between the values is then the same in every line, so a line is a
+walk: over what is the same, over a value to the byte that ends it, and so on, for all lines of a block at once and
+eight bytes at a time. A value ends about where it ends in the first lines; where it does not, every byte is looked at.
+
+That no text holds a quote is not looked at text by text: there are no more in the block than those around texts and
+keys. A block of which anything is not as the shape says is left to others, so nothing depends on what is known.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coeval.timeline.readers._values import Int64Array
+from coeval.timeline.readers._values import BoolArray, Int64Array
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
@@ -26,30 +29,31 @@ Words = npt.NDArray[np.uint64]
 _QUOTE, _BACKSLASH, _SPACE, _MINUS, _ZERO = 34, 92, 32, 45, 48
 _WORD = 8
 _DIGITS_MAX = 16
+# A value is looked for from so many bytes before the end that it has in the line that the shape is of.
+_SHORTER_MAX = 4
+# What is taken of each line at once; more is slower than to take two pieces.
+_TAKEN_MAX = 64
+
+_LOWS, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+# Times a byte's lowest bit, this has the byte's number on top.
+_NUMBERS = np.uint64(0x0001020304050607)
 
 _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _FIELD = re.compile(rf'\s*"([^"\\]*)"\s*:\s*(?:"([^"\\]*)"|({_NUMBER})|(true|false))\s*([,}}])')
 
 
-class Value(NamedTuple):
+@dataclass(frozen=True)
+class Value:
     """
-    A value's place in a line.
+    One that each line has.
 
     Attributes:
-        begin, end: a quote's number, and how many bytes behind it. Quote -1: the line's end.
+        length: in the line that the shape is of, in bytes; it may differ in others.
     """
 
     key: str
     kind: Literal["text", "number", "flag"]
-    begin: tuple[int, int]
-    end: tuple[int, int]
-
-
-class Same(NamedTuple):
-    """Bytes that are the same in every line, from a quote on; -2: from the line's begin, -3: from a number's end."""
-
-    quote: int
-    text: bytes
+    length: int = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,17 @@ class JsonShape:
     How lines look.
 
     Attributes:
-        quotes: how many a line has.
         values: in their order.
-        same: what stands around them, up to the line's end.
+        around: what stands before each value, and behind the last one up to the line's end; quotes are not the values'.
     """
 
-    quotes: int
     values: tuple[Value, ...]
-    same: tuple[Same, ...]
+    around: tuple[bytes, ...]
+
+    @property
+    def quotes(self) -> int:
+        """How many a line has."""
+        return sum(text.count(b'"') for text in self.around)
 
 
 def shape_of(line: bytes) -> JsonShape | None:
@@ -74,152 +81,205 @@ def shape_of(line: bytes) -> JsonShape | None:
         text = line.decode()
     except UnicodeDecodeError:
         return None
-    if not text.startswith("{") or text != text.rstrip():
+    if not text.startswith("{"):
         return None
     values: list[Value] = []
-    same: list[Same] = []
-    quotes, at = 0, 1
-    literal, since = "{", -2
-    while True:
-        found = _FIELD.match(text, at)
-        if found is None:
-            return None
+    around: list[str] = []
+    since, at = 0, 1
+    while (found := _FIELD.match(text, at)) is not None:
         kind: Literal["text", "number", "flag"] = (
             "text" if found[2] is not None else "number" if found[3] is not None else "flag"
         )
-        group = {"text": 2, "number": 3, "flag": 4}[kind]
-        literal += text[at : found.start(group)]
-        same.append(Same(since, literal.encode()))
-        closing = quotes + 1  # of the key
-        behind = len(text[found.end(1) : found.start(group)].encode())
-        if kind == "text":
-            values.append(Value(found[1], kind, (quotes + 2, 1), (quotes + 3, 0)))
-            since, literal = quotes + 3, text[found.end(2) : found.end()]
-            quotes += 4
-        else:
-            is_last = found[5] == "}"
-            # What follows a number ends at the next key's quote, or with the line.
-            following = len(text[found.end(group) : found.end()].encode())
-            if not is_last:
-                space = re.compile(r"\s*").match(text, found.end())
-                assert space is not None
-                following += len(space[0].encode())
-            values.append(Value(found[1], kind, (closing, behind), (-1 if is_last else closing + 1, -following)))
-            since, literal = -3, text[found.end(group) : found.end()]
-            quotes += 2
-        at = found.end()
+        begin, end = found.span({"text": 2, "number": 3, "flag": 4}[kind])
+        values.append(Value(found[1], kind, len(text[begin:end].encode())))
+        around.append(text[since:begin])
+        since, at = end, found.end()
         if found[5] == "}":
             break
-    if at != len(text) or len({value.key for value in values}) < len(values):
+    if found is None or at != len(text) or len({value.key for value in values}) < len(values):
         return None
-    same.append(Same(since, literal.encode()))
-    return JsonShape(quotes, tuple(values), tuple(same))
+    return JsonShape(tuple(values), tuple(each.encode() for each in (*around, text[since:])))
 
 
-def read_json_alike(
-    shape: JsonShape, data: Bytes, offsets: Int64Array, types: Mapping[str, pa.DataType], only: Collection[str] | None
-) -> pa.RecordBatch | None:
+class JsonAlike:
     """
-    Read lines of one shape.
+    Reads lines of one shape, block by block.
 
-    Args:
-        data: their bytes, UTF-8, from the first to the last one's line end.
-        offsets: where each begins, and where the last one ends; each has one \\n at its end.
-        types: of the columns that are made; one for each value that is asked for.
-        only: the columns that are asked for; None: all.
-
-    Returns:
-        The columns of `types` in their order, null where the shape has none of the name; None: some line is not like
-        that, or a value is none of its column's type.
+    Attributes:
+        shape: theirs.
     """
-    count = len(offsets) - 1
-    wanted = {value.key for value in shape.values if only is None or value.key in only}
-    if not shape.quotes or len(data) < _WORD or not wanted <= set(types):
-        return None
-    if bool((data == _BACKSLASH).any()) or int(np.count_nonzero(data < _SPACE)) != count:
-        return None
-    found = np.flatnonzero(data == _QUOTE)
-    if len(found) != count * shape.quotes:
-        return None
-    quotes = np.ascontiguousarray(found.reshape(count, shape.quotes).T)
-    lines = _Block(data, quotes, offsets[:-1], offsets[1:] - 1)
-    if not lines.are_alike(shape):
-        return None
-    columns: dict[str, pa.Array] = {}
-    for value in shape.values:
-        if value.key in wanted:
-            column = lines.column(value, types[value.key])
-            if column is None:
-                return None
-            columns[value.key] = column
-        elif value.kind != "text" and not lines.is_valid(value):
+
+    def __init__(self, shape: JsonShape) -> None:
+        self.shape = shape
+        # Looking at a value's end and what is around it goes so far beyond a line, or before it.
+        self._padding = _TAKEN_MAX + max(map(len, shape.around)) + 2 * _WORD
+        self._held: Bytes = np.empty(0, np.uint8)
+        self._flags: BoolArray = np.empty(0, np.bool_)
+
+    def read(
+        self, data: Bytes, offsets: Int64Array, types: Mapping[str, pa.DataType], only: Collection[str] | None
+    ) -> pa.RecordBatch | None:
+        """
+        Read a block.
+
+        Args:
+            data: the bytes of lines, UTF-8, from the first to the last one's line end.
+            offsets: where each begins, and where the last one ends; each has one \\n at its end.
+            types: of the columns that are made; one for each value that is asked for.
+            only: the columns that are asked for; None: all.
+
+        Returns:
+            The columns of `types` in their order, null where the shape has none of the name; None: some line is not
+            like that, or a value is none of its column's type.
+        """
+        count = len(offsets) - 1
+        wanted = {value.key for value in self.shape.values if only is None or value.key in only}
+        if not wanted <= set(types):
             return None
-    return pa.RecordBatch.from_arrays(
-        [columns[name] if name in columns else pa.nulls(count, kind) for name, kind in types.items()], list(types)
-    )
+        flags = self._flags[: len(data)] if len(self._flags) >= len(data) else np.empty(len(data), np.bool_)
+        self._flags = flags if len(flags) > len(self._flags) else self._flags
+        if (
+            bool(np.equal(data, _BACKSLASH, out=flags).any())
+            or int(np.count_nonzero(np.less(data, _SPACE, out=flags))) != count
+            or int(np.count_nonzero(np.equal(data, _QUOTE, out=flags))) != count * self.shape.quotes
+        ):
+            return None
+        offsets = offsets + self._padding
+        lines = _Block(self._padded(data))
+        places = lines.places(self.shape, offsets[:-1], offsets[1:] - 1)
+        if places is None:
+            return None
+        columns: dict[str, pa.Array] = {}
+        for value, place in zip(self.shape.values, places, strict=True):
+            if value.key in wanted:
+                column = lines.column(value, place, types[value.key])
+                if column is None:
+                    return None
+                columns[value.key] = column
+            elif value.kind != "text" and not lines.is_valid(value, place):
+                return None
+        return pa.RecordBatch.from_arrays(
+            [columns[name] if name in columns else pa.nulls(count, kind) for name, kind in types.items()], list(types)
+        )
+
+    def _padded(self, data: Bytes) -> Bytes:
+        """With more bytes around, in memory that the next block takes, too: fresh memory takes longer than the copy."""
+        begin, end = self._padding, self._padding + len(data)
+        if len(self._held) < end + begin:
+            self._held = np.zeros(len(data) + len(data) // 4 + 2 * begin, np.uint8)
+        self._held[begin:end] = data
+        return self._held[: end + begin]
+
+
+class _Places(NamedTuple):
+    """Where a value begins and ends in each line."""
+
+    begins: Int64Array
+    ends: Int64Array
 
 
 class _Block:
-    """Lines whose quotes are known: `quotes[n]` has the place of the n-th of each line."""
+    """The bytes of lines, with more around them."""
 
-    def __init__(self, data: Bytes, quotes: Int64Array, begins: Int64Array, ends: Int64Array) -> None:
+    def __init__(self, data: Bytes) -> None:
         self._data = data
-        self._quotes = quotes
-        self._begins = begins
-        self._ends = ends
         # Eight bytes from any place on.
         self._words: Words = np.ndarray((len(data) - _WORD + 1,), "<u8", buffer=data, strides=(1,))
 
-    def are_alike(self, shape: JsonShape) -> bool:
-        """Whether all that is no value stands where it should, in every line."""
-        quotes, previous = self._quotes, None
-        if bool((quotes[0] < self._begins).any()) or bool((quotes[-1] >= self._ends).any()):
-            return False
-        for same, value in zip(shape.same, (*shape.values, None), strict=True):
-            if same.quote == -2:
-                at = self._begins
-            elif same.quote == -3:
-                assert previous is not None
-                at = self._place(previous.end)
-            else:
-                at = quotes[same.quote]
-            if not self._stands(at, same.text):
-                return False
-            # It ends where the value begins.
-            behind = self._ends if value is None else self._place(value.begin)
-            if not bool((at + len(same.text) == behind).all()):
-                return False
-            previous = value
-        return True
+    def places(self, shape: JsonShape, begins: Int64Array, ends: Int64Array) -> list[_Places] | None:
+        """
+        Where each value stands; None: what is around them is not the same in every line.
 
-    def _place(self, place: tuple[int, int]) -> Int64Array:
-        quote, behind = place
-        return (self._ends if quote < 0 else self._quotes[quote]) + behind
+        Args:
+            begins, ends: of each line.
+        """
+        places: list[_Places] = []
+        begin, found = begins, begins
+        for number, (text, value) in enumerate(zip(shape.around[:-1], shape.values, strict=True)):
+            at, behind = found, shape.around[number + 1][0]
+            skipped = max(value.length - _SHORTER_MAX, 0)
+            stands, found = self._step(at, ends, text, skipped, behind)
+            if not bool(stands.all()):
+                rows = np.flatnonzero(~stands)
+                exact = self._first(begin[rows], ends[rows], text[0]) if number else None
+                if exact is None:
+                    return None
+                at[rows] = exact
+                stands, found[rows] = self._step(exact, ends[rows], text, skipped, behind)
+                if not bool(stands.all()):
+                    return None
+            if number:
+                places.append(_Places(begin, at))
+            begin = at + len(text)
+        at = ends - len(shape.around[-1])
+        if bool((at < begin).any()) or not self._stands(at, shape.around[-1]):
+            return None
+        return [*places, _Places(begin, at)]
+
+    def _step(
+        self, at: Int64Array, ends: Int64Array, text: bytes, skipped: int, behind: int
+    ) -> tuple[BoolArray, Int64Array]:
+        """
+        Whether a text stands at each place, and where the value behind it ends, if that is near.
+
+        Args:
+            ends: of the lines; no result is beyond.
+            skipped: from the value's begin to where its end is looked for.
+            behind: the byte that follows the value.
+        """
+        reach = len(text) + skipped
+        if reach > _TAKEN_MAX - 2 * _WORD:
+            stands, _ = self._step(at, ends, text, 0, behind)
+            found = self._in_word(self._words[at + reach], behind)[0]
+            return stands, np.minimum(at + reach + found, ends)
+        # The last of the words is where the end is looked for, so the first may begin before the text.
+        lead = -reach % _WORD
+        count = (lead + reach) // _WORD + 1
+        every = np.ndarray((len(self._words) - (count - 1) * _WORD,), f"V{count * _WORD}", self._data, 0, (1,))
+        words = every[at - lead].view("<u8").reshape(len(at), count)
+        wanted = (bytes(lead) + text).ljust(count * _WORD, b"\0")
+        mask = (bytes(lead) + b"\xff" * len(text)).ljust(count * _WORD, b"\0")
+        stands = np.ones(len(at), np.bool_)
+        for number in range((lead + len(text) - 1) // _WORD + 1):
+            bits, word = (
+                np.uint64(int.from_bytes(each[8 * number : 8 * number + 8], "little")) for each in (mask, wanted)
+            )
+            stands &= (words[:, number] & bits) == word
+        return stands, np.minimum(at + reach + self._in_word(words[:, -1], behind)[0], ends)
+
+    def _first(self, begins: Int64Array, ends: Int64Array, byte: int) -> Int64Array | None:
+        """Where this byte stands first from each place on; None: somewhere there is none before the end."""
+        places, rows, at = np.empty_like(begins), np.arange(len(begins)), begins
+        while len(rows):
+            place, is_found = self._in_word(self._words[at], byte)
+            places[rows] = at + place
+            rows, at = rows[~is_found], at[~is_found] + _WORD
+            if bool((at >= ends[rows]).any()):
+                return None
+        return places if bool((places < ends).all()) else None
+
+    def _in_word(self, words: Words, byte: int) -> tuple[Int64Array, BoolArray]:
+        """Which byte of each word is the first of this value, and whether one is; 0 where none is."""
+        bits = words ^ (_LOWS * np.uint64(byte))
+        noughts = bits - _LOWS
+        noughts &= np.invert(bits, out=bits)
+        noughts &= _HIGHS
+        is_found = noughts != 0
+        # The lowest bit that is left is of the first byte that is nought; what is above it may be a borrow.
+        lowest = np.negative(noughts, out=bits)
+        lowest &= noughts
+        lowest >>= np.uint64(7)
+        lowest *= _NUMBERS
+        lowest >>= np.uint64(56)
+        return lowest.view(np.int64), is_found
 
     def _stands(self, at: Int64Array, text: bytes) -> bool:
-        """Whether a text stands at all these places, which ascend."""
-        if not len(at) or not text:
-            return True
-        if int(at[0]) < 0 or int(at[-1]) + len(text) > len(self._data):
-            return False
-        count = -(-len(text) // _WORD)
-        width = count * _WORD
-        # Whole words would go beyond the end for the last lines.
-        safe = int(np.searchsorted(at, len(self._data) - width, side="right"))
-        if any(self._data[place : place + len(text)].tobytes() != text for place in at[safe:].tolist()):
-            return False
-        if not safe:
-            return True
-        every = np.ndarray((len(self._data) - width + 1,), f"V{width}", buffer=self._data, strides=(1,))
-        words = every[at[:safe]].view("<u8").reshape(safe, count)
-        wanted = np.frombuffer(text.ljust(width, b"\0"), "<u8")
-        if spare := width - len(text):
-            words[:, -1] &= np.uint64((1 << 8 * (_WORD - spare)) - 1)
-        return bool((words == wanted).all())
+        """Whether a text stands at all these places."""
+        return bool(self._step(at, at, text, 0, 0)[0].all())
 
-    def column(self, value: Value, kind: pa.DataType) -> pa.Array | None:
+    def column(self, value: Value, places: _Places, kind: pa.DataType) -> pa.Array | None:
         """The values at one place; None: they are none of this type."""
-        begins, ends = self._place(value.begin), self._place(value.end)
+        begins, ends = places
         if value.kind == "text":
             return self._texts(begins, ends) if pa.types.is_string(kind) else None
         if bool((ends <= begins).any()):
@@ -235,10 +295,10 @@ class _Block:
             return None
         return texts.cast(pa.float64())
 
-    def is_valid(self, value: Value) -> bool:
+    def is_valid(self, value: Value, places: _Places) -> bool:
         """Whether what stands at one place is a value at all."""
         kinds = (pa.int64(), pa.float64()) if value.kind == "number" else (pa.bool_(),)
-        return any(self.column(value, kind) is not None for kind in kinds)
+        return any(self.column(value, places, kind) is not None for kind in kinds)
 
     def _texts(self, begins: Int64Array, ends: Int64Array) -> pa.Array:
         count = len(begins)

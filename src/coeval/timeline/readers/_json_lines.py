@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coeval.timeline.readers._json_alike import JsonShape, read_json_alike, shape_of
+from coeval.timeline.readers._json_alike import JsonAlike, shape_of
 from coeval.timeline.readers._values import Int64Array, as_numpy
 
 _DOUBLE_MAX = 2.0**53
@@ -82,7 +82,7 @@ class JsonLines:
         self._only = only
         self._is_plain = not any(map(pa.types.is_nested, self.types.values()))
         self._database: Any = None
-        self._shape: JsonShape | None = None
+        self._reader: JsonAlike | None = None
         self._disappointments = 0
 
     def read(self, lines: pa.StringArray) -> Objects:
@@ -117,16 +117,16 @@ class JsonLines:
         known = {name: kind for name, kind in self.types.items() if not pa.types.is_null(kind)}
         _, buffer, _ = lines.buffers()
         edges = np.frombuffer(buffer, dtype=np.int32)[lines.offset : lines.offset + len(lines) + 1].astype(np.int64)
-        data = np.frombuffer(_bytes_of(lines), dtype=np.uint8)
         edges -= edges[0]
-        if self._shape is not None:
-            batch = read_json_alike(self._shape, data, edges, known, self._only)
+        data = np.frombuffer(_bytes_of(lines), dtype=np.uint8)
+        if self._reader is not None:
+            batch = self._reader.read(data, edges, known, self._only)
             if batch is not None:
                 return self._unless_rounded(batch)
         shape = shape_of(data[: edges[1] - 1].tobytes())
-        if shape is not None and shape != self._shape:
-            self._shape = shape
-            batch = read_json_alike(shape, data, edges, known, self._only)
+        if shape is not None and (self._reader is None or shape != self._reader.shape):
+            self._reader = JsonAlike(shape)
+            batch = self._reader.read(data, edges, known, self._only)
             if batch is not None:
                 return self._unless_rounded(batch)
         self._disappointments += 1

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from coeval.alignment import Messages
 from coeval.clocks import Anchor
-from coeval.timeline.readers._blocks import Block, blocks, byte_parts, shown, text_lines
+from coeval.timeline.readers._blocks import Block, BlockView, byte_parts, shown, text_lines, views
 from coeval.timeline.readers._input import Head, head_of, version_of
 from coeval.timeline.readers._json_lines import JsonLines
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
@@ -49,14 +49,14 @@ class JsonLinesReader:
         events = TableEvents(stamps, part, tally, wanted)
         only = None if wanted is None else {*filter(None, (stamps.time, stamps.end, stamps.clock)), *wanted}
         with closing(JsonLines(types, {stamps.time, stamps.end}, only)) as objects:
-            for block in blocks(part, tally):
+            for block in views(part, tally):
                 yield from self._of_block(block, objects, events, part, tally)
 
     def evidence(self, part: Part) -> tuple[Messages, Sequence[Anchor]]:
         return Messages.of(()), ()
 
     def _of_block(
-        self, block: Block, objects: JsonLines, events: TableEvents, part: Part, tally: Tally
+        self, block: BlockView, objects: JsonLines, events: TableEvents, part: Part, tally: Tally
     ) -> Iterator[EventBatch]:
         lines, numbers, not_text = text_lines(block)
         for number, line in not_text:
