@@ -13,7 +13,8 @@ storm killed the very process that the error names, and only one call for each s
 thread, descriptor or segment may be left. Exit code 1 if any of that does not hold; the seed gives the same calls
 again, in the same order.
 
-Beside it, in storms of their own: `ProcessPoolExecutor` and loky. They have no time limit and no stop, so calls that
+Beside it, in storms of their own: `ProcessPoolExecutor` and loky (`make bench` installs it; where it is missing, the
+rest is run and that is said at the beginning and at the end). They have no time limit and no stop, so calls that
 need one are left out for them, and a pool that broke or hangs is replaced by a new one, which they do not do by
 themselves. What is counted is the innocent calls they lost.
 """
@@ -23,6 +24,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import importlib.util
 import json
 import os
 import random
@@ -45,6 +47,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.contenders import faults
 from benchmarks.contenders.processes import tree
 
+# What each needs installed; "" for the standard library.
+RIVALS = {"standard": "", "loky": "loky"}
 WORKERS = 4
 # Calls submitted and not collected.
 OUTSTANDING = 100
@@ -446,12 +450,19 @@ def main() -> None:
         print(json.dumps(storm(given.seconds, given.calls, given.seed)))
         return
     print(f"seed {given.seed}, {given.calls} calls in {given.seconds:g} s, {WORKERS} workers", flush=True)
+    rivals = [*RIVALS] if given.rival_seconds else []
+    missing = [name for name in rivals if (module := RIVALS[name]) and importlib.util.find_spec(module) is None]
+    not_run = f"not run, as it is not installed: {', '.join(missing)}. Run `make bench`, or pass --rival-seconds 0."
+    if missing:
+        print(not_run, flush=True)
     ours = in_its_own_process("coeval", given.seconds, given.calls, given.seed)
     print(told(ours), flush=True)
-    if given.rival_seconds:
-        for name in ("standard", "loky"):
+    for name in rivals:
+        if name not in missing:
             calls = max(1, round(given.calls * given.rival_seconds / given.seconds))
             print(told(in_its_own_process(name, given.rival_seconds, calls, given.seed)), flush=True)
+    if missing:
+        print(not_run, flush=True)
     sys.exit(1 if ours["wrong"] else 0)
 
 

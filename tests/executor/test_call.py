@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 
 import pytest
@@ -45,6 +46,21 @@ def test_a_failure_is_raised_as_it_is() -> None:
     assert call.exception() is error
     with pytest.raises(ValueError, match="no"):
         call.result()
+
+
+@pytest.mark.parametrize("end", [lambda call: call.finish(5), lambda call: call.fail(ValueError("no"))])
+def test_nobody_who_holds_the_condition_sees_it_become_done(end: Callable[[CallFuture], None]) -> None:
+    # As `as_completed` does: what is done then it does not wait for, and must not be told of.
+    call, told = running(), threading.Event()
+    call.add_done_callback(lambda _: told.set())
+    with call._condition:
+        ending = threading.Thread(target=end, args=(call,))
+        ending.start()
+        assert not told.wait(0.05)
+        assert not call.done()
+    ending.join(30)
+    assert call.done()
+    assert told.is_set()
 
 
 def test_whoever_waits_first_is_told_later() -> None:

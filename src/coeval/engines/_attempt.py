@@ -48,6 +48,15 @@ class Piece(NamedTuple):
     events: Sequence[Event]
     item_stamps: Sequence[ItemStamps]
 
+    def as_plain(self) -> tuple[Any, ...]:
+        """As it travels: stamps as bare tuples, which the pickler writes in a fifth of the time."""
+        return (*self[:-1], [tuple(stamps) for stamps in self.item_stamps]) if self.item_stamps else tuple(self)
+
+    @classmethod
+    def of_plain(cls, fields: tuple[Any, ...]) -> Piece:
+        """The piece that travelled so."""
+        return cls._make((*fields[:-1], [ItemStamps(*stamps) for stamps in fields[-1]]) if fields[-1] else fields)
+
 
 def load_function(body: bytes) -> Callable[..., Any] | Failure:
     """Rebuild a function from its pickle; a failure of kind "function" if that cannot be done here."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CANCELLED", "PENDING", "RUNNING", "CallFuture", "CallOptions", "MapChunk"]
 
-_making = threading.Lock()
+_making = threading.RLock()  # a signal handler may ask a future while its thread resolves one
 
 
 class CallOptions:
@@ -221,19 +221,22 @@ class CallFuture(StandardFuture):
     def finish(self, value: object) -> None:
         """Resolve a running call with what it returned."""
         self._result = value
-        self._state = FINISHED
-        if "_condition" in self.__dict__:
-            self._tell()
+        self._become_done()
 
     def fail(self, error: BaseException) -> None:
         """Resolve a running call with an exception."""
         self._exception = error
-        self._state = FINISHED
-        if "_condition" in self.__dict__:
-            self._tell()
+        self._become_done()
 
-    def _tell(self) -> None:
+    def _become_done(self) -> None:
+        # Whoever holds the condition sees this future either done, or done later and told of: `as_completed` would take
+        # one that is both for two. While there is no condition, `_making` stands for it.
+        with _making:
+            if "_condition" not in self.__dict__:
+                self._state = FINISHED
+                return
         with self._condition:
+            self._state = FINISHED
             for waiter in self._waiters:
                 if self._exception is None:
                     waiter.add_result(self)

@@ -30,13 +30,13 @@ import os
 
 from coeval.clocks._named_tuple import NamedTuple
 from coeval.engines._attempt import Piece
+from coeval.engines._engine import ItemStamps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pickle import dumps, loads
 
-    from coeval.engines._engine import ItemStamps
     from coeval.engines._protocol import Payload
     from coeval.recording import Event
 else:
@@ -276,7 +276,7 @@ class Shelf:
         if not its_events and not its_stamps and type(value) is bytes:
             return self._row.write(value)
         self._events, self._stamps = len(events), len(stamps)
-        return -self._row.write(dumps((value, its_events, its_stamps), 5))
+        return -self._row.write(dumps((value, its_events, [*map(tuple, its_stamps)]), 5))
 
 
 def _unpacked(first: int, lengths: list[int], data: bytes, started_ns: int, finished_ns: int) -> Piece:
@@ -290,7 +290,7 @@ def _unpacked(first: int, lengths: list[int], data: bytes, started_ns: int, fini
         if length < 0:
             entry, its_events, its_stamps = loads(entry)
             events += its_events
-            stamps += its_stamps
+            stamps += [ItemStamps(*each) for each in its_stamps]
         values.append(entry)
     return Piece(first, len(values), values, None, started_ns, finished_ns, events, stamps)
 

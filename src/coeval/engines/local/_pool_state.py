@@ -58,8 +58,9 @@ CALL_BACK_AFTER_NS = 5_000_000
 
 # What was finished before an item that runs for so long is taken from the shelf. Whether there is more is looked for
 # again and again, each time after as long as the item has run by then.
-# Shorter: batches that are as long as they should be are looked at for nothing. Longer: finished calls wait longer.
-KEPT_AFTER_NS = 5_000_000
+# Shorter: batches that are as long as they should be (`BATCH_NS`, and what others take meanwhile) are looked at for
+# nothing. Longer: finished calls wait longer.
+KEPT_AFTER_NS = 12_000_000
 
 # What a worker has not even begun after so long goes to another one that idles: somebody has stopped it (SIGSTOP), or
 # the machine has no core for it.

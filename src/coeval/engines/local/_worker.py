@@ -220,7 +220,7 @@ class _Worker:
                 self._tell_if_too_large(self._size_max)
             has_parcels = self._segments is not None and self._segments.has_passed_any
             kind = "parcels" if has_parcels else "piece"
-            write_frame(self._results, (kind, batch, tuple(self._with_snapshot(piece))))
+            write_frame(self._results, (kind, batch, self._with_snapshot(piece).as_plain()))
 
     def _tell_if_too_large(self, size_max: int) -> None:
         """Before the last piece of a batch, so that the pool gives this worker nothing more."""
