@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from coeval.timeline.merge._merge import MergeReport, Step, merge_sources
@@ -112,3 +113,34 @@ def test_a_log_that_becomes_shorter_meanwhile_is_an_error(tmp_path: Path) -> Non
     with pytest.raises(OSError, match=r"odd\.log became shorter while it was merged: byte .* is gone"):
         merged(tmp_path, ["odd.log", "even.log"], on_progress=cut)
     assert not (tmp_path / "all.log").exists()
+
+
+def as_in_the_table(folder: Path, names: list[str]) -> bytes:
+    """The texts of the merged table, a line each: what the merged log must be."""
+    asked = requested([str(folder / name) for name in names], trust_clocks="1s")
+    merge_sources(asked.sources, folder / "all.parquet", asked.settings, asked.evidence)
+    texts = pq.read_table(folder / "all.parquet", columns=["text"]).column("text").to_pylist()
+    return "".join(f"{text}\n" for text in texts).encode()
+
+
+def test_lines_of_one_time_stand_as_in_the_table(tmp_path: Path, small_parts: None) -> None:
+    for name in ("a", "b"):
+        lines = [f"{stamp(number // 3)} INFO {name} {number}\n" for number in range(900)]
+        (tmp_path / f"{name}.log").write_text("".join(lines))
+    assert merged(tmp_path, ["b.log", "a.log"])[0] == as_in_the_table(tmp_path, ["b.log", "a.log"])
+
+
+def test_stamps_of_several_lengths_in_turns_stand_as_in_the_table(tmp_path: Path, small_parts: None) -> None:
+    lines = [f"{stamp(number)[: 23 - number % 3]}Z INFO {number}\n" for number in range(600)]
+    (tmp_path / "a.log").write_text("".join(lines))
+    assert merged(tmp_path, ["a.log"])[0] == as_in_the_table(tmp_path, ["a.log"])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_that_name_their_host_are_of_its_clock(tmp_path: Path, end: str) -> None:
+    # Some have nothing behind the host, but then so few that the format is told.
+    lines = [f"<165>1 {stamp(number)} web{number % 3}{' app - - - ä' * (number % 7 > 0)}{end}" for number in range(600)]
+    (tmp_path / "a.log").write_bytes("".join(lines).encode())
+    made, report = merged(tmp_path, ["a.log"])
+    assert made == as_in_the_table(tmp_path, ["a.log"])
+    assert sorted(report.sources[0].clocks) == ["web0", "web1", "web2"]

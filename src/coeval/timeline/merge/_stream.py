@@ -166,19 +166,21 @@ class Stream:
                 self._number += 1
                 self._turn.notify_all()
 
-    def prime(self) -> None:
-        """Read the first chunk, ahead of time, unless a stretch did."""
+    def is_behind(self, until: int | None) -> bool:
+        """Whether chunks are to be read before a stretch can be taken that ends there."""
+        at = self._next
+        return at < len(self._later) and (until is None or int(self._later[at]) < until)
+
+    def read_ahead(self, until: int | None) -> None:
+        """Read those chunks, unless some stretch did or another thread failed."""
         with self._turn:
-            if self._number or self._chunks is not None or self._is_broken or self._next >= len(self._later):
-                return
             try:
-                rows = self._read()
+                while not self._is_broken and self.is_behind(until):
+                    self._read_next()
             except BaseException:
                 self._is_broken = True
                 self._turn.notify_all()
                 raise
-            if rows is not None and len(rows):
-                self._waiting.append(rows)
 
     def break_off(self) -> None:
         """Whoever waits for a turn gives up."""
@@ -187,10 +189,8 @@ class Stream:
             self._turn.notify_all()
 
     def _taken(self, until: int | None) -> list[Rows]:
-        while self._next < len(self._later) and (until is None or int(self._later[self._next]) < until):
-            rows = self._read()
-            if rows is not None and len(rows):
-                self._waiting.append(rows)
+        while self.is_behind(until):
+            self._read_next()
         taken, waiting = [], []
         for rows in self._waiting:
             before, after = rows.split(until)
@@ -203,13 +203,16 @@ class Stream:
             self._chunks = None  # and with it the file is closed
         return taken
 
-    def _read(self) -> Rows | None:
+    def _read_next(self) -> None:
         if self._chunks is None:
             self._chunks = chunks_of(self._piece.piece, self._settings.wanted, self._next)
         batch = next(self._chunks)
         self._next += 1
         rows = rows_of(batch, self._piece, self._settings)
-        return rows if rows is None or self._start is None else rows.split(self._start)[1]
+        if rows is not None and self._start is not None:
+            rows = rows.split(self._start)[1]
+        if rows is not None and len(rows):
+            self._waiting.append(rows)
 
 
 class _Broken(Exception):

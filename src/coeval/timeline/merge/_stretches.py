@@ -81,15 +81,14 @@ def tables_in_threads(work: Pass, pool: Executor, ahead: int) -> Iterator[pa.Tab
     streams = [Stream(piece, work.settings) for piece in work.pieces]
     numbers = iter(enumerate(work.ends))
     waiting: deque[Future[pa.Table]] = deque()
-    # The first stretch reads a chunk of every source, one after the other; all threads together are faster.
-    first = work.cuts[0] if work.cuts else None
-    met = [
-        stream for stream, piece in zip(streams, work.pieces, strict=True) if first is None or piece.first_key < first
-    ]
-    primed = [pool.submit(stream.prime) for stream in met]
+    reading: list[Future[None]] = []
 
     def begin() -> None:
         for number, until in numbers:
+            # Sources of like size come to the ends of their chunks together, and one stretch would read them all, one
+            # after the other: all threads together are faster.
+            reading[:] = [future for future in reading if not future.done() or future.exception() is not None]
+            reading.extend(pool.submit(stream.read_ahead, until) for stream in streams if stream.is_behind(until))
             waiting.append(pool.submit(_stretch, streams, number, until, work.columns, work.is_placed))
             return
 
@@ -103,13 +102,13 @@ def tables_in_threads(work: Pass, pool: Executor, ahead: int) -> Iterator[pa.Tab
     except BaseException as error:
         for stream in streams:
             stream.break_off()
-        for future in (*primed, *waiting):
+        for future in (*reading, *waiting):
             future.cancel()
         if is_broken_off(error):
-            raise _first_cause([*primed, *waiting], error) from None
+            raise _first_cause([*reading, *waiting], error) from None
         raise
     finally:
-        for future in (*primed, *waiting):
+        for future in (*reading, *waiting):
             if not future.cancelled():
                 future.exception()
 
