@@ -119,6 +119,16 @@ def test_a_line_that_is_not_like_the_others_is_left_to_the_other_ways(line: byte
         assert by_shape([*alike[:at], line, *alike[at:]], {"ts"}) is None or b"." in line or b"678901" in line
 
 
+@pytest.mark.parametrize("first", [0, 1, 7, 60, 5000])
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), ("," + " " * 70, ":" + " " * 90)])
+def test_values_may_be_much_shorter_or_longer_than_in_the_first_line(first: int, separators: tuple[str, str]) -> None:
+    lengths = [first, *range(40), 300, 9, 0]
+    written = [{"é": "x" * n, "n": n, "ts": "é" * n, "ok": True, "x": n + 0.5} for n in lengths]
+    made = by_shape([dumped(row, separators) for row in written])
+    assert made is not None
+    assert made.select(["é", "n", "ts", "ok", "x"]).to_pylist() == written
+
+
 @pytest.mark.parametrize("line", [b'{"a":{}}', b'{"a":[1]}', b'{"a":null}', b'{"a":1,"a":2}', b"[]", b"{}", b'{"a":1'])
 def test_a_line_of_other_values_has_no_shape(line: bytes) -> None:
     assert shape_of(line) is None

@@ -136,8 +136,9 @@ class JsonAlike:
         wanted = {value.key for value in self.shape.values if only is None or value.key in only}
         if not wanted <= set(types):
             return None
-        flags = self._flags[: len(data)] if len(self._flags) >= len(data) else np.empty(len(data), np.bool_)
-        self._flags = flags if len(flags) > len(self._flags) else self._flags
+        if len(self._flags) < len(data):
+            self._flags = np.empty(len(data) + len(data) // 4, np.bool_)
+        flags = self._flags[: len(data)]
         if (
             bool(np.equal(data, _BACKSLASH, out=flags).any())
             or int(np.count_nonzero(np.less(data, _SPACE, out=flags))) != count
@@ -228,10 +229,11 @@ class _Block:
             behind: the byte that follows the value.
         """
         reach = len(text) + skipped
-        if reach > _TAKEN_MAX - 2 * _WORD:
+        if skipped and reach > _TAKEN_MAX - 2 * _WORD:
             stands, _ = self._step(at, ends, text, 0, behind)
-            found = self._in_word(self._words[at + reach], behind)[0]
-            return stands, np.minimum(at + reach + found, ends)
+            # Other lines may be much shorter, and the last ones end with the bytes.
+            near = np.minimum(at + reach, len(self._words) - 1)
+            return stands, np.minimum(near + self._in_word(self._words[near], behind)[0], ends)
         # The last of the words is where the end is looked for, so the first may begin before the text.
         lead = -reach % _WORD
         count = (lead + reach) // _WORD + 1
