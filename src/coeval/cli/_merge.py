@@ -15,6 +15,7 @@ import click
 
 from coeval.alignment import RATE_BOUND_PPM_DEFAULT
 from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_output
+from coeval.cli._freed_memory import keep_freed_memory
 from coeval.cli._interrupts import Interrupted, Interrupts
 from coeval.cli._merge_report import merge_json, merge_lines
 from coeval.cli._output import NOT_POSSIBLE, parse_zone, plain, write_json_lines
@@ -154,6 +155,7 @@ def merge_command(
 
     try:
         do_without_pandas()
+        keep_freed_memory()
         from coeval.timeline.merge._request import requested
 
         zone = parse_zone(show_tz)

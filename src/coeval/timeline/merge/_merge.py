@@ -73,7 +73,7 @@ STDIN = "-"
 
 # What ours takes of a row beside its payload, in bytes.
 _OWN_BYTES_IN_ROW = 96
-_STRETCH_ROWS_MIN, _STRETCH_ROWS_MAX = 1 << 12, 1 << 20
+_STRETCH_ROWS_MIN, _STRETCH_ROWS_MAX = 1 << 12, 1 << 17
 # Such stretches fit the cache. But what is read from its source again comes in large chunks, one thread at a time, and
 # the other needs enough to do meanwhile.
 _STRETCH_ROWS_SPILLED = 1 << 16

@@ -26,7 +26,9 @@ _MAGIC = b"PAR1"
 DAMAGED = (pa.ArrowException, OSError)
 """What a damaged table raises; also that it wants more memory than there is, or names what is not there."""
 
-ROWS_IN_BATCH = 1 << 17
+# A merge keeps a batch of each source in memory. Four times as many rows took no less time, and 200 MB more for eight
+# sources.
+ROWS_IN_BATCH = 1 << 15
 _GROUPS_TRIED = 16
 
 
