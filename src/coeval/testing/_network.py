@@ -22,9 +22,9 @@ from contextlib import ExitStack, suppress
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from coeval.testing._ending import Ending
 from coeval.testing._link import Link, Traffic
 from coeval.testing._skew import Skew
 from coeval.testing._skew_library import CannotSkew
@@ -37,7 +37,7 @@ _HUB = Path(__file__).with_name("_hub.py")
 _TUN = "/dev/net/tun"
 
 
-class Network:
+class Network(Ending):
     """
     Skewed hosts with addresses of their own, and links between them whose delay, jitter and loss the test sets.
 
@@ -169,14 +169,6 @@ class Network:
                 self._hub.stdin.close()
             self._hub.wait(PATIENCE_S)
             self._hub.stdout.close()
-
-    def __enter__(self) -> Network:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.end()
 
     def __repr__(self) -> str:
         return f"<Network {' '.join(f'{name}={address}' for name, address in self._hosts.items())} {self._link}>"

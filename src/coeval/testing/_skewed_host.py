@@ -28,10 +28,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from coeval.clocks import SYSTEM_CLOCK, ClockId
+from coeval.testing._ending import Ending
 from coeval.testing._skew import SECOND_NS, Piece, Skew, SkewedClock, Truth
 from coeval.testing._skew_library import CannotSkew, skew_library
 
@@ -56,7 +56,7 @@ _TOOLS = ("unshare", "nsenter", "mount", "sh")
 PATIENCE_S = 30
 
 
-class SkewedHost:
+class SkewedHost(Ending):
     """
     Programs started here run on a host of their own, with the clocks of its skew.
 
@@ -231,14 +231,6 @@ class SkewedHost:
             shutil.rmtree(self._folder, ignore_errors=True)  # the keeper did it, unless it never came up
             if self._wires is not None and self.address is not None:
                 self._wires.leave(self.name)
-
-    def __enter__(self) -> SkewedHost:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.end()
 
     def __repr__(self) -> str:
         return f"<SkewedHost {self.name!r} isolated={self.isolated} {self.skew}>"

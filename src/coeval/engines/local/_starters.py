@@ -24,6 +24,7 @@ import select
 import sys
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections import deque
 
 from coeval.clocks._named_tuple import NamedTuple
@@ -240,7 +241,7 @@ def _signal_names() -> dict[int, str]:
     return {getattr(_signal, name): name for name in sorted(names, reverse=True)}
 
 
-class _Starter:
+class _Starter(ABC):
     """What the three have in common: workers by number, their ends by pidfd, and news for whoever asks."""
 
     def __init__(self, workers_max: int | None, entry: str) -> None:
@@ -324,8 +325,9 @@ class _Starter:
 
     # For the kinds ----------------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def _begin(self, number: int, descriptors: Sequence[int], cell: int) -> None:
-        raise NotImplementedError
+        """Start a worker; news of it come later."""
 
     def _peak_of(self, reaped_bytes: int | None) -> int | None:
         """From what the kernel says of a reaped child to what the worker had."""

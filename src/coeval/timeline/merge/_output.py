@@ -9,6 +9,7 @@ Where a merged timeline goes: a file that is there under its name once it is who
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, tzinfo
@@ -64,7 +65,7 @@ def format_of(name: str) -> Format:
     raise ValueError(f"{name} does not say what to write; expected a name that ends in {', '.join(_ENDINGS)}, or --to")
 
 
-class TableWriter:
+class TableWriter(ABC):
     """
     Takes tables in timeline order.
 
@@ -76,12 +77,13 @@ class TableWriter:
         self._file = file
         self.rows = 0
 
+    @abstractmethod
     def write(self, table: pa.Table) -> None:
         """The next rows."""
-        raise NotImplementedError
 
     def finish(self) -> None:
         """There are no more."""
+        return  # written already, unless a kind says otherwise
 
 
 class ParquetTableWriter(TableWriter):
