@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coeval.errors import WrongTable
@@ -242,6 +242,7 @@ def logs(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=20, deadline=None)
 @given(logs(), st.integers(40, 400))
+@example(b"0026-11-05T12:00:00.123Z a\n2026-11-05T12:00:00.123Z a\n2026-11-55T12:00:00.123Z a\n", 40)
 def test_what_was_learned_before_makes_no_difference(log: bytes, size: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole = read(Path(folder), "iso", log, zone="Europe/Berlin")

@@ -235,6 +235,7 @@ class _PartOfText:
         self, part: Part, form: TextFormat, tally: Tally, wanted: Collection[str] | None, keeps_places: bool
     ) -> None:
         self._keeps_places = keeps_places
+        self._refused: list[tuple[int, str, bytes]] = []
         self._part = part
         self._form = form
         self._tally = tally
@@ -279,6 +280,7 @@ class _PartOfText:
             if len(records):
                 yield from self._batches_of(lines)
                 self._has_begun = True
+            self._set_refused_aside()
             self._tally.lines += end - begin
             if is_end:
                 break
@@ -393,7 +395,7 @@ class _PartOfText:
             reason = TOO_LONG if self._has_begun else NOT_BEGUN
         self._tally.read += len(others)
         for row in others.tolist():
-            self._aside(row - lines.begin, reason, lines.bytes_of(row))
+            self._refused.append((row - lines.begin, reason, lines.bytes_of(row)))
 
     def _batches_of(self, lines: _Lines) -> Iterator[EventBatch]:
         records = lines.records
@@ -405,7 +407,7 @@ class _PartOfText:
         for fault in stamps.faults:
             is_good[fault.rows] = False
             for row in fault.rows.tolist():
-                self._aside(int(records[row]) - lines.begin, fault.reason, lines.texts[row].as_py())
+                self._refused.append((int(records[row]) - lines.begin, fault.reason, lines.texts[row].as_py()))
         for resolution_ns, is_assumed, rows in _alike(stamps.resolution_ns, stamps.is_assumed, is_good):
             chosen = as_slice(rows)
             whole = lines.whole if WHOLE_TEXT in self._wanted and len(rows) == len(records) else None
@@ -480,9 +482,12 @@ class _PartOfText:
             columns[name] = column
         return columns
 
-    def _aside(self, line: int, reason: str, text: bytes) -> None:
-        number = self._tally.lines + line + 1
-        self._tally.aside.add(SetAsideRow(self._part.source, "line", number, reason, {TEXT: _shown(text)}))
+    def _set_refused_aside(self) -> None:
+        """In the order of lines, whatever it was that each was looked at for."""
+        for line, reason, text in sorted(self._refused):
+            number = self._tally.lines + line + 1
+            self._tally.aside.add(SetAsideRow(self._part.source, "line", number, reason, {TEXT: _shown(text)}))
+        self._refused.clear()
 
 
 class _WholeTexts(NamedTuple):
