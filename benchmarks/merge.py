@@ -33,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,7 +44,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-SOURCES = 8
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.contenders import merges
+from benchmarks.contenders.merges import RIVALS, SOURCES, offset_ns
+
 LIMIT_BYTES = 2 << 30
 T0 = 1_790_000_000_000_000_000
 HOUR_NS = 3600 * 10**9
@@ -57,11 +61,6 @@ PATIENCE_S = 900
 
 LEVELS = pa.array(["DEBUG", "INFO", "WARN", "ERROR"])
 PATHS = pa.array([f"/api/v1/items/{number}" for number in range(500)])
-
-
-def offset_ns(source: int) -> int:
-    """How far each clock is ahead, whole milliseconds."""
-    return (0, 3217, -4100, 250, 1999, -777, 4820, -12)[source] * 10**6
 
 
 # Sources --------------------------------------------------------------------------------------------------------------
@@ -149,77 +148,6 @@ def write_lines(folder: Path, size: int, kind: str) -> None:
                 file.write(memoryview(lines.buffers()[2])[: int(offsets[len(lines)])])
 
 
-# Rivals ---------------------------------------------------------------------------------------------------------------
-
-
-def ours(folder: Path, kind: str, out: Path) -> None:
-    """The command itself."""
-    endings = {"parquet": ":time=ts,clock=s{}", "jsonl": ":time=ts,clock=s{}", "log": ":clock=s{}"}
-    sources = [f"{folder}/s{source}.{kind}{endings[kind].format(source)}" for source in range(SOURCES)]
-    command = [sys.executable, "-m", "coeval", "merge", *sources, "--messages", str(folder / "messages.parquet")]
-    # What is installed is compiled; to compile it anew for every run is no part of a merge.
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.execv(sys.executable, [*command, "-o", str(out), "--force", "-q"])
-
-
-def duckdb_query(folder: Path, kind: str, out: Path) -> None:
-    """Subtract and sort, spilling within its own limit."""
-    import duckdb
-
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": "1500MB",
-        "threads": 2,
-        "temp_directory": str(out.parent / "duckdb"),
-    }
-    database = duckdb.connect(config=settings)
-    columns = "host, level, path, message, status, size" + (", duration" if kind == "parquet" else "")
-    read = {
-        "parquet": "'{}'",
-        "jsonl": "read_json('{}', format='newline_delimited', columns={{ts: 'TIMESTAMP', host: 'VARCHAR', "
-        "level: 'VARCHAR', path: 'VARCHAR', message: 'VARCHAR', status: 'INTEGER', size: 'BIGINT'}})",
-    }[kind]
-    parts = [
-        f"select ts - to_microseconds({offset_ns(source) // 1000}) as ts, {columns} "
-        f"from {read.format(f'{folder}/s{source}.{kind}')}"
-        for source in range(SOURCES)
-    ]
-    database.execute(f"copy (select * from ({' union all '.join(parts)}) order by ts) to '{out}' (format parquet)")
-
-
-def polars_query(folder: Path, kind: str, out: Path) -> None:
-    """Subtract and sort, by the engine that streams."""
-    import polars as pl
-
-    frames = []
-    for source in range(SOURCES):
-        path = folder / f"s{source}.{kind}"
-        frame = pl.scan_parquet(path) if kind == "parquet" else pl.scan_ndjson(path)
-        if kind == "jsonl":
-            frame = frame.with_columns(pl.col("ts").str.to_datetime("%Y-%m-%dT%H:%M:%S%.6fZ", time_unit="us"))
-        frames.append(frame.with_columns(pl.col("ts") - pl.duration(microseconds=offset_ns(source) // 1000)))
-    pl.concat(frames).sort("ts").sink_parquet(out, engine="streaming")
-
-
-def sort_merge(folder: Path, kind: str, out: Path) -> None:
-    """GNU sort of files that are sorted, by the raw stamps, byte by byte."""
-    files = [str(folder / f"s{source}.{kind}") for source in range(SOURCES)]
-    os.execvpe("sort", ["sort", "-m", "-s", "-k1,1", "-o", str(out), *files], {**os.environ, "LC_ALL": "C"})
-
-
-def lnav(folder: Path, kind: str, out: Path) -> None:
-    """lnav reads all files and prints the merged view."""
-    files = [str(folder / f"s{source}.{kind}") for source in range(SOURCES)]
-    os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
-    os.execvp("lnav", ["lnav", "-n", *files])
-
-
-RIVALS: dict[str, dict[str, Callable[[Path, str, Path], None]]] = {
-    "parquet": {"coeval": ours, "DuckDB": duckdb_query, "Polars": polars_query},
-    "jsonl": {"coeval": ours, "DuckDB": duckdb_query, "Polars": polars_query},
-    "log": {"coeval": ours, "sort -m": sort_merge, "lnav": lnav},
-}
-
-
 # Measuring ------------------------------------------------------------------------------------------------------------
 
 
@@ -260,8 +188,7 @@ def run(name: str, folder: Path, kind: str, out: Path, group: Path | None) -> Ru
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
-        command = [sys.executable, __file__, "--run", name, "--only", kind, "--folder", str(folder), "--out", str(out)]
-        os.execv(sys.executable, command)
+        os.execv(sys.executable, [sys.executable, merges.__file__, name, kind, str(folder), str(out)])
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
     signal.alarm(PATIENCE_S)
     _, status, usage = os.wait4(child, 0)
@@ -302,12 +229,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=RIVALS)
     parser.add_argument("--folder", type=Path, help="where sources are made; kept there for the next time")
-    parser.add_argument("--run", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.run:
-        RIVALS[options.only][options.run](options.folder, options.only, options.out)
-        return
     print(f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, {_versions()}")
     with tempfile.TemporaryDirectory() as temporary:
         home = options.folder or Path(temporary)
