@@ -3,7 +3,7 @@ Copying what is larger than the processor's caches.
 
 Two threads take pieces of it in turn, so that whichever gets a core later, or a slower one, takes fewer. numpy copies
 the pieces, as it lets go of the interpreter meanwhile: by `positive`, a plain loop, for `copyto` and slices call the C
-library's `memmove`, which took an eighth longer for 100 MB wherever it was tried.
+library's `memmove`, which took an eighth longer for 100 MB on the machine where both were tried.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ _MAGIC = b"PAR1"
 DAMAGED = (pa.ArrowException, OSError)
 """What a damaged table raises; also that it wants more memory than there is, or names what is not there."""
 
-# A merge keeps a batch of each source in memory. Four times as many rows took no less time, and 200 MB more for eight
-# sources.
+# A merge keeps a batch of each source in memory. Four times as many rows took 200 MB more for eight sources, and no
+# less time as far as that could be told.
 ROWS_IN_BATCH = 1 << 15
 _GROUPS_TRIED = 16
 
