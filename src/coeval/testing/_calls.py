@@ -18,6 +18,7 @@ import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
+from coeval.clocks import SYSTEM_CLOCK, clock_id
 from coeval.recording import Attempt, attempt, mark, span
 from coeval.testing._gate import Gate
 
@@ -81,6 +82,15 @@ def where_block_is(block: Any) -> tuple[int, int]:
             major, _, minor = device.partition(":")
             return os.makedev(int(major, 16), int(minor, 16)), int(inode)
     raise AssertionError(f"address {address:x} is mapped nowhere")
+
+
+def which_host() -> str:
+    """Equal texts: one host, as its clock has it."""
+    return clock_id(SYSTEM_CLOCK)
+
+
+def where_block_is_on_which_host(block: Any) -> tuple[str, tuple[int, int]]:
+    return which_host(), where_block_is(block)
 
 
 # Plain work ---------------------------------------------------------------------------------------------------------
