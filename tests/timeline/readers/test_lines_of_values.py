@@ -32,6 +32,12 @@ def test_flat_values_have_types_and_nested_ones_are_json_text(path: Path) -> Non
     assert read.column("deep") == ['{"a":[1,null]}']
 
 
+def test_objects_without_anything_in_them_are_set_aside(path: Path) -> None:
+    path.write_text('{}\n{"a": 1"b": 2}\n')
+    read = Read("jsonl", path, SourceSettings(time="ts"))
+    assert sorted(row.number for row in read.aside) == [1, 2]
+
+
 def test_key_that_comes_late_is_not_lost(path: Path) -> None:
     lines = [{"time": STAMP, "n": n, **({"late": "x"} if n == 49_999 else {})} for n in range(50_000)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -90,6 +90,26 @@ def test_arrow_stream_is_read(path: Path) -> None:
     assert Read("arrow", path).raw_ns == [BEGIN_NS + number for number in range(10)]
 
 
+@pytest.mark.parametrize("reader", ["parquet", "arrow"])
+def test_zone_that_is_no_text_is_refused(path: Path, reader: str) -> None:
+    times = pa.array([1_790_000_000_000_000_000], pa.timestamp("ns", "Europe/Berlin"))
+    table = pa.table({"ts": times})
+    if reader == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"Europe/Berlin", b"Eur\xfape/Berlin"))
+    if reader == "arrow":
+        with pytest.raises(WrongTable, match="the zone of column ts is not UTF-8"):
+            Read(reader, path)
+    else:
+        # Parquet keeps the zone within a text of Arrow's own, and knows the column without it.
+        path.write_bytes(whole)
+        assert Read(reader, path).raw_ns == [1_790_000_000_000_000_000]
+
+
 def test_clock_field_names_the_clocks(path: Path) -> None:
     pq.write_table(rows(3).append_column("node", [["a", "b", None]]), path)
     read = Read("parquet", path, SourceSettings(clock_field="node"))

@@ -58,6 +58,21 @@ def test_span_that_does_not_end_is_an_event_without_an_end_and_counted(path: Pat
     assert [row.reason for row in read.aside] == ["ends a span that did not begin"]
 
 
+def test_duration_beyond_all_times_costs_its_record_only(path: Path) -> None:
+    spans = [{"ph": "X", "ts": 1, "dur": dur, "name": "a"} for dur in (2, 10**17, -(10**17), 3)]
+    read = trace(path, *spans)
+    assert read.raw_ns == [1000, 1000]
+    assert [(row.number, row.reason) for row in read.aside] == [(2, "its dur is no time"), (3, "its dur is no time")]
+
+
+def test_whole_number_that_is_none_stays_as_it_is_written(path: Path) -> None:
+    entry = '{"timeUnixNano": "%d", "body": {"kvlistValue": {"values": [{"key": "a", "value": {"intValue": 1e999}}]}}}'
+    path.write_text('{"resourceLogs": [{"scopeLogs": [{"logRecords": [' + entry % BASE_NS + "]}]}]}\n")
+    read = Read("otlp", path)
+    assert read.raw_ns == [BASE_NS]
+    assert read.column("body") == ['{"a": Infinity}']
+
+
 def test_instants_flows_counters_and_names_are_told_apart(path: Path) -> None:
     read = trace(
         path,

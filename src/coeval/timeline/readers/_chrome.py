@@ -136,9 +136,12 @@ class _Trace:
         if at is None or not isinstance(phase, str):
             self._set_aside(line, "its ts is no time" if isinstance(phase, str) else "has no phase (ph)", record)
             return
+        length = _ns(record.get("dur")) if phase == "X" else None
+        if length is not None and abs(at + length) > _READING_NS_MAX:
+            self._set_aside(line, "its dur is no time", record)
+            return
         self._tally.read += 1
         if phase == "X":
-            length = _ns(record.get("dur"))
             self._add(line, "span", at, None if length is None else at + length, record)
         elif phase in ("B", "b", "S"):
             self._open.setdefault(self._key(record), []).append((line, at, record))

@@ -200,6 +200,8 @@ class JsonLines:
             return Objects(_without_columns(0), rows, odd)
         asked = self._ask("select json_group_structure(line::json) from lines", lines)
         structure = json.loads(asked.column(0)[0].as_py())
+        if not isinstance(structure, dict):  # that of objects without anything in them
+            structure = {}
         names = [name for name in structure if self._only is None or name in self._only]
         columns: dict[str, pa.Array] = {}
         for name, text in zip(names, self._texts(names, lines), strict=True):

@@ -277,7 +277,7 @@ def _value(value: object) -> Any:
         if kind == "intValue":
             try:
                 return int(found)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 return found
         if kind == "arrayValue":
             return [_value(entry) for entry in _dicts(found.get("values"))] if isinstance(found, dict) else found

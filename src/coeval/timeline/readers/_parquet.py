@@ -176,6 +176,11 @@ def check_names(schema: pa.Schema, source: str) -> None:
         names = schema.names
     except UnicodeDecodeError as error:
         raise WrongTable(f"{source} is damaged: the name of a column is not UTF-8.") from error
+    for entry in schema:
+        try:
+            getattr(entry.type, "tz", None)
+        except UnicodeDecodeError as error:
+            raise WrongTable(f"{source} is damaged: the zone of column {entry.name} is not UTF-8.") from error
     refuse_repeated(names, source)
 
 
