@@ -110,6 +110,18 @@ def test_zone_that_is_no_text_is_refused(path: Path, reader: str) -> None:
         assert Read(reader, path).raw_ns == [1_790_000_000_000_000_000]
 
 
+@pytest.mark.parametrize("reader", ["parquet", "arrow"])
+def test_table_without_rows_may_have_columns_of_any_type(path: Path, reader: str) -> None:
+    days = pa.array([19_000], pa.date32()).dictionary_encode().slice(1)
+    table = pa.table({"ts": pa.array([], pa.timestamp("ns", "UTC")), "day": days})
+    if reader == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema):
+            pass
+    assert Read(reader, path).raw_ns == []
+
+
 def test_clock_field_names_the_clocks(path: Path) -> None:
     pq.write_table(rows(3).append_column("node", [["a", "b", None]]), path)
     read = Read("parquet", path, SourceSettings(clock_field="node"))

@@ -22,6 +22,7 @@ from coeval.timeline.readers._parquet import DAMAGED, check_names, columns_neede
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._stamp_columns import SAMPLE_ROWS, Sample, StampColumns, stamp_columns
 from coeval.timeline.readers._table_events import Rows, TableEvents
+from coeval.timeline.readers._values import no_rows
 
 _FILE = b"ARROW1\0\0"
 _STREAM = b"\xff\xff\xff\xff"
@@ -131,7 +132,7 @@ def _stamps(table: _Batches, source: str, settings: SourceSettings) -> tuple[Sta
     if merged is not None:
         return merged, True
     first = next(table.read(0, None if table.count is None else min(table.count, 1), _nowhere()), None)
-    sample = pa.RecordBatch.from_pylist([], table.schema) if first is None else first.slice(0, SAMPLE_ROWS)
+    sample = no_rows(table.schema) if first is None else first.slice(0, SAMPLE_ROWS)
     return stamp_columns(Sample(source, sample), settings), False
 
 

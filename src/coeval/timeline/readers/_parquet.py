@@ -21,6 +21,7 @@ from coeval.timeline.readers._merged import DERIVED, MergedEvents, merged_column
 from coeval.timeline.readers._reader import EventBatch, Part, SourceSettings, Tally
 from coeval.timeline.readers._stamp_columns import SAMPLE_ROWS, Sample, StampColumns, names_tried, stamp_columns
 from coeval.timeline.readers._table_events import Rows, TableEvents
+from coeval.timeline.readers._values import no_rows
 
 _MAGIC = b"PAR1"
 DAMAGED = (pa.ArrowException, OSError)
@@ -143,7 +144,7 @@ def _stamps(file: Any, source: str, settings: SourceSettings) -> tuple[StampColu
     if merged is not None:
         return merged, True
     tried = names_tried(schema, settings)
-    sample = pa.RecordBatch.from_pylist([], pa.schema([schema.field(name) for name in tried]))
+    sample = no_rows(pa.schema([schema.field(name) for name in tried]))
     for group in range(min(file.metadata.num_row_groups, _GROUPS_TRIED)):
         try:
             # One page of each column is decoded for this.

@@ -65,6 +65,12 @@ def as_numpy(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
     return values
 
 
+def no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    """A batch of columns of any types, without a row."""
+    columns = [column.chunk(0) for column in schema.empty_table().columns]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
 def check_integer_type(name: str, kind: pa.DataType, source: str) -> None:
     """
     Refuse a column that cannot be integer nanoseconds.
