@@ -162,6 +162,10 @@ def merge_command(
         kind = _format(out, to)
         if as_json and out == STDOUT:
             raise ValueError("--json and -o - both want standard output; name a file with -o")
+        if live and spill and "://" in spill:
+            raise ValueError(
+                f"--live works on this machine: expected --spill DIR, a folder, and no URL such as {spill}"
+            )
         if out != STDOUT:
             check_output(out, force=force)
         pairs = _pairs(pair or [], order, sent, received)

@@ -81,9 +81,7 @@ def test_a_trusted_clock_is_within_a_hundredth_of_what_is_trusted_and_the_truth_
     # What alignment tells by itself is wider by no more than what is told as slack.
     slack_ns = max(each.slack_ns for each in relation.claims)
     alone = relation.alignment.instants(WEB, readings)
-    assert (
-        alone.latest_ns - alone.earliest_ns <= 2 * (bound_ns + slack_ns) + 8
-    ).all()  # readings and differences are rounded outwards
+    assert (alone.latest_ns - alone.earliest_ns <= 2 * (bound_ns + slack_ns) + 2).all()
     if bound_ns / (1e-4 * span_ns) > 1 / 80:  # else there are not enough anchors, and the slack says so
         assert slack_ns <= bound_ns / 100 + 1
 

@@ -13,6 +13,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,8 +88,10 @@ class RemoteSpill:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(Exception):  # what the merge did counts, or why it failed
+        try:
             self._filesystem.rm(self._within, recursive=True)
+        except Exception as error:  # what the merge did counts, or why it failed
+            warnings.warn(f"{self.url} could not be removed: {error}; remove it, as nobody needs it", stacklevel=2)
 
     def size(self) -> int:
         """How many bytes are in it."""

@@ -158,8 +158,9 @@ def evidence_of_claim(claim: OffsetClaim, spans: Mapping[ClockId, ClockSpan], ra
         last_ns = max(last_ns, spans[other].last_ns + claim.greatest_ns)
     bound_ns = (claim.greatest_ns - claim.least_ns) / 2
     readings, distance_ns = _readings(first_ns, last_ns, bound_ns, rate_bound)
-    # Half way between two readings an interval has grown by half their distance.
-    slack_ns = ceil(rate_bound * distance_ns / 2) if distance_ns else 0
+    # Half way between two readings an interval has grown by half their distance, which is that of a clock that may be
+    # slow: more time passed.
+    slack_ns = ceil(_growth(rate_bound) * distance_ns / 2) if distance_ns else 0
     if not other:
         source = f"said: {claim.text}"
         anchors = tuple(
@@ -178,12 +179,17 @@ def evidence_of_claim(claim: OffsetClaim, spans: Mapping[ClockId, ClockSpan], ra
     return ClaimEvidence(claim, (), messages, slack_ns)
 
 
+def _growth(rate_bound: Fraction) -> Fraction:
+    """By how much an interval grows for each ns that a clock shows, which may be slow by the bound."""
+    return rate_bound / (1 - rate_bound)
+
+
 def _readings(first_ns: int, last_ns: int, bound_ns: float, rate_bound: Fraction) -> tuple[Int64Array, int]:
     """Readings at equal distances from the first to the last of the data, and their greatest distance."""
     span_ns = last_ns - first_ns
     if span_ns <= 0:
         return np.array([first_ns], dtype=np.int64), 0
-    near_ns = max(1, floor(2 * _SLACK_SHARE * Fraction(bound_ns) / rate_bound)) if rate_bound else span_ns
+    near_ns = max(1, floor(2 * _SLACK_SHARE * Fraction(bound_ns) / _growth(rate_bound))) if rate_bound else span_ns
     count = max(1, min(_READINGS_MOST - 1, -(-span_ns // near_ns)))
     readings = np.array([first_ns + span_ns * number // count for number in range(count + 1)], dtype=np.int64)
     return readings, -(-span_ns // count)
