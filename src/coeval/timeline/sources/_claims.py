@@ -158,8 +158,7 @@ def evidence_of_claim(claim: OffsetClaim, spans: Mapping[ClockId, ClockSpan], ra
         last_ns = max(last_ns, spans[other].last_ns + claim.greatest_ns)
     bound_ns = (claim.greatest_ns - claim.least_ns) / 2
     readings, distance_ns = _readings(first_ns, last_ns, bound_ns, rate_bound)
-    # Half way between two readings an interval has grown by half their distance, which is that of a clock that may be
-    # slow: more time passed.
+    # Half way between two readings an interval has grown by half their distance.
     slack_ns = ceil(_growth(rate_bound) * distance_ns / 2) if distance_ns else 0
     if not other:
         source = f"said: {claim.text}"
@@ -180,8 +179,8 @@ def evidence_of_claim(claim: OffsetClaim, spans: Mapping[ClockId, ClockSpan], ra
 
 
 def _growth(rate_bound: Fraction) -> Fraction:
-    """By how much an interval grows for each ns that a clock shows, which may be slow by the bound."""
-    return rate_bound / (1 - rate_bound)
+    """By how much an interval grows for each ns, at most: rates are rounded up where they are computed with."""
+    return rate_bound * (1 + rate_bound)
 
 
 def _readings(first_ns: int, last_ns: int, bound_ns: float, rate_bound: Fraction) -> tuple[Int64Array, int]:
