@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coeval.alignment import Messages
-from coeval.alignment._rate import Int64Array
+from coeval.alignment._rate import GRID_BITS, Int64Array, grid_up
 from coeval.clocks import Anchor, ClockId
 from coeval.timeline.sources._said import UNITS_NS, is_named, written_duration
 
@@ -179,8 +179,8 @@ def evidence_of_claim(claim: OffsetClaim, spans: Mapping[ClockId, ClockSpan], ra
 
 
 def _growth(rate_bound: Fraction) -> Fraction:
-    """By how much an interval grows for each ns, at most: rates are rounded up where they are computed with."""
-    return rate_bound * (1 + rate_bound)
+    """By how much an interval grows for each ns: rates are rounded up where they are computed with."""
+    return Fraction(grid_up(rate_bound), 1 << GRID_BITS)
 
 
 def _readings(first_ns: int, last_ns: int, bound_ns: float, rate_bound: Fraction) -> tuple[Int64Array, int]:
