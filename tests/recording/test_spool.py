@@ -524,3 +524,41 @@ writer.rest()
 def test_a_disk_too_full_even_for_the_gap_leaves_whole_frames(tmp_path: Path) -> None:
     run_script(FILL_TO_THE_BRIM, str(tmp_path / "0001.spool"))
     assert items_in(tmp_path / "0001.spool") == [0]
+
+
+# Rows of this and that length in frames of one row each, under every limit from the first frame on.
+FILL_TO_EVERY_LIMIT = """
+import resource, sys, warnings
+from pathlib import Path
+from coeval.recording._rows import ItemRow
+from coeval.recording._spool import SpoolWriter
+
+warnings.simplefilter("ignore")
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+for limit in range(*map(int, sys.argv[2:])):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    writer = SpoolWriter(Path(sys.argv[1], f"{limit}.spool"))
+    for number in range(12):
+        writer.append(ItemRow(0, 0, number, 0, 0))
+        writer.flush()
+    writer.rest()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+"""
+
+
+def test_the_last_frames_make_room_for_the_count_of_what_is_lost(tmp_path: Path) -> None:
+    first_frame = len(encode_header()) + len(encode_frame(b'[["item",0,0,0,0,0]]', 0))
+    gap_frame = len(encode_frame(b'[["gap",12,"the disk took no more: File too large (errno 27)"]]', 0))
+    limits = range(first_frame + gap_frame, first_frame + 5 * gap_frame)
+    run_script(FILL_TO_EVERY_LIMIT, str(tmp_path), str(limits.start), str(limits.stop))
+    kept_counts = []
+    for limit in limits:
+        contents = decode_spool((tmp_path / f"{limit}.spool").read_bytes())
+        assert contents.damages == ()
+        kept = [row[3] for row in contents.rows if row[0] == "item"]
+        assert kept == list(range(len(kept)))
+        gaps = [row[:2] for row in contents.rows[len(kept) :]]
+        assert gaps == ([["gap", 12 - len(kept)]] if len(kept) < 12 else [])
+        kept_counts.append(len(kept))
+    assert kept_counts == sorted(kept_counts)
+    assert kept_counts[0] == 1

@@ -15,12 +15,14 @@ time-out, and a spool that rests has neither thread nor open file.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
 import threading
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -50,6 +52,13 @@ UNKEPT = "rows too large for a frame, or holding what JSON has no word for"
 
 # How long a row waits for company before it is written; a killed driver loses at most the rows of this time.
 GATHER_S = 0.5
+
+# How many of the last frames may be given up for the count of lost rows, which is at most 150 bytes long; a frame of
+# one row is 40 bytes or more.
+LAST_FRAMES = 8
+
+# What a full disk, a full quota and the limit on a file's size answer.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # Rows that may wait for a slow disk. Above, whoever appends writes them out himself, and so waits for the disk.
 WAITING_ROWS_MAX = 50_000
@@ -246,7 +255,8 @@ class SpoolWriter:
     Appends rows to a new spool file; safe from any thread.
 
     When the disk takes no more, writing stops for good with one `RecordingWarning`: the half-written frame is cut off,
-    and a `GapRow` counts what is missing if that much still fits. After a fork the child's copy writes nothing.
+    and a `GapRow` counts what is missing, the rows of a last frame that gave it its place included. Only a disk that
+    has no place for it beside the first frame stays without. After a fork the child's copy writes nothing.
 
     Args:
         path: a file that does not exist yet.
@@ -265,6 +275,7 @@ class SpoolWriter:
         self._thread: threading.Thread | None = None
         self._is_draining = False
         self._end = 0  # of the last whole frame, in bytes
+        self._last_frames: deque[tuple[int, int]] = deque(maxlen=LAST_FRAMES)  # (begin, rows), none of them the first
         self._rows_written = 0
         self._stop_reason = ""
         self._rows_lost = 0
@@ -397,11 +408,14 @@ class SpoolWriter:
         if self._stop_reason:
             return False
         frame = encode_frame(payload, self._rows_written)
+        begin = self._end
         try:
-            self._append(frame if self._end else encode_header() + frame)
+            self._append(frame if begin else encode_header() + frame)
         except OSError as error:
             self._stop(error)
             return False
+        if begin:
+            self._last_frames.append((begin, row_count))
         self._rows_written += row_count
         return True
 
@@ -423,20 +437,37 @@ class SpoolWriter:
         )
 
     def _write_gap(self) -> None:
-        """Cut off what is not whole, then count the lost rows in a last frame; again when more are lost."""
-        end = self._end
-        if self._file is None or end == 0:
+        """
+        Cut off what is not whole, then count the lost rows in a last frame; again when more are lost.
+
+        A spool whose end looks whole and is not would be worse than a few rows less: where the disk is full to the
+        last bytes, the last frames are lost too, and counted.
+        """
+        if self._file is None:
             return
-        try:
-            os.ftruncate(self._file, end)
+        end_of_rows = self._end
+        while self._end:
+            end = self._end
             [(_, payload)] = encode_rows([GapRow(self._rows_lost, self._stop_reason)])
             assert payload is not None
-            self._append(encode_frame(payload, self._rows_written))
-        except OSError:
-            # No room for the gap either. Should this fail as well, readers find a frame that is cut off and say so.
-            with suppress(OSError):
+            frame = encode_frame(payload, self._rows_written)
+            try:
                 os.ftruncate(self._file, end)
-        self._end = end
+                self._append(frame)
+            except OSError as error:
+                # Should this fail as well, readers find a frame that is cut off and say so.
+                with suppress(OSError):
+                    os.ftruncate(self._file, end)
+                room_made = end_of_rows - end
+                if error.errno not in NO_ROOM or room_made >= len(frame) or not self._last_frames:
+                    return
+                self._end, row_count = self._last_frames.pop()
+                self._rows_written -= row_count
+                with self._changed:
+                    self._rows_lost += row_count
+            else:
+                self._end = end
+                return
 
     def _tell(self) -> None:
         with self._changed:
