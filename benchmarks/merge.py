@@ -54,8 +54,6 @@ T0 = 1_790_000_000_000_000_000
 HOUR_NS = 3600 * 10**9
 MESSAGES = 2000
 CHUNK = 1 << 20
-# lnav is measured on this much: it takes minutes for a GB.
-LNAV_MB = 100
 # What a run may take before it counts as not finished.
 PATIENCE_S = 900
 
@@ -234,11 +232,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         home = options.folder or Path(temporary)
         for kind in [options.only] if options.only else list(RIVALS):
-            others = [name for name in RIVALS[kind] if name != "lnav"]
+            names = [name for name in RIVALS[kind] if name != "lnav" or shutil.which("lnav")]
             amount = options.events if kind == "parquet" else options.text_mb
-            compared(home, kind, amount, options.rounds, others)
-            if kind == "log" and shutil.which("lnav"):
-                compared(home, kind, min(amount, LNAV_MB), options.rounds, ["coeval", "lnav"])
+            compared(home, kind, amount, options.rounds, names)
 
 
 def compared(home: Path, kind: str, amount: float, rounds: int, names: list[str]) -> None:
