@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -120,6 +121,33 @@ def test_table_without_rows_may_have_columns_of_any_type(path: Path, reader: str
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema):
             pass
     assert Read(reader, path).raw_ns == []
+
+
+def of_type_months(table: pa.RecordBatch, column: str) -> pa.RecordBatch:
+    """Have an int32 column be one of months: Arrow's format has that type, its Python package cannot make it."""
+    schema, array = (ctypes.c_void_p * 16)(), (ctypes.c_void_p * 16)()  # an ArrowSchema begins with the format
+    table.schema.field(column)._export_to_c(ctypes.addressof(schema))
+    word = ctypes.create_string_buffer(b"tiM")
+    schema[0] = ctypes.addressof(word)
+    field = pa.Field._import_from_c(ctypes.addressof(schema))
+    table._export_to_c(ctypes.addressof(array))
+    fields = [field if each.name == column else each for each in table.schema]
+    return pa.RecordBatch._import_from_c(ctypes.addressof(array), pa.schema(fields))
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_arrow_is_read_without_columns_of_a_type_that_cannot_be_held(path: Path, count: int) -> None:
+    times = pa.array(range(count), pa.timestamp("ns", "UTC"))
+    table = pa.record_batch({"ts": times, "age": pa.array([7] * count, pa.int32()), "size": [2] * count})
+    table = of_type_months(table, "age")
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        if count:
+            writer.write_batch(table)
+    read = Read("arrow", path)
+    assert read.raw_ns == list(range(count))
+    assert all(batch.payload.schema.names == ["size"] for batch in read.batches)
+    [problem] = read.problems
+    assert problem.endswith("was read without column 'age' of type month_interval, whose values cannot be held.")
 
 
 def test_clock_field_names_the_clocks(path: Path) -> None:

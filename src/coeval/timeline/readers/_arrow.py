@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,8 @@ class ArrowReader:
         with closing(_Batches(part.path, part.source)) as table:
             stamps, is_merged = _stamps(table, part.source, part.settings)
         with closing(_Batches(part.path, part.source)) as table:
+            if part.start == 0 and table.strange:
+                tally.problems.append(f"{part.source} was read without {table.strange}, whose values cannot be held.")
             columns = columns_needed(table.schema.names, stamps, wanted, is_merged)
             events = (MergedEvents if is_merged else TableEvents)(stamps, part, tally, wanted)
             for batch in table.read(part.start, part.stop, tally):
@@ -70,6 +73,8 @@ class _Batches:
 
     Attributes:
         count: how many batches there are; None: not known before they are read.
+        schema: of the columns whose values can be held.
+        strange: the others, with their types, in words.
     """
 
     def __init__(self, path: str, source: str) -> None:
@@ -99,7 +104,13 @@ class _Batches:
                 self._reader = ipc.open_stream(self._input)
         except DAMAGED as error:
             raise WrongTable(f"{source} is no Arrow file or stream, or is damaged at its beginning: {error}") from error
-        self.schema: pa.Schema = self._reader.schema
+        known = [_can_be_held(field.type) for field in self._reader.schema]
+        self.schema = pa.schema(list(compress(self._reader.schema, known)), self._reader.schema.metadata)
+        self.strange = ", ".join(
+            f"column {field.name!r} of type {field.type}"
+            for field, is_known in zip(self._reader.schema, known, strict=True)
+            if not is_known
+        )
         check_names(self.schema, source)
 
     def read(self, start: int, stop: int | None, tally: Tally) -> Iterator[pa.RecordBatch]:
@@ -127,12 +138,24 @@ class _Batches:
         self._input.close()
 
 
+def _can_be_held(kind: pa.DataType) -> bool:
+    """Columns of months, or of days and ms, can be read and have no class in Arrow's Python package."""
+    try:
+        pa.nulls(0, kind)
+    except (pa.ArrowNotImplementedError, KeyError):
+        return False
+    inner = [kind.field(index).type for index in range(kind.num_fields)]
+    if pa.types.is_dictionary(kind):
+        inner.append(kind.value_type)
+    return all(map(_can_be_held, inner))
+
+
 def _stamps(table: _Batches, source: str, settings: SourceSettings) -> tuple[StampColumns, bool]:
     merged = merged_columns(table.schema, source, settings)
     if merged is not None:
         return merged, True
     first = next(table.read(0, None if table.count is None else min(table.count, 1), _nowhere()), None)
-    sample = no_rows(table.schema) if first is None else first.slice(0, SAMPLE_ROWS)
+    sample = no_rows(table.schema) if first is None else first.select(table.schema.names).slice(0, SAMPLE_ROWS)
     return stamp_columns(Sample(source, sample), settings), False
 
 

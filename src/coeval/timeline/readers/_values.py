@@ -67,8 +67,7 @@ def as_numpy(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
 
 def no_rows(schema: pa.Schema) -> pa.RecordBatch:
     """A batch of columns of any types, without a row."""
-    columns = [column.chunk(0) for column in schema.empty_table().columns]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 def check_integer_type(name: str, kind: pa.DataType, source: str) -> None:
