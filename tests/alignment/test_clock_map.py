@@ -45,6 +45,7 @@ def test_a_map_that_was_sent_away_places_readings_as_the_alignment_does(
         )
         for column in ("earliest_ns", "estimate_ns", "latest_ns"):
             assert getattr(whole, column).tolist() == [int(getattr(each, column)[0]) for each in one_by_one]
+        assert sent_away.latest_ns(readings).tolist() == whole.latest_ns.tolist()
         assert sent_away.reference == alignment.reference
         assert sent_away.is_monotone
 
@@ -57,4 +58,6 @@ def test_the_map_of_a_clock_that_was_set_back_says_so() -> None:
     )
     alignment = align(messages, reference=NEAR)
     assert alignment.steps
-    assert not alignment.clock_map(FAR).is_monotone
+    clock_map = alignment.clock_map(FAR)
+    assert not clock_map.is_monotone
+    assert clock_map.latest_ns(shown).tolist() == clock_map.instants(shown).latest_ns.tolist()

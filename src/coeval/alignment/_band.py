@@ -65,6 +65,10 @@ class Band:
             one_sided = self._earliest(self.lean or self.lower, x, inside)
         return Bounds(earliest, middle(earliest, latest, one_sided), latest)
 
+    def latest(self, readings: Int64Array) -> Int64Array:
+        """One column of `bounds`, which takes a third of its time."""
+        return self._latest(self.upper, *self._relative(readings))
+
     def at_one(self, reading: int) -> tuple[int, int]:
         """Earliest and latest of one reading."""
         earliest, _, latest = self.bounds(np.array([reading], dtype=np.int64))

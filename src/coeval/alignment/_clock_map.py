@@ -53,6 +53,19 @@ class ClockMap:
             estimate = shifted(estimate, self._epoch_ns, UNKNOWN_ESTIMATE)
         return Instants(self.reference, earliest, estimate, latest, self.grade)
 
+    def latest_ns(self, readings_ns: Int64Array) -> Int64Array:
+        """
+        The column `latest_ns` of `instants`, for whoever wants no other.
+
+        Args:
+            readings_ns: int64, shape (n,), any order.
+        """
+        readings = np.asarray(readings_ns, dtype=np.int64)
+        latest = self._track.latest(readings)
+        if self._widest is not None:
+            latest = np.minimum(latest, self._widest.latest(readings))
+        return shifted(latest, self._epoch_ns, UNKNOWN_LATEST) if self._epoch_ns else latest
+
     @property
     def is_monotone(self) -> bool:
         """Whether no later reading has an earlier estimate: nobody set the clock back, as far as is known."""

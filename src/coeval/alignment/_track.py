@@ -49,6 +49,10 @@ class Track:
                     _add(result, is_found, between, self._between(number, int(between.sum())))
         return result
 
+    def latest(self, readings: Int64Array) -> Int64Array:
+        """One column of `bounds`."""
+        return self.bands[0].latest(readings) if len(self.bands) == 1 else self.bounds(readings).latest
+
     def _may_be(self, number: int, readings: Int64Array) -> BoolArray:
         """Which readings a strand may have shown."""
         first, last = self._range(number)

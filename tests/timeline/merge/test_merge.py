@@ -79,6 +79,39 @@ def test_shuffled_sources_are_sorted_first_where_they_do_not_fit_into_memory(
     assert whole.column("number").to_pylist() == list(range(30_000))
 
 
+@pytest.mark.parametrize("is_shuffled", [False, True])
+@pytest.mark.parametrize("texts_max", [1 << 14, 40])
+def test_texts_that_repeat_are_texts_in_a_parquet_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_stretches: None, texts_max: int, is_shuffled: bool
+) -> None:
+    # Of many chunks; with 40 texts at most, `path` has codes in the first ones only.
+    monkeypatch.setattr("coeval.timeline.merge._piece.CHUNK_ROWS", 500)
+    monkeypatch.setattr("coeval.timeline.merge._batch_file._TEXTS_MAX", texts_max)
+    if is_shuffled:
+        monkeypatch.setattr("coeval.timeline.merge._merge._STRETCHES_SHARE", 10**5)
+    for source in range(2):
+        lines: list[str] = []
+        for number in range(6000):
+            row: dict[str, Any] = {"ts": (1_790_000_000_000 + 2 * number + source) * 10**6, "level": "wärn"}
+            row["path"] = f"/{number % 7 if number < 3000 else number % 50}"
+            row["state"] = None if number % 3 else ("ready" if number % 2 else "")
+            row["mixed"] = f"request {number}" if source else "request"
+            lines.append(json.dumps(row) + "\n")
+        if is_shuffled:
+            np.random.default_rng(source).shuffle(lines)
+        (tmp_path / f"s{source}.jsonl").write_text("".join(lines))
+    paths = [tmp_path / "s0.jsonl", tmp_path / "s1.jsonl"]
+    merge(paths, tmp_path / "all.parquet", clock=["s0=+0s±1ms", "s1=+0s±1ms"])
+    written, kept = pq.read_table(tmp_path / "all.parquet"), merge(paths, clock=["s0=+0s±1ms", "s1=+0s±1ms"]).arrow()
+    for name in ("level", "path", "state", "mixed"):
+        assert written.schema.field(name).type == kept.schema.field(name).type == pa.string()
+        assert written.column(name).to_pylist() == kept.column(name).to_pylist()
+    assert written.column("line").to_pylist() == kept.column("line").to_pylist()
+    group = pq.read_metadata(tmp_path / "all.parquet").row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    assert any(each.path_in_schema == "level" and "RLE_DICTIONARY" in each.encodings for each in columns)
+
+
 def test_logs_and_json_lines_come_with_parquet_in_one_timeline(tmp_path: Path, small_stretches: None) -> None:
     timeline = merge(write_logs(tmp_path), clock=CLOCKS)
     numbers = [int(row["message"].split()[-1]) for row in timeline.arrow().to_pylist()]

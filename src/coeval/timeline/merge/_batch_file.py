@@ -4,6 +4,8 @@ Chunks of events in an Arrow file: written one after the other, read in any orde
 Beside the payload a chunk has columns of ours. What holds for a whole chunk stands in its metadata. Columns may differ
 from chunk to chunk, as with JSON lines; chunks of one kind then lie together in a file of their own.
 
+Texts that come again and again are written once, and each row has a code, where whoever asks wants that.
+
 Of a log that stays a log the text is wanted, with a line end behind it. Where it stands so in the log itself, only its
 place is put down, and whoever reads the chunk reads that part of the log again.
 """
@@ -27,9 +29,15 @@ from coeval.timeline.readers._values import CodeArray, as_numpy
 
 # No payload has columns of such names: these would be cut at the NUL elsewhere.
 _LINE, _RAW, _END, _FOLD, _CLOCK, _PLACE = "\0line", "\0raw", "\0end", "\0fold", "\0clock", "\0place"
+# What a column's name begins with where codes stand in for its texts.
+_CODE = "\0code:"
 _OWN = (_LINE, _RAW, _END, _FOLD, _CLOCK, _PLACE)
 
 _WHOLE_TEXTS = pa.schema([(WHOLE_TEXT, pa.string())])
+
+# Texts have codes where among so many of the first ones each comes this often, and while no more than so many differ.
+_LOOK_ROWS, _REPEATED = 4096, 4
+_TEXTS_MAX = 1 << 14
 
 # Not compressed: on two cores that took a third of what parsing a log takes, and these files live for minutes.
 _OPTIONS = pa.ipc.IpcWriteOptions(use_threads=False)
@@ -41,12 +49,14 @@ class ChunkWriter:
 
     Args:
         path: where to write, a path or a URL, which begins the names of all of them.
+        has_codes: texts that repeat are read again as dictionaries.
 
     Attributes:
-        schemas: of the payloads, each once.
+        schemas: of the payloads, each once, without dictionaries.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, has_codes: bool = False) -> None:
+        self._codes = _Codes() if has_codes else None
         self._path = path
         self._writers: dict[pa.Schema, Any] = {}
         self._files: list[Any] = []
@@ -54,6 +64,11 @@ class ChunkWriter:
         self._counts: list[int] = []
         self._clocks: dict[str, int] = {}
         self.schemas: list[pa.Schema] = []
+
+    @property
+    def repeating(self) -> frozenset[str]:
+        """Columns of texts that have codes in every chunk."""
+        return self._codes.names if self._codes is not None else frozenset()
 
     def __enter__(self) -> ChunkWriter:
         return self
@@ -82,7 +97,11 @@ class ChunkWriter:
             codes = np.array(told, dtype=np.int32)[as_numpy(batch.clocks.indices)]
             arrays.append(pa.array(codes))
             names.append(_CLOCK)
-        made = pa.RecordBatch.from_arrays([*arrays, *payload.columns], [*names, *payload.schema.names])
+        for name, column in zip(payload.schema.names, payload.columns, strict=True):
+            coded = self._codes.of(name, column) if self._codes is not None else None
+            arrays.append(column if coded is None else coded)
+            names.append(name if coded is None else _CODE + name)
+        made = pa.RecordBatch.from_arrays(arrays, names)
         number = self._number_of(made.schema, schema)
         self._writers[made.schema].write_batch(made)
         self._chunks.append(
@@ -118,8 +137,57 @@ class ChunkWriter:
             writer.close()
             file.close()
         told = {"chunks": self._chunks, "clocks": list(self._clocks)}
+        told["texts"] = self._codes.texts if self._codes is not None else {}
         with begin_file(self._path) as file:
             file.write(json.dumps(told).encode())
+
+
+class _Codes:
+    """
+    Codes of texts, the same in all chunks.
+
+    Attributes:
+        texts: of each column that has some, by code.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, int]] = {}
+        self._given_up: set[str] = set()
+
+    @property
+    def texts(self) -> dict[str, list[str]]:
+        return {name: list(known) for name, known in self._known.items()}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Columns that have codes in every chunk."""
+        return frozenset(self._known) - self._given_up
+
+    def of(self, name: str, column: pa.Array) -> pa.Array | None:
+        """The codes of a column, null where it is; None: it is better left as it is, from now on."""
+        if name in self._given_up or not len(column):
+            return None
+        if name not in self._known and not _repeats(column):
+            self._given_up.add(name)
+            return None
+        coded = column.dictionary_encode()
+        try:
+            texts = coded.dictionary.to_pylist()
+        except UnicodeDecodeError:  # what is not UTF-8 would be lost
+            texts = None
+        known = self._known.setdefault(name, {})
+        if texts is None or len(known) + len(texts) > _TEXTS_MAX:
+            self._given_up.add(name)
+            return None
+        told = pa.array([known.setdefault(text, len(known)) for text in texts], pa.int32())
+        return told.take(coded.indices)
+
+
+def _repeats(column: pa.Array) -> bool:
+    if not pa.types.is_string(column.type):
+        return False
+    head = column[:_LOOK_ROWS]
+    return bool(pc.count_distinct(head).as_py() * _REPEATED <= len(head))
 
 
 class ChunkFile:
@@ -136,6 +204,7 @@ class ChunkFile:
             told = json.loads(file.read())
         self._chunks = told["chunks"]
         self._clocks = pa.array(told["clocks"], pa.string())
+        self._texts_of = {_CODE + name: pa.array(texts, pa.string()) for name, texts in told["texts"].items()}
         self._path = path
         self._readers: dict[int, Any] = {}
         self._log_path = log
@@ -156,7 +225,7 @@ class ChunkFile:
         clocks = None
         if _CLOCK in own:
             clocks = pa.DictionaryArray.from_arrays(own[_CLOCK], self._clocks)
-        payload = made.select([name for name in names if name not in own])
+        payload = self._with_texts(made.select([name for name in names if name not in own]))
         if _PLACE in own:
             payload = self._texts(as_numpy(own[_PLACE]), told["begin"], told["end"])
         first = told["first_line"]
@@ -170,6 +239,17 @@ class ChunkFile:
             as_numpy(own[_FOLD]) if _FOLD in own else None,
             told["is_assumed"],
         )
+
+    def _with_texts(self, payload: pa.RecordBatch) -> pa.RecordBatch:
+        """With dictionaries, where codes were written."""
+        names = payload.schema.names
+        if not any(name in self._texts_of for name in names):
+            return payload
+        columns = [
+            pa.DictionaryArray.from_arrays(column, self._texts_of[name]) if name in self._texts_of else column
+            for name, column in zip(names, payload.columns, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(columns, [name.removeprefix(_CODE) for name in names])
 
     def _texts(self, starts: CodeArray, begin: int, end: int) -> pa.RecordBatch:
         """Texts of the log, each from its place to the next, counted from `begin` as `end` is."""

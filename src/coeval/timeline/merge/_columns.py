@@ -8,7 +8,7 @@ sources store it differently. Nothing is left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,27 @@ def united(schemas: Iterable[pa.Schema]) -> pa.Schema:
             kind = _stored(entry.type)
             types[entry.name] = kind if entry.name not in types else _common(types[entry.name], kind)
     return pa.schema([(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in types.items()])
+
+
+def with_codes(payload: pa.Schema, pieces: Iterable[tuple[Iterable[pa.Schema], Collection[str]]]) -> pa.Schema:
+    """
+    Columns of texts as dictionaries, where that is how they come.
+
+    Args:
+        payload: united.
+        pieces: of each its schemas, and the columns that have codes in it.
+    """
+    coded: set[str] = set()
+    plain: set[str] = set()
+    for schemas, repeating in pieces:
+        names = {name for schema in schemas for name in schema.names}
+        coded |= names & set(repeating)
+        plain |= names - set(repeating)
+    kind = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema(
+        entry.with_type(kind) if pa.types.is_string(entry.type) and entry.name in coded - plain else entry
+        for entry in payload
+    )
 
 
 def conformed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -40,6 +40,11 @@ class PlacedClock:
             latest = np.where(is_inside, np.minimum(latest, most), latest)
         return replace(placed, earliest_ns=earliest, latest_ns=latest)
 
+    def latest_ns(self, readings: Int64Array) -> Int64Array:
+        """The column `latest_ns` of `instants`."""
+        # Whether a claim counts depends on the estimate.
+        return self.instants(readings).latest_ns if self.claims_ns else self.map.latest_ns(readings)
+
 
 def placed_clocks(relation: Relation, grade: Grade = "declared") -> dict[str, PlacedClock]:
     """Every clock that can be placed."""

@@ -36,7 +36,7 @@ from coeval.timeline._shared_files import begin_file, on_this_machine
 from coeval.timeline._target import Target
 from coeval.timeline.merge._aside import aside_line, aside_lines
 from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of, with_messages
-from coeval.timeline.merge._columns import MergedColumns, united
+from coeval.timeline.merge._columns import MergedColumns, united, with_codes
 from coeval.timeline.merge._direct import DirectFile
 from coeval.timeline.merge._maps import PlacedClock, placed_clocks
 from coeval.timeline.merge._output import Format, TableWriter, format_of, writer_for
@@ -242,7 +242,9 @@ def merge_sources(
         stack.enter_context(telling_full_disks(spill, target))
         if executor is None:
             executor = stack.enter_context(_threads())
-        work = _Merge(sources, settings, evidence, kind, executor, spill, remote, on_progress)
+        # In such a file texts with codes are read back as texts; elsewhere somebody would see the difference.
+        has_codes = kind == "parquet" and make_writer is None
+        work = _Merge(sources, settings, evidence, kind, executor, spill, remote, on_progress, has_codes=has_codes)
         work.scan()
         work.relate()
         passes = work.passes()
@@ -281,7 +283,10 @@ class _Merge:
         spill: SpillFolder,
         remote: RemoteSpill | None,
         on_progress: Progress,
+        *,
+        has_codes: bool,
     ) -> None:
+        self._has_codes = has_codes
         self._sources = sources
         self._settings = settings
         self._evidence = evidence
@@ -331,7 +336,7 @@ class _Merge:
 
     def _order(self, source: int, part: Part, number: int) -> ScanOrder:
         clock = self._sources[source].clock
-        return ScanOrder(part, number, self._shared, clock, self._evidence.rules, self._wanted)
+        return ScanOrder(part, number, self._shared, clock, self._evidence.rules, self._wanted, self._has_codes)
 
     def _parts(self) -> Iterator[tuple[int, Part]]:
         for number, source in enumerate(self._sources):
@@ -399,7 +404,10 @@ class _Merge:
         self.columns = MergedColumns(
             clocks,
             tuple(source.name for source in self._sources),
-            united(schema for piece in pieces for schema in piece.schemas),
+            with_codes(
+                united(schema for piece in pieces for schema in piece.schemas),
+                [(piece.schemas, piece.repeating) for piece in pieces],
+            ),
             any(piece.has_end for piece in pieces),
             any(piece.has_resolution for piece in pieces),
             any(piece.has_assumed for piece in pieces),

@@ -148,7 +148,8 @@ class ParquetTableWriter(TableWriter):
             "store_schema": False,
             "use_dictionary": _repeating(group),
             "column_encoding": dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
-            "write_statistics": True,
+            # Of texts nearly every group has the least and the greatest, so no reader skips one by them.
+            "write_statistics": [entry.name for entry in self._schema if not _is_text(entry.type)],
         }
 
 
@@ -156,12 +157,19 @@ def _encoded(group: pa.Table, schema: pa.Schema, options: dict[str, Any]) -> Par
     import pyarrow.parquet as pq
 
     made = pa.BufferOutputStream()
+    # Of texts with codes, but only where all chunks have the same, the codes are written as they are.
+    group = group.unify_dictionaries()
     with pq.ParquetWriter(made, schema, **options) as writer:
         # The schema itself is left out, so that texts are texts to whoever reads them, however they came.
         writer.add_key_value_metadata(schema.metadata)
         if group.num_rows:
             writer.write_table(group, row_group_size=GROUP_ROWS)
     return parquet_part(memoryview(made.getvalue()))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
 def _repeating(table: pa.Table) -> list[str]:
@@ -172,7 +180,7 @@ def _repeating(table: pa.Table) -> list[str]:
         for entry in table.schema
         if pa.types.is_dictionary(entry.type)
         or (
-            (pa.types.is_string(entry.type) or pa.types.is_binary(entry.type))
+            _is_text(entry.type)
             and head.num_rows
             and pc.count_distinct(head.column(entry.name)).as_py() * _REPEATED <= head.num_rows
         )

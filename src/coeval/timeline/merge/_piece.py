@@ -65,7 +65,8 @@ class Piece:
         file: the spilled rows; "": they are read from the part again.
         chunk_rows: how many rows each chunk has.
         clocks: stamps by clock; "" is the source's own.
-        schemas: of the payloads that come, each once.
+        schemas: of the payloads that come, each once; of what was spilled, as if no text had a code.
+        repeating: columns of texts that come as dictionaries in every chunk, beside those of `schemas`.
         has_end, has_resolution, has_assumed: whether some rows have an end, a stamp that was cut, or a zone that nobody
             said.
         lines: lines or rows passed.
@@ -83,6 +84,7 @@ class Piece:
     chunk_rows: Int64Array
     clocks: dict[str, ClockStretch]
     schemas: tuple[pa.Schema, ...]
+    repeating: frozenset[str]
     has_end: bool
     has_resolution: bool
     has_assumed: bool
@@ -113,6 +115,7 @@ class ScanOrder:
         clock: of rows of which the format names none.
         rules: what rows may be evidence.
         wanted: columns of the payload that somebody will look at; None: all.
+        has_codes: texts that repeat may come as dictionaries.
     """
 
     part: Part
@@ -121,6 +124,7 @@ class ScanOrder:
     clock: str
     rules: EvidenceRules
     wanted: frozenset[str] | None = None
+    has_codes: bool = False
 
 
 def scan(order: ScanOrder) -> Piece:
@@ -150,7 +154,8 @@ def scan(order: ScanOrder) -> Piece:
         else:
             file = f"{own}.arrow"
             needed = None if order.wanted is None else order.wanted | order.rules.columns
-            payloads = _spilled(noted(reader.batches(order.part, tally, needed)), order.wanted, notes, file)
+            writer = ChunkWriter(file, has_codes=order.has_codes)
+            payloads = _spilled(noted(reader.batches(order.part, tally, needed)), order.wanted, notes, writer)
         rows = evidence.close()
     messages, anchors = reader.evidence(order.part)
     return notes.piece(order.part, file, payloads, tally, aside.path, Evidence(rows, messages, tuple(anchors)))
@@ -186,6 +191,7 @@ class Evidence(NamedTuple):
 class _Payloads(NamedTuple):
     schemas: tuple[pa.Schema, ...]
     bytes_in_row: float
+    repeating: frozenset[str] = frozenset()
 
 
 def _first_payload(reader: Reader, part: Part, wanted: Collection[str] | None) -> _Payloads:
@@ -195,9 +201,11 @@ def _first_payload(reader: Reader, part: Part, wanted: Collection[str] | None) -
     return _Payloads((), 0.0)
 
 
-def _spilled(batches: Iterator[EventBatch], wanted: Collection[str] | None, notes: _Notes, path: str) -> _Payloads:
+def _spilled(
+    batches: Iterator[EventBatch], wanted: Collection[str] | None, notes: _Notes, writer: ChunkWriter
+) -> _Payloads:
     rows = size = 0
-    with ChunkWriter(path) as writer:
+    with writer:
         for batch in batches:
             if wanted is not None:
                 names = [name for name in batch.payload.schema.names if name in wanted]
@@ -210,7 +218,7 @@ def _spilled(batches: Iterator[EventBatch], wanted: Collection[str] | None, note
                 chunk = batch if count == 1 else sliced(batch, start, stop)
                 notes.add(chunk)
                 writer.write(chunk)
-    return _Payloads(tuple(writer.schemas), size / max(1, rows))
+    return _Payloads(tuple(writer.schemas), size / max(1, rows), writer.repeating)
 
 
 def sliced(batch: EventBatch, start: int, stop: int) -> EventBatch:
@@ -270,6 +278,7 @@ class _Notes:
             np.array(self._rows, dtype=np.int64),
             clocks,
             payloads.schemas,
+            payloads.repeating,
             self._has_end,
             self._has_resolution,
             self._has_assumed,

@@ -235,7 +235,7 @@ def _columns(
         columns["key"], columns["earliest"] = instants.estimate_ns, instants.earliest_ns
         columns["latest"] = instants.latest_ns
         if "resolution" in columns:
-            columns["latest"] = found.instants(raw + columns["resolution"]).latest_ns
+            columns["latest"] = found.latest_ns(raw + columns["resolution"])
     if end is not None:
         columns["end_raw"] = end
         for name in ("end_earliest", "end_estimate", "end_latest"):
@@ -245,6 +245,6 @@ def _columns(
             instants = found.instants(end[ended])
             columns["end_earliest"][ended] = instants.earliest_ns
             columns["end_estimate"][ended] = instants.estimate_ns
-            latest = found.instants(end[ended] + resolution_ns) if resolution_ns else instants
-            columns["end_latest"][ended] = latest.latest_ns
+            latest = found.latest_ns(end[ended] + resolution_ns) if resolution_ns else instants.latest_ns
+            columns["end_latest"][ended] = latest
     return columns

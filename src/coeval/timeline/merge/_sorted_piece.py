@@ -99,7 +99,7 @@ def sort_piece(order: SortOrder) -> PlacedPiece:
             stop = min(start + SORTED_CHUNK_ROWS, len(key))
             chunks.append((int(key[start]), int(key[stop - 1]), sliced(whole, start, stop)))
     chunks.sort(key=lambda chunk: chunk[:2])
-    with ChunkWriter(path) as writer:
+    with ChunkWriter(path, has_codes=bool(placed_piece.piece.repeating)) as writer:
         for _, _, batch in chunks:
             writer.write(batch)
     first, last, counts = (
@@ -110,7 +110,13 @@ def sort_piece(order: SortOrder) -> PlacedPiece:
             [len(chunk[2]) for chunk in chunks],
         )
     )
-    piece: Piece = replace(placed_piece.piece, file=path, chunk_rows=counts, schemas=tuple(writer.schemas))
+    piece: Piece = replace(
+        placed_piece.piece,
+        file=path,
+        chunk_rows=counts,
+        schemas=tuple(writer.schemas),
+        repeating=writer.repeating,
+    )
     return replace(placed_piece, piece=piece, first_keys=first, last_keys=last)
 
 

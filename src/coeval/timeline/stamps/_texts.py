@@ -88,18 +88,25 @@ class Shapes:
             column: any type of text or binary.
 
         Returns:
-            One row for each; NO_STAMP where it is none, or nothing is there.
+            One row for each, not to be written to; NO_STAMP where it is none, or nothing is there.
         """
         column = pc.cast(column, pa.large_binary())
-        written = nothing_written(len(column))
         if not len(column):
-            return written
+            return nothing_written(0)
         offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column) + 1]
-        data = np.zeros(int(offsets[-1] - offsets[0]) + PADDING, np.uint8)
+        data = np.empty(int(offsets[-1] - offsets[0]) + PADDING, np.uint8)
+        data[-PADDING:] = 0
         if column.buffers()[2] is not None:
             data[:-PADDING] = np.frombuffer(column.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
         begins, ends = offsets[:-1] - offsets[0], offsets[1:] - offsets[0]
-        rows = np.flatnonzero(ends > begins)
+        lengths = ends - begins
+        # As nearly always: all have the shape that was found last, and nothing is to be chosen or put together.
+        if self._known and bool((lengths == self._known[0].length).all()):
+            fits, values = read_alike(self._known[0], data, begins, ends)
+            if bool(fits.all()):
+                return values
+        written = nothing_written(len(column))
+        rows = np.flatnonzero(lengths > 0)
         for _ in range(_TRIALS_MAX):
             rows = self._read_whole(data, begins, ends, written, rows)
             if len(rows) <= _FEW or not self._learn_from(data, begins, ends, rows):
