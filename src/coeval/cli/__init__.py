@@ -18,5 +18,7 @@ def main() -> None:
     gc.set_threshold(20_000)
 
     from coeval.cli._app import make_app
+    from coeval.cli._quick_end import ending_quickly
 
-    make_app()(prog_name="coeval")
+    with ending_quickly():
+        make_app()(prog_name="coeval")

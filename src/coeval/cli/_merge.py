@@ -22,6 +22,7 @@ from coeval.cli._output import NOT_POSSIBLE, parse_zone, plain, write_json_lines
 from coeval.cli._pandas import do_without_pandas
 from coeval.cli._parameters import Argument, Option
 from coeval.cli._progress import Counts, ProgressLine, duration_text, rate_text
+from coeval.cli._quick_end import allow_quick_end
 from coeval.clocks import SYSTEM_CLOCK
 from coeval.errors import CoevalError
 
@@ -219,6 +220,8 @@ def merge_command(
         lines = merge_lines(report, None if out == STDOUT else out, progress.elapsed_ns())
         progress.write("".join(f"{line}\n" for line in (*asked.notes, *lines)))
     in_part = report.set_aside or any(each.problems for each in report.sources)
+    if engine is None:
+        allow_quick_end()
     raise click.exceptions.Exit(DONE_IN_PART if in_part else DONE)
 
 

@@ -607,8 +607,9 @@ class _Merge:
                 earliest, latest = found.instants(stretch.samples_ns), found.instants(stretch.samples_ns + means_ns)
                 known = earliest.known & latest.known
                 widths.append((latest.latest_ns - earliest.earliest_ns)[known])
-        every = np.concatenate(widths) if widths else np.empty(0, dtype=np.int64)
-        return int(np.median(every)) if len(every) else None
+        # numpy's median imports numpy.ma, which takes longer than all of this.
+        every = np.sort(np.concatenate(widths)) if widths else np.empty(0, dtype=np.int64)
+        return int(every[(len(every) - 1) // 2 : len(every) // 2 + 1].mean()) if len(every) else None
 
 
 class _Counted:

@@ -45,6 +45,9 @@ _OURS: dict[str, str] = {
 }
 _PACKAGE = "coeval.timeline.readers."
 
+# Folders, which have no first bytes: to tell files apart, their readers need not be imported.
+_FOLDERS = ("run",)
+
 # What people say for a format, beside its name.
 _ALSO = {
     "apache": "clf",
@@ -107,6 +110,8 @@ def detected(head: Head) -> Detected:
     """
     best = Detected("", 0.0)
     for name in reader_names():
+        if name in _FOLDERS:
+            continue
         try:
             reader = reader_named(name)
         except WrongTable as error:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -141,6 +141,7 @@ class TextFormat:
 _GROUP = re.compile(r"\(\?P<(\w+)>")
 
 
+@cache
 def _joined(steps: Steps) -> re.Pattern[bytes]:
     return re.compile("".join(steps).encode(), re.DOTALL)
 
