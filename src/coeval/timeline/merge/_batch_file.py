@@ -167,7 +167,8 @@ class _Codes:
         """The codes of a column, null where it is; None: it is better left as it is, from now on."""
         if name in self._given_up or not len(column):
             return None
-        if name not in self._known and not _repeats(column):
+        # Of one name there may be other values in the next chunk, as with JSON lines.
+        if not pa.types.is_string(column.type) or (name not in self._known and not _repeats(column)):
             self._given_up.add(name)
             return None
         coded = column.dictionary_encode()
@@ -184,8 +185,6 @@ class _Codes:
 
 
 def _repeats(column: pa.Array) -> bool:
-    if not pa.types.is_string(column.type):
-        return False
     head = column[:_LOOK_ROWS]
     return bool(pc.count_distinct(head).as_py() * _REPEATED <= len(head))
 
