@@ -431,9 +431,9 @@ def test_a_host_ends_after_an_error_and_leaves_other_hosts_and_this_process_alon
         with pytest.raises(ZeroDivisionError), host:
             process = host.popen(["sleep", "600"])
             raise ZeroDivisionError
-        assert process.wait(30) == -signal.SIGKILL
         assert len(reader.read("REALTIME", "MONOTONIC")) == 2
         reader.close()
+        assert process.wait(30) == -signal.SIGKILL
 
 
 @both_grades

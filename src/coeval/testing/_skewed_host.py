@@ -216,6 +216,9 @@ class SkewedHost(Ending):
         assert self._keeper.stdout is not None
         if self._keeper.stdin.closed:
             return
+        # The keeper cannot tell a program that is being started just now: it has no environment and no mapped file yet.
+        for program in self._programs:
+            program.kill()
         # A byte, because children that this process forked may hold the pipe too. The keeper may be gone already.
         with suppress(BrokenPipeError):
             self._keeper.stdin.write("\n")
