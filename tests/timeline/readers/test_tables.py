@@ -290,3 +290,13 @@ def test_damaged_database_is_read_as_far_as_it_goes(path: Path) -> None:
     read = Read("sqlite", path)
     assert 0 < len(read.raw_ns) < 100_000
     assert read.problems
+
+
+def test_sqlite_reads_past_a_table_whose_damaged_name_is_no_text(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(
+            f"create table events (ts integer); insert into events values ({BEGIN_NS});"
+            "create table lost (ts integer); pragma writable_schema = on;"
+            "update sqlite_schema set name = cast(name as blob) where name = 'lost';"
+        )
+    assert Read("sqlite", path).raw_ns == [BEGIN_NS]

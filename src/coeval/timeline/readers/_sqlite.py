@@ -165,8 +165,10 @@ def _looked_at(
 def _query(database: sqlite3.Connection, source: str, settings: SourceSettings) -> str:
     if _SELECT.match(settings.query):
         return settings.query
+    # In a damaged file a name may be a blob.
     found = database.execute(
-        "select name, type from sqlite_schema where type in ('table', 'view') and substr(name, 1, 7) <> 'sqlite_'"
+        "select name, type from sqlite_schema "
+        "where type in ('table', 'view') and typeof(name) = 'text' and substr(name, 1, 7) <> 'sqlite_'"
     ).fetchall()
     kinds = dict(found)
     there = ", ".join(kinds) or "none"
