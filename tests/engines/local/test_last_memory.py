@@ -27,6 +27,7 @@ def hold_and_die(size):
     os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
+    bytearray(50_000_000)  # more than the worker of the second call will ever have
     with Executor(LocalEngine(1, start_method={method!r})) as ex:
         for size in (400_000_000, 1_000_000):
             error = ex.submit(hold_and_die, size).exception()
@@ -46,7 +47,7 @@ def test_the_error_of_a_dead_worker_tells_the_most_memory_it_had(method: str, tm
     assert done.returncode == 0, done.stderr
     (large, large_is_told), (small, small_is_told) = map(str.split, done.stdout.splitlines())
     assert 400 * MB < int(large) < 500 * MB
-    # A new worker has a new memory. What a spawned one had is below what its caller has.
+    # A new worker has a new memory. What a spawned one had is below what its caller had.
     assert small == "None" if method == "spawn" else int(small) < 100 * MB
     assert large_is_told == small_is_told == "True"
 
