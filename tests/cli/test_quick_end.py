@@ -8,7 +8,7 @@ import sys
 import pytest
 
 BEGIN = """
-import atexit, sys, threading, time
+import atexit, sys, threading
 from coeval.cli._quick_end import allow_quick_end, ending_quickly
 
 class Told:
@@ -33,7 +33,9 @@ def test_what_is_asked_for_at_the_end_is_called_output_is_flushed_and_the_code_i
     "before",
     [
         "",
-        "allow_quick_end()\nthreading.Thread(target=lambda: (time.sleep(0.2), print('a thread'))).start()\n",
+        """allow_quick_end()
+threading.Thread(target=lambda: (threading.main_thread().join(), print('a thread'))).start()
+""",
     ],
     ids=["not allowed", "a thread is left"],
 )
