@@ -87,6 +87,8 @@ def query(
     except BrokenPipeError:
         # `| head` has seen enough; what is still buffered must not be tried again when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
     except (duckdb.Error, DifferentClocks, ValueError) as error:
         fail(f"the query cannot be answered: {plain(str(error))}")
 

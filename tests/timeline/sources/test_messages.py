@@ -103,7 +103,8 @@ def test_empty_and_missing_ids_and_ids_with_one_side_are_no_evidence() -> None:
 
 def test_any_number_of_ids_with_one_side_are_counted() -> None:
     """Of more than 127 of them a sorted query of DuckDB 2.0 made an error: it takes the sums to fit one byte."""
-    logs = {"web": batch([1], {"other": ["x"]}), "app": batch(list(range(11, 311)), {"id": [f"i{n}" for n in range(300)]})}
+    ids = [f"i{number}" for number in range(300)]
+    logs = {"web": batch([1], {"other": ["x"]}), "app": batch(list(range(11, 311)), {"id": ids})}
     assert found_in(logs, IN_ORDER).counts == (LinkCount("id: web -> app", 0, 0, 300, 0, 0, 300),)
 
 
