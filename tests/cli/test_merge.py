@@ -109,6 +109,8 @@ def test_the_summary_as_json_adds_up(coeval: Run, folder: Path) -> None:
         (["-o", "x.parquet", "--order", "a,b"], "say how the lines of a --pair go"),
         (["-o", "x.parquet", "--trust-clocks", "5"], "--trust-clocks '5' is none"),
         (["-o", "s0.log"], "is there already"),
+        (["-o", "x.parquet", "--tz", "Europe/Berlin"], "expected --source-tz Europe/Berlin if it is the zone of"),
+        (["-o", "x.parquet", "--source-tz", "Europe/Berln"], "Did you mean Europe/Berlin"),
         (["nowhere.log", "-o", "x.parquet"], "nowhere.log"),
     ],
 )

@@ -58,7 +58,7 @@ def merge_command(
         Option(metavar="NAME:KEY=VALUE", help="What is said of a source, as 'web*.log:tz=Asia/Tokyo'."),
     ] = None,
     reader: Annotated[str, Option(metavar="NAME", help="The format of all sources. [found out]")] = "",
-    tz: Annotated[str, Option("--tz", metavar="ZONE", help="Zone of stamps that carry none.")] = "",
+    source_tz: Annotated[str, Option("--source-tz", metavar="ZONE", help="Zone of stamps that carry none.")] = "",
     assume_utc: Annotated[bool, Option("--assume-utc", help="Stamps without a zone are UTC; mark them.")] = False,
     pair: Annotated[
         list[str] | None,
@@ -101,9 +101,7 @@ def merge_command(
     save_settings: Annotated[
         bool, Option("--save-settings", help="Keep --source, --pair and --clock in coeval.toml.")
     ] = False,
-    show_tz: Annotated[
-        str | None, Option("--show-tz", metavar="ZONE", help="Zone of the times in --to text. [UTC]")
-    ] = None,
+    tz: Annotated[str | None, Option("--tz", metavar="ZONE", help="Zone of the times in --to text. [UTC]")] = None,
     live: Annotated[bool, Option("--live", help="Follow SOURCEs as they grow; JSON lines in order.")] = False,
     live_for: Annotated[
         str | None, Option("--for", metavar="TIME", help="End --live after so long, as 60s. [Ctrl-C]")
@@ -159,8 +157,13 @@ def merge_command(
         keep_freed_memory()
         from coeval.timeline.merge._request import requested
 
-        zone = parse_zone(show_tz)
+        zone = parse_zone(tz)
         kind = _format(out, to)
+        if tz is not None and kind != "text" and not live:
+            raise ValueError(
+                f"--tz {tz} is how --to text shows times, and {kind} has them as they are; expected --source-tz {tz} "
+                "if it is the zone of the sources' stamps"
+            )
         if as_json and out == STDOUT:
             raise ValueError("--json and -o - both want standard output; name a file with -o")
         if live and spill and "://" in spill:
@@ -180,7 +183,7 @@ def merge_command(
             messages=messages or [],
             reference=reference,
             rate_bound_ppm=rate_bound,
-            tz=tz,
+            source_tz=source_tz,
             assume_utc=assume_utc,
             unplaced=unplaced or "",
             set_aside=set_aside,
@@ -189,8 +192,8 @@ def merge_command(
             project=project,
         )
         if live:
-            if engine or save_settings or show_tz or kind not in ("jsonl", "text") or to == "text":
-                raise ValueError("--live writes JSON lines here: no --engine, --save-settings, --show-tz, other --to")
+            if engine or save_settings or tz or kind not in ("jsonl", "text") or to == "text":
+                raise ValueError("--live writes JSON lines here: no --engine, --save-settings, --tz, other --to")
             from coeval.cli._merge_live import Ends, merge_live
 
             raise click.exceptions.Exit(

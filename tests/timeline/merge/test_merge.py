@@ -122,9 +122,9 @@ def test_logs_and_json_lines_come_with_parquet_in_one_timeline(tmp_path: Path, s
 def test_stamps_without_a_zone_are_of_the_one_that_is_said(tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_text("2026-11-05 12:00:00,000 INFO a\n2026-11-05 12:00:01,000 INFO b\n")
-    utc, berlin = (merge(log, tz=tz).arrow()["estimate_ns"].to_pylist() for tz in ("UTC", "Europe/Berlin"))
+    utc, berlin = (merge(log, source_tz=tz).arrow()["estimate_ns"].to_pylist() for tz in ("UTC", "Europe/Berlin"))
     assert [one - other for one, other in zip(utc, berlin, strict=True)] == [3600 * 10**9] * 2
-    nearer = merge(f"{log}:tz=UTC", tz="Europe/Berlin").arrow()["estimate_ns"].to_pylist()
+    nearer = merge(f"{log}:tz=UTC", source_tz="Europe/Berlin").arrow()["estimate_ns"].to_pylist()
     assert nearer == utc
 
 

@@ -34,6 +34,7 @@ from coeval.timeline.sources._project import Project, read_project
 from coeval.timeline.sources._resolve import ResolvedSource, resolve
 from coeval.timeline.sources._rules import EvidenceRules, PairRule, parse_pair
 from coeval.timeline.sources._said import parse_duration
+from coeval.timeline.stamps._zones import Zone
 
 
 class MergedTimeline(Timeline):
@@ -72,7 +73,7 @@ def requested(
     messages: Tabular | Sequence[Tabular] = (),
     reference: str | None = None,
     rate_bound_ppm: float = RATE_BOUND_PPM_DEFAULT,
-    tz: str = "",
+    source_tz: str = "",
     assume_utc: bool = False,
     unplaced: Unplaced = "",
     set_aside: str | os.PathLike[str] | None = None,
@@ -89,7 +90,9 @@ def requested(
     if memory < 1 << 26:
         raise ValueError(f"memory is {memory:,} bytes; expected 64 MB at least")
     found = project if isinstance(project, Project) else read_project(project if project is None else Path(project))
-    defaults = SourceSettings(zone=tz, assume_utc=assume_utc)
+    if source_tz:
+        Zone(source_tz)  # where each source has a word of its own, nobody would look this one up
+    defaults = SourceSettings(zone=source_tz, assume_utc=assume_utc)
     resolved = resolve([os.fspath(each) for each in sources], found, source, defaults)
     aside = SetAside()
     read: list[Anchor] = []
@@ -146,7 +149,7 @@ def merge(
         anchors, messages: tables as `relate_clocks` takes them.
         reference: the clock that times count on where nothing ties them to UTC. None: the busiest.
         rate_bound_ppm: how far a clock's rate may be off.
-        tz: the zone of stamps that carry none.
+        source_tz: the zone of stamps that carry none, of sources without a word of their own.
         assume_utc: stamps without a zone are taken for UTC, and their rows are marked.
         unplaced: events of clocks that nothing relates come "last", or are set "aside"; "": that is an error.
         set_aside: the file of what was set aside, as lines of JSON. None: named after `out`.
