@@ -88,6 +88,16 @@ def test_what_nothing_relates_is_told_in_a_table_and_nothing_is_written(coeval: 
     assert files_in(folder) == {"s0.log", "s1.log", "s2.jsonl"}
 
 
+def test_two_names_of_one_file_are_told_and_read_once(coeval: Run, folder: Path) -> None:
+    write_logs(folder, 30)
+    (folder / "same.log").symlink_to("s0.log")
+    done = coeval("merge", "s0.log", "same.log", "-o", "all.parquet")
+    assert done.returncode == 0
+    assert "same.log is s0.log by another name; it is read once\n" in done.stderr
+    told = json.loads(coeval("merge", "s0.log", "same.log", "-o", "all.parquet", "--force", "--json").stdout)
+    assert len(told["sources"]) == 1 and told["notes"] == ["same.log is s0.log by another name; it is read once"]
+
+
 def test_the_summary_as_json_adds_up(coeval: Run, folder: Path) -> None:
     write_parquet(folder, 300)
     options = ["--source", "*:time=ts", "--engine", "local:2", "--json"]

@@ -218,7 +218,7 @@ def merge_command(
         raise click.exceptions.Exit(NOT_POSSIBLE) from None
     progress.clear()
     if as_json:
-        write_json_lines([merge_json(report)])
+        write_json_lines([{**merge_json(report), "notes": list(asked.notes)}])
     elif not quiet:
         lines = merge_lines(report, None if out == STDOUT else out, progress.elapsed_ns())
         progress.write("".join(f"{line}\n" for line in (*asked.notes, *lines)))

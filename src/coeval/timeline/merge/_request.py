@@ -53,7 +53,7 @@ class MergeRequest(NamedTuple):
     What to merge, and with which evidence.
 
     Attributes:
-        notes: rows of the tables of evidence that cannot be used, one sentence for each reason.
+        notes: names of one file, and rows of the tables of evidence that cannot be used; one sentence each.
     """
 
     sources: list[ResolvedSource]
@@ -119,7 +119,10 @@ def requested(
         set_aside=None if set_aside is None else Path(set_aside),
     )
     notes = tuple(f"{count:,} rows of evidence: {reason}" for reason, count in aside.reasons.most_common())
-    return MergeRequest(resolved, settings, evidence, notes)
+    twice = tuple(
+        f"{other} is {each.path} by another name; it is read once" for each in resolved for other in each.also
+    )
+    return MergeRequest(resolved, settings, evidence, (*twice, *notes))
 
 
 def merge(
