@@ -195,12 +195,14 @@ class MergeEvidence:
     Attributes:
         messages, anchors: of tables.
         claims: offsets that somebody knows.
+        standing: the same from the project file, which may name clocks that are not here.
         rules: what rows of the sources are looked at for.
     """
 
     messages: Messages = field(default_factory=lambda: Messages.of(()))
     anchors: Sequence[Anchor] = ()
     claims: Sequence[OffsetClaim] = ()
+    standing: Sequence[OffsetClaim] = ()
     rules: EvidenceRules = field(default_factory=EvidenceRules)
 
 
@@ -383,6 +385,7 @@ class _Merge:
             {ClockId(clock): use for clock, use in self._uses.items()},
             anchors=[*self._evidence.anchors, *(anchor for piece in pieces for anchor in piece.anchors)],
             claims=self._evidence.claims,
+            standing=self._evidence.standing,
             trust_ns=self._settings.trust_ns,
             reference=self._settings.reference,
             rates_ppm=self._settings.rates_ppm,

@@ -104,7 +104,8 @@ def requested(
     evidence = MergeEvidence(
         known,
         tuple(read),
-        (*found.claims, *(parse_claim(each) for each in clock)),
+        tuple(parse_claim(each) for each in clock),
+        found.claims,
         EvidenceRules((*found.pairs, *pairs)),
     )
     trust_ns = parse_duration(trust_clocks, "--trust-clocks") if isinstance(trust_clocks, str) else trust_clocks
