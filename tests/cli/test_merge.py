@@ -98,6 +98,32 @@ def test_two_names_of_one_file_are_told_and_read_once(coeval: Run, folder: Path)
     assert len(told["sources"]) == 1 and told["notes"] == ["same.log is s0.log by another name; it is read once"]
 
 
+def test_a_log_without_a_line_yet_is_told_and_merged_with_the_others(coeval: Run, folder: Path) -> None:
+    write_logs(folder, 30)
+    (folder / "s9.log").write_text("")
+    (folder / "s8.log").write_text("\n")
+    done = coeval("merge", "s0.log", "s8.log", "s9.log", "-", "-o", "all.log")
+    assert done.returncode == 0, done.stderr
+    assert [line.split() for line in done.stderr.splitlines() if line.startswith(("s8", "s9", "stdin"))] == [
+        [name, "empty", "0", "0"] for name in ("s8.log", "s9.log", "stdin")
+    ]
+    assert (folder / "all.log").read_text() == (folder / "s0.log").read_text()
+    alone = coeval("merge", "s9.log", "s8.log", "-o", "none.parquet")
+    assert alone.returncode == 2
+    assert alone.stderr == "coeval merge: there is no event in s9.log, s8.log: nothing is written there.\n"
+
+
+def test_the_format_of_standard_input_can_be_said(coeval: Run, folder: Path) -> None:
+    """Which looks like another one."""
+    done = coeval("merge", "-", "--reader", "csv", "-o", "-", stdin="ts,a\n2026-01-01T00:00:00Z,x\n")
+    assert done.returncode == 0 and json.loads(done.stdout)["a"] == "x"
+    lines = '{"at": "2026-01-01T00:00:00Z"} 2026-01-02T00:00:00Z\n'
+    said = r"stdin:pattern=.* (?P<time>\S+)"
+    done = coeval("merge", "-", "--source", said, "--source", "*:reader=pattern", "-o", "-", stdin=lines)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["raw_ns"] == 1767312000 * 10**9
+
+
 def test_the_summary_as_json_adds_up(coeval: Run, folder: Path) -> None:
     write_parquet(folder, 300)
     options = ["--source", "*:time=ts", "--engine", "local:2", "--json"]

@@ -93,6 +93,8 @@ def _table(report: MergeReport) -> list[str]:
 
 def _row(source: SourceReport) -> tuple[str, str, str, str, str, str]:
     clocks = source.clocks[0] if len(source.clocks) == 1 else f"{len(source.clocks)} clocks"
+    if not source.events and not source.clocks:
+        return plain(source.name), source.reader, "0", f"{source.set_aside:,}", "", ""
     width = "unknown" if source.width_ns is None else format_duration_ns(source.width_ns)
     return plain(source.name), source.reader, f"{source.events:,}", f"{source.set_aside:,}", plain(clocks), width
 

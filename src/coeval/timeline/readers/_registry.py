@@ -129,9 +129,16 @@ def detected(head: Head) -> Detected:
     )
 
 
+def is_blank(head: Head) -> bool:
+    """Whether a file holds nothing, as a log that was rotated just now: no record, so no format either."""
+    return head.is_whole and not head.data.strip()
+
+
 def _beginning(head: Head) -> str:
+    if is_blank(head):
+        return "is empty"
     if not head.data.strip():
-        return "is empty" if head.is_whole else "begins with nothing but space"
+        return "begins with nothing but space"
     line = head.data.lstrip().splitlines()[0]
     shown = line[:_SHOWN_MAX].decode(errors="backslashreplace")
     return f"begins with {shown!r}"
