@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,6 +149,8 @@ def test_the_summary_as_json_adds_up(coeval: Run, folder: Path) -> None:
         (["-o", "s0.log"], "is there already"),
         (["-o", "x.parquet", "--tz", "Europe/Berlin"], "expected --source-tz Europe/Berlin if it is the zone of"),
         (["-o", "x.parquet", "--source-tz", "Europe/Berln"], "Did you mean Europe/Berlin"),
+        (["-o", "x.parquet", "--spill", "nowhere"], "--spill nowhere is no folder"),
+        (["-o", "x.parquet", "--set-aside", "nowhere/aside.jsonl"], "there is no folder nowhere"),
         (["nowhere.log", "-o", "x.parquet"], "nowhere.log"),
     ],
 )
@@ -159,6 +163,40 @@ def test_what_cannot_be_done_as_asked_is_said_in_one_sentence(
     assert expected in done.stderr
     assert done.stderr.startswith("coeval merge: ")
     assert files_in(folder) == {"s0.log", "s1.log", "s2.jsonl"}
+
+
+def test_parquet_is_not_written_to_a_terminal(folder: Path) -> None:
+    write_logs(folder, 30)
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "coeval", "merge", "s0.log", "-o", "-", "--to", "parquet"]
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 2 and "parquet is no text for a terminal; name a file with -o" in done.stderr
+
+
+def test_a_clock_with_one_bound_says_what_would_give_the_other(coeval: Run, folder: Path) -> None:
+    (folder / "a.jsonl").write_text('{"ts": "2026-01-01T00:00:00Z", "id": "x"}\n')
+    (folder / "b.jsonl").write_text('{"ts": "2026-01-01T00:00:09Z", "id": "x"}\n')
+    done = coeval("merge", "a.jsonl", "b.jsonl", "--pair", "id:order=a>b", "--reference", "a", "-o", "all.parquet")
+    said = " ".join(done.stderr.split())
+    assert "bounds: of clock b.jsonl only the earliest times are known: no message goes from it" in said
+
+
+def test_what_helps_names_the_host_that_spans_name_too(coeval: Run, folder: Path) -> None:
+    (folder / "web.log").write_text("2026-01-01T00:00:00Z hello\n")
+    (folder / "hosts.jsonl").write_text('{"ts": "2026-01-01T00:00:00Z", "h": "web"}\n')
+    sources = ["web.log", "hosts.jsonl:clock_field=h"]
+    refused = coeval("merge", *sources, "-o", "all.parquet")
+    assert refused.returncode == 2 and "      --source 'web.log:clock=web'\n" in refused.stderr
+    assert coeval("merge", *sources, "--source", "web.log:clock=web", "-o", "all.parquet").returncode == 0
+
+
+def test_signs_that_standard_error_has_not_are_spelt_as_options_take_them(coeval: Run, folder: Path) -> None:
+    write_logs(folder, 30)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = coeval("merge", "s0.log", "s1.log", "-o", "all.parquet", env=environment)
+    assert "--clock 's1.log=+3.2s+-0.1s@s0.log'" in done.stderr
 
 
 def test_ctrl_c_leaves_nothing(coeval_started: Start, folder: Path) -> None:

@@ -170,8 +170,14 @@ def merge_command(
             raise ValueError(
                 f"--live works on this machine: expected --spill DIR, a folder, and no URL such as {spill}"
             )
+        if out == STDOUT and kind == "parquet" and os.isatty(1):
+            raise ValueError("parquet is no text for a terminal; name a file with -o, or put another program behind it")
         if out != STDOUT:
             check_output(out, force=force)
+        if set_aside is not None:
+            check_output(set_aside, force=True)
+        if spill and "://" not in spill and not Path(spill).is_dir():
+            raise ValueError(f"--spill {spill} is no folder; expected one that is there, on a disk with room")
         pairs = _pairs(pair or [], order, sent, received)
         asked = requested(
             sources,
@@ -336,6 +342,6 @@ def _pairs(pairs: list[str], order: str, sent: str, received: str) -> list[Any]:
 def _told(error: Exception) -> str:
     """What is wrong, in whole sentences; tables keep their lines."""
     text = str(error)
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        text = f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return "\n".join(plain(line) for line in text.splitlines())
