@@ -18,12 +18,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,13 +30,16 @@ import numpy as np
 # A script finds what stands beside it, but not the folder above.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import coeval
-from benchmarks.contenders.processes import memory_with_segments_bytes
-from benchmarks.dask_small_calls import WORKERS, cluster, coeval_url
-from coeval.engines._dask._library import Client
+from benchmarks.contenders.dask_cluster import both_on_it, what_runs
+from benchmarks.contenders.processes import field_bytes, memory_with_segments_bytes
 from coeval.executor import Executor
+from coeval.testing._gate import wait_until
 
 OURS = "coeval share"
+
+# How long what was given up may stay, and how much of it may: other programs have shared memory too.
+GIVEN_BACK_S_MAX = 60
+LEFT_BYTES_MAX = 1_000_000
 
 
 def some(array: Any, number: int) -> float:
@@ -86,29 +87,61 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=20, help="that use it")
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args()
-    print(
-        f"coeval {coeval.__version__}, distributed {version('distributed')}, Python {platform.python_version()}, "
-        f"{WORKERS} Dask workers of one thread on {platform.system()} {platform.machine()}"
-    )
+    print(what_runs())
     print(f"{given.calls} calls with one array of {given.bytes / 1e6:g} MB, middle of {given.rounds} rounds")
     for what, hosts in (("workers on the caller's host", ()), ("workers on two other hosts", ("far", "farther"))):
-        with (
-            cluster([{"COEVAL_CLOCK_ID": host} for host in hosts]) as address,
-            Client(address, set_as_default=False) as client,
-            Executor(coeval_url(address)) as executor,
-        ):
+        with both_on_it([{"COEVAL_CLOCK_ID": host} for host in hosts]) as (client, executor):
             ways = {
                 OURS: through_coeval(executor),
                 "Dask scatter": through_dask(client),
                 "Dask scatter without hash": through_dask(client, hash=False),
             }
-            report(what, measured(ways, given.bytes, given.calls, given.rounds))
+            report(what, measured(ways, GivenBack(client), given.bytes, given.calls, given.rounds))
 
 
-def measured(ways: dict[str, Way], size: int, count: int, rounds: int) -> dict[str, list[Figure]]:
+class GivenBack:
+    """
+    Waits until all is given back that was shared since this was made: shared memory of the machine, which ours is in,
+    and what Dask's workers keep.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._before = shared_memory_bytes()
+
+    def wait(self) -> None:
+        """
+        Raises:
+            TimeoutError: something is still there.
+        """
+        if not wait_until(self._is_so, GIVEN_BACK_S_MAX):
+            left = shared_memory_bytes() - self._before
+            raise TimeoutError(
+                f"{left:,} bytes of shared memory, or keys of Dask's workers, are still there "
+                f"{GIVEN_BACK_S_MAX} s after they were given up; does something else run here?"
+            )
+
+    def _is_so(self) -> bool:
+        if shared_memory_bytes() - self._before > LEFT_BYTES_MAX:
+            return False
+        return not any(self._client.run(keys_kept).values())
+
+
+def shared_memory_bytes() -> int:
+    return field_bytes(Path("/proc/meminfo").read_text(), "Shmem")
+
+
+def keys_kept(dask_worker: Any) -> int:
+    return len(dask_worker.data)
+
+
+def measured(
+    ways: dict[str, Way], given_back: GivenBack, size: int, count: int, rounds: int
+) -> dict[str, list[Figure]]:
     """
     Raises:
         AssertionError: a way gives other results.
+        TimeoutError: what a way used stays.
     """
     array = np.random.default_rng(1).random(size // 8)
     right = [some(array, number) for number in range(count)]
@@ -119,6 +152,7 @@ def measured(ways: dict[str, Way], size: int, count: int, rounds: int) -> dict[s
         array[0] = number  # another one, or Dask would find it there already
         right[0] = some(array, 0)
         for name in list(ways)[:: 1 if number % 2 == 0 else -1]:
+            given_back.wait()
             figures[name].append(timed(ways[name], array, count, right))
     return figures
 
@@ -130,23 +164,11 @@ def timed(way: Way, array: Any, count: int, right: list[float]) -> Figure:
         took_s = time.perf_counter() - start_s
         figure.append(Figure(took_s, memory_with_segments_bytes(os.getpid()) - before))
 
-    wait_until_steady()
     before = memory_with_segments_bytes(os.getpid())
     start_s = time.perf_counter()
     results = way(array, count, look)
     assert np.allclose(results, right, rtol=1e-12), f"{results} and not {right}"  # alignment decides how numpy adds up
     return figure[0]
-
-
-def wait_until_steady() -> None:
-    """What was used before is given back: within a second, memory changes by less than 10 MB."""
-    last = memory_with_segments_bytes(os.getpid())
-    for _ in range(20):
-        time.sleep(1)
-        now = memory_with_segments_bytes(os.getpid())
-        if abs(now - last) < 10_000_000:
-            return
-        last = now
 
 
 def report(what: str, figures: dict[str, list[Figure]]) -> None:

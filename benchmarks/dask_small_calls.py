@@ -15,25 +15,18 @@ then `result()` of each.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import platform
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import coeval
-from coeval.engines._dask._library import Client
-from coeval.executor import Executor
+# A script finds what stands beside it, but not the folder above.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-WORKERS = 2
-START_S_MAX = 60
+from benchmarks.contenders.dask_cluster import WORKERS, both_on_it, what_runs
+from coeval.executor import Executor
 
 
 def empty(_: int) -> None:
@@ -50,25 +43,14 @@ def main() -> None:
     parser.add_argument("--long-calls", type=int, default=60, help="calls of 100 ms in a round")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    print(
-        f"coeval {coeval.__version__}, distributed {version('distributed')}, Python {platform.python_version()}, "
-        f"{WORKERS} Dask workers of one thread on {platform.system()} {platform.machine()}"
-    )
-    with (
-        cluster() as address,
-        Client(address, set_as_default=False) as client,
-        Executor(coeval_url(address)) as executor,
-    ):
+    print(what_runs())
+    with both_on_it() as (client, executor):
         ways: dict[str, Callable[[Callable[[int], None], int], None]] = {
             "coeval": lambda function, count: through_coeval(executor, function, count),
             "Dask": lambda function, count: through_dask(client, function, count),
         }
         compare("empty calls", ways, empty, given.calls, given.rounds)
         compare("calls of 100 ms", ways, long, given.long_calls, given.rounds)
-
-
-def coeval_url(address: str) -> str:
-    return "dask://" + address.partition("://")[2]
 
 
 def through_coeval(executor: Executor, function: Callable[[int], None], count: int) -> None:
@@ -101,45 +83,6 @@ def compare(
         + ", ".join(f"{name} {statistics.median(values):,.1f}/s" for name, values in rates.items())
         + f"; coeval/Dask {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
     )
-
-
-@contextlib.contextmanager
-def cluster(environments: Sequence[Mapping[str, str]] = ()) -> Iterator[str]:
-    """
-    A scheduler and workers, each a process, on loopback.
-
-    Args:
-        environments: for each worker, on top of ours; empty: ours.
-    """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.ExitStack() as stack:
-        log = stack.enter_context(open(Path(folder) / "log", "wb"))
-
-        def start(module: str, *options: str, environment: Mapping[str, str] | None = None) -> None:
-            command = [sys.executable, "-m", module, "--host", "127.0.0.1", "--no-dashboard", *options]
-            env = {**os.environ, **(environment or {})}
-            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=env)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-
-        file = Path(folder) / "scheduler.json"
-        start("distributed.cli.dask_scheduler", "--port", "0", "--scheduler-file", str(file))
-        for number in range(WORKERS):
-            options = ("--no-nanny", "--nthreads", "1", "--name", str(number), "--local-directory", f"worker{number}")
-            start(
-                "distributed.cli.dask_worker",
-                *("--scheduler-file", str(file), *options),
-                environment=environments[number] if environments else None,
-            )
-        # Without the file's name a client would wait for ever for a scheduler that did not start.
-        deadline_s = time.monotonic() + START_S_MAX
-        while not file.exists():
-            if time.monotonic() > deadline_s:
-                sys.exit(f"Dask's scheduler did not start: {(Path(folder) / 'log').read_text()}")
-            time.sleep(0.05)
-        with Client(scheduler_file=str(file), set_as_default=False) as client:
-            client.wait_for_workers(WORKERS, timeout=START_S_MAX)
-            address: str = client.scheduler.address
-        yield address
 
 
 if __name__ == "__main__":
