@@ -21,7 +21,8 @@ import coeval
 from coeval import Retry
 from coeval.errors import ClocksNotRelated, WrongTable
 from coeval.timeline.merge import DiskFull, merge
-from coeval.timeline.merge._merge import MergeSettings, _Merge
+from coeval.timeline.merge._merge import MergeSettings, _Merge, merge_sources
+from coeval.timeline.merge._request import requested
 from tests.timeline.merge.worlds import CLOCKS, OneWorkerDies, write_logs, write_parquet
 
 
@@ -394,6 +395,16 @@ def test_a_full_disk_is_one_clear_error_and_changes_nothing(tmp_path: Path, wher
         if not limit:
             subprocess.run(["umount", str(full)], check=True)
     assert {path: path.read_bytes() for path in sources.iterdir()} == before
+
+
+def test_a_stream_without_room_is_told_from_a_spill_folder_without_room(tmp_path: Path) -> None:
+    paths = write_logs(tmp_path, 300)
+    settings = requested([str(paths[0])])
+    with (
+        open("/dev/full", "wb", buffering=0) as full,
+        pytest.raises(DiskFull, match="on the disk that the output goes"),
+    ):
+        merge_sources(settings.sources, full, settings.settings, settings.evidence, kind="jsonl")
 
 
 def test_a_full_disk_is_an_os_error() -> None:

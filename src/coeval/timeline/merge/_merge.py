@@ -43,7 +43,7 @@ from coeval.timeline.merge._output import Format, TableWriter, format_of, writer
 from coeval.timeline.merge._piece import Piece, ScanOrder, scan
 from coeval.timeline.merge._rows import Placement, Settled
 from coeval.timeline.merge._sorted_piece import SortOrder, pieces_to_sort, sort_piece
-from coeval.timeline.merge._spill import RemoteSpill, SpillFolder, telling_full_disks
+from coeval.timeline.merge._spill import OutputFull, RemoteSpill, SpillFolder, full_disk, telling_full_disks
 from coeval.timeline.merge._stream import PlacedPiece, StreamSettings, place_chunks
 from coeval.timeline.merge._stretches import Pass, cuts_of, in_process, tables_by_calls, tables_in_threads
 from coeval.timeline.readers._input import head_of, is_url
@@ -257,7 +257,7 @@ def merge_sources(
         with writing as file:
             assert not isinstance(file, Path)
             maker = make_writer or (lambda stream, schema: writer_for(kind, stream, schema, zone))
-            counted = _Counted(file, target is not None)
+            counted = _Counted(file)
             work.write(passes, maker(counted, work.columns.schema))  # type: ignore[arg-type]
             counted.flush()
             return work.finished(target)
@@ -622,11 +622,10 @@ class _Merge:
 
 
 class _Counted:
-    """A stream that marks what goes wrong in it as the target's, with how much was written before."""
+    """The output, which knows how much was written of it when there is no more room."""
 
-    def __init__(self, file: IO[bytes] | DirectFile, is_target: bool) -> None:
+    def __init__(self, file: IO[bytes] | DirectFile) -> None:
         self._file = file
-        self._is_target = is_target
         self._written = 0
         self.closed = False
 
@@ -652,8 +651,10 @@ class _Counted:
         try:
             yield
         except OSError as error:
-            error.is_target, error.written = self._is_target, self._written  # type: ignore[attr-defined]
-            raise
+            number = full_disk(error)
+            if number is None:
+                raise
+            raise OutputFull(number, self._written) from error
 
     def close(self) -> None:
         """Left to whoever opened it."""

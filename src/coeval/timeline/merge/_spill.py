@@ -29,6 +29,19 @@ class DiskFull(OSError):
     """There is no room for what a merge must put down; the message says where, and how much was needed so far."""
 
 
+class OutputFull(OSError):
+    """
+    There is no room for the output, told apart from the spill folder's disk being full.
+
+    Attributes:
+        written: how many bytes of it were written before.
+    """
+
+    def __init__(self, number: int, written: int) -> None:
+        super().__init__(number, os.strerror(number))
+        self.written = written
+
+
 class SpillFolder:
     """
     A folder of one merge's own; taken away in the end.
@@ -117,15 +130,15 @@ def telling_full_disks(spill: SpillFolder, target: Path | None) -> Iterator[None
     try:
         yield
     except OSError as error:
-        number = _full(error)
+        number = full_disk(error)
         if number is None:
             raise
         used = spill.size()
         where = f"the spill folder's disk ({spill.path.parent})"
         more = f"{used:,} bytes were spilled so far"
-        if target is not None and getattr(error, "is_target", False):
-            where = f"the target's disk ({target.parent})"
-            more = f"{getattr(error, 'written', 0):,} bytes were written so far, and {used:,} bytes spilled"
+        if isinstance(error, OutputFull):
+            where = f"the target's disk ({target.parent})" if target is not None else "the disk that the output goes to"
+            more = f"{error.written:,} bytes were written so far, and {used:,} bytes spilled"
         raise DiskFull(
             number,
             f"there is no room on {where}: {more}. Nothing was changed; give a folder on a larger disk with "
@@ -133,7 +146,8 @@ def telling_full_disks(spill: SpillFolder, target: Path | None) -> Iterator[None
         ) from error
 
 
-def _full(error: OSError) -> int | None:
+def full_disk(error: OSError) -> int | None:
+    """The number of an error that says that a disk is full, or its user's share of it; None: it says something else."""
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         if error.errno == number or os.strerror(number) in str(error):
             return number
