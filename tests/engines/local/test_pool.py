@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import textwrap
 import threading
 import time
 import zipapp
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,8 +63,23 @@ class Home:
         if outcome.batch >= 0:
             self.outcomes.append(outcome)
 
+    def wait_for_items(self, count: int) -> None:
+        """Until so many items have come, each once."""
+        wait_for(lambda: sum(outcome.item_count for outcome in self.outcomes) == count)
+
     def kinds(self) -> list[tuple[int, int, str | None]]:
         return [(o.first, o.item_count, o.failure and o.failure.kind) for o in self.outcomes]
+
+
+@contextlib.contextmanager
+def one_worker(home: Home) -> Iterator[LocalEngine]:
+    """An engine of one worker, whose outcomes come home; closed behind it."""
+    engine = LocalEngine(1)
+    engine.start(home.deliver)
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 def calls(function: Callable[..., object], *arguments: tuple[object, ...]) -> Batch:
@@ -92,17 +108,14 @@ def note_and_kill(notes: Path, number: int, is_deadly: bool) -> int:
 
 
 def test_what_was_finished_comes_home_while_a_call_that_travels_with_it_runs(tmp_path: Path) -> None:
-    gate, home, engine = Gate(tmp_path, 60), Home(), LocalEngine(1)
-    engine.start(home.deliver)
-    try:
+    gate, home = Gate(tmp_path, 60), Home()
+    with one_worker(home) as engine:
         engine.send(calls(mark_and_pass, (None, 0), (None, 1), (gate, 2), (None, 3)))
         wait_for(lambda: len(home.outcomes) == 1)
         gate.wait_for_arrivals(1)
         assert home.kinds() == [(0, 2, None)]
         gate.open()
-        wait_for(lambda: sum(outcome.item_count for outcome in home.outcomes) == 4)
-    finally:
-        engine.close()
+        home.wait_for_items(4)
     assert values_of(home) == [0, 1, 2, 3]
     marks = [event for outcome in home.outcomes for event in outcome.events if event.kind == "mark"]
     assert [event.fields["number"] for event in marks] == [0, 1, 2, 3]  # each once, and with its call
@@ -111,13 +124,10 @@ def test_what_was_finished_comes_home_while_a_call_that_travels_with_it_runs(tmp
 
 
 def test_what_was_finished_before_a_call_that_kills_the_worker_is_not_run_again(tmp_path: Path) -> None:
-    notes, home, engine = tmp_path / "notes", Home(), LocalEngine(1)
-    engine.start(home.deliver)
-    try:
+    notes, home = tmp_path / "notes", Home()
+    with one_worker(home) as engine:
         engine.send(calls(note_and_kill, *((notes, number, number == 2) for number in range(4))))
-        wait_for(lambda: sum(outcome.item_count for outcome in home.outcomes) == 4)
-    finally:
-        engine.close()
+        home.wait_for_items(4)
     assert home.kinds() == [(0, 2, None), (2, 1, "died"), (3, 1, "moved")]
     assert notes.read_text() == "0\n1\n2\n"
 
@@ -129,18 +139,15 @@ def large_and_gate(gate: Gate | None, number: int) -> bytes:
 
 
 def test_large_results_come_home_too_while_a_call_that_travels_with_them_runs(tmp_path: Path) -> None:
-    gate, home, engine = Gate(tmp_path, 60), Home(), LocalEngine(1)
+    gate, home = Gate(tmp_path, 60), Home()
     with leaks():
-        engine.start(home.deliver)
-        try:
+        with one_worker(home) as engine:
             engine.send(calls(large_and_gate, (None, 0), (None, 1), (gate, 2), (None, 3)))
             wait_for(lambda: len(home.outcomes) == 1)
             gate.wait_for_arrivals(1)
             assert home.kinds() == [(0, 2, None)]
             gate.open()
-            wait_for(lambda: sum(outcome.item_count for outcome in home.outcomes) == 4)
-        finally:
-            engine.close()
+            home.wait_for_items(4)
         assert values_of(home) == [bytes([number]) * LARGE for number in range(4)]
         home.outcomes.clear()
 
@@ -150,14 +157,11 @@ def large_then_kill(notes: Path, number: int, is_deadly: bool) -> bytes:
 
 
 def test_large_results_survive_their_worker_and_are_not_made_again(tmp_path: Path) -> None:
-    notes, home, engine = tmp_path / "notes", Home(), LocalEngine(1)
+    notes, home = tmp_path / "notes", Home()
     with leaks():
-        engine.start(home.deliver)
-        try:
+        with one_worker(home) as engine:
             engine.send(calls(large_then_kill, *((notes, number, number == 2) for number in range(4))))
-            wait_for(lambda: sum(outcome.item_count for outcome in home.outcomes) == 4)
-        finally:
-            engine.close()
+            home.wait_for_items(4)
         assert home.kinds() == [(0, 2, None), (2, 1, "died"), (3, 1, "moved")]
         assert notes.read_text() == "0\n1\n2\n"
         assert values_of(home) == [bytes([number]) * LARGE for number in range(2)]
@@ -165,14 +169,11 @@ def test_large_results_survive_their_worker_and_are_not_made_again(tmp_path: Pat
 
 
 def test_what_nobody_takes_of_large_results_is_freed() -> None:
-    home, engine = Home(), LocalEngine(1)
+    home = Home()
     with leaks():
-        engine.start(home.deliver)
-        try:
+        with one_worker(home) as engine:
             engine.send(calls(large_and_gate, *((None, number) for number in range(4))))
-            wait_for(lambda: sum(outcome.item_count for outcome in home.outcomes) == 4)
-        finally:
-            engine.close()
+            home.wait_for_items(4)
         home.outcomes.clear()
 
 
