@@ -111,7 +111,7 @@ _HOMES = {
 
 # Hidden from type checkers, which would otherwise take every misspelt name for one of these.
 if not TYPE_CHECKING:
-
+    # As `_lazy_names` has it, written out: this file imports nothing, not even that.
     def __getattr__(name):
         for home, names in _HOMES.items():
             if name in names:

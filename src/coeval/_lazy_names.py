@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+TYPE_CHECKING = False  # as typing says it; that takes longer to import than all that a first name needs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+
+def looked_up(package: str, namespace: dict[str, Any], homes: Mapping[str, Sequence[str]], name: str) -> Any:
+    """
+    A name that is asked for the first time; see `lazy_names`.
+
+    Raises:
+        AttributeError: there is none of this name.
+    """
+    for home, names in homes.items():
+        if name in names:
+            value = namespace[name] = getattr(__import__(f"{package}.{home}", fromlist=(name,)), name)
+            return value
+    raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
 
 def lazy_names(
@@ -20,11 +37,4 @@ def lazy_names(
         homes: by module of the package, the names that come from it.
     """
 
-    def get(name: str) -> Any:
-        for home, names in homes.items():
-            if name in names:
-                value = namespace[name] = getattr(__import__(f"{package}.{home}", fromlist=(name,)), name)
-                return value
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
-
-    return get, lambda: sorted({*namespace, *namespace["__all__"]})
+    return lambda name: looked_up(package, namespace, homes, name), lambda: sorted({*namespace, *namespace["__all__"]})

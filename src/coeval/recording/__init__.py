@@ -61,10 +61,6 @@ _HOMES = {
 if not TYPE_CHECKING:
 
     def __getattr__(name):
-        for home, names in _HOMES.items():
-            if name in names:
-                from importlib import import_module
+        from coeval._lazy_names import looked_up
 
-                value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
-                return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return looked_up(__name__, globals(), _HOMES, name)
