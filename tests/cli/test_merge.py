@@ -61,6 +61,8 @@ def test_a_pair_that_makes_nothing_is_told_whether_or_not_the_merge_can_be_done(
     assert done.returncode == 0
     assert "evidence: trip: s0 -> s1: no row has such a value\n" in done.stderr
     assert ", 1 clock placed, 1 clock related to none of them\n" in done.stderr
+    misspelt = coeval("merge", "s*.log", "--pair", "id", "--order", "s0,sl", "--unplaced", "last", "-o", "x.parquet")
+    assert "evidence: id: s0 -> sl: no event is by a clock 'sl'\n" in misspelt.stderr
 
 
 @pytest.mark.parametrize("name", ["all.jsonl", "all.csv", "all.txt", "all.log"])

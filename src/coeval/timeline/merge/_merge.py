@@ -54,7 +54,7 @@ from coeval.timeline.readers._values import Int64Array, as_numpy
 from coeval.timeline.sources._claims import ClockSpan, OffsetClaim
 from coeval.timeline.sources._folds import settle_folds
 from coeval.timeline.sources._links import links_of
-from coeval.timeline.sources._messages import LinkCount, messages_of
+from coeval.timeline.sources._messages import LinkCount, messages_of, with_absent
 from coeval.timeline.sources._relate import Relation, relate
 from coeval.timeline.sources._rows import EvidenceRows
 from coeval.timeline.sources._rules import EvidenceRules
@@ -385,6 +385,7 @@ class _Merge:
             memory_limit=f"{self._settings.memory}B",
             folder=str(self._spill.path),
         )
+        found = replace(found, counts=with_absent(found.counts, self._evidence.rules, self._uses))
         self._links = found.counts
         self._relation = relation = relate(
             found,

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from coeval.clocks import ClockId
 from coeval.timeline.readers._values import as_numpy
 from coeval.timeline.sources._rows import ASKS, CLIENT, RECEIVES, SENDS, SERVER, EvidenceRows
 from coeval.timeline.sources._rules import EvidenceRules
+from coeval.timeline.sources._said import is_named
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,6 +48,7 @@ class LinkCount:
         ambiguous: rows of keys that were sent by several clocks, or are the answer to one of several requests: nobody
             knows what a receive was caused by.
         alone: rows of keys that have only one side, or both on one clock.
+        absent: clocks that it was said to be between, and that no event is by.
     """
 
     name: str
@@ -56,10 +58,13 @@ class LinkCount:
     repeated: int
     ambiguous: int
     alone: int
+    absent: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def text(self) -> str:
         """One sentence for people."""
+        if self.absent:
+            return f"{self.name}: no event is by a clock {' or '.join(map(repr, self.absent))}"
         if not self.sends and not self.receives:
             return f"{self.name}: no row has such a value"
         unused = [f"{getattr(self, why):,} {why}" for why in ("repeated", "ambiguous", "alone") if getattr(self, why)]
@@ -111,6 +116,19 @@ class FoundEvidence:
             self.likely.setdefault(name, Evidence()).merge(evidence)
         folded = [each for each in (self.folded, other.folded) if each is not None]
         return FoundEvidence(self.hard, self.likely, _folded(folded), (*self.counts, *other.counts))
+
+
+def with_absent(counts: Sequence[LinkCount], rules: EvidenceRules, clocks: Collection[str]) -> tuple[LinkCount, ...]:
+    """Counts that know which clocks that somebody named are not there."""
+    named = {link.name: link.clocks for link in rules.links}
+    return tuple(
+        replace(count, absent=tuple(name for name in named.get(count.name, ()) if not _is_there(name, clocks)))
+        for count in counts
+    )
+
+
+def _is_there(name: str, clocks: Collection[str]) -> bool:
+    return name in clocks or any(is_named(name, clock) for clock in clocks)
 
 
 def messages_of(

@@ -127,10 +127,12 @@ class Link(NamedTuple):
     Attributes:
         name: as reports name it, such as "request_id: web -> app".
         is_answer: what is received is the answer to a request, and counts only where there was one request.
+        clocks: whose rows it is between, as somebody named them; nothing where nobody did.
     """
 
     name: str
     is_answer: bool = False
+    clocks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -301,11 +303,11 @@ def _links(pair: PairRule) -> list[Link]:
     if not pair.order:
         return [Link(f"{pair.columns}: sent -> received")]
     order = pair.order
-    names = [f"{pair.columns}: {order[sender]} -> {order[receiver]}" for sender, receiver in order_links(order)]
-    answers = [f"{order[sender]} -> {order[receiver]}" for sender, receiver in answer_links(order)]
+    sent = [(order[sender], order[receiver]) for sender, receiver in order_links(order)]
+    answers = [(order[sender], order[receiver]) for sender, receiver in answer_links(order)]
     return [
-        *map(Link, names),
-        *(Link(f"{pair.columns}: {way}, answered", True) for way in answers if pair.answered),
+        *(Link(f"{pair.columns}: {' -> '.join(ends)}", clocks=ends) for ends in sent),
+        *(Link(f"{pair.columns}: {' -> '.join(ends)}, answered", True, ends) for ends in answers if pair.answered),
     ]
 
 
