@@ -117,6 +117,26 @@ def test_a_log_without_a_line_yet_is_told_and_merged_with_the_others(coeval: Run
     assert alone.stderr == "coeval merge: there is no event in s9.log, s8.log: nothing is written there.\n"
 
 
+def test_where_no_record_can_be_read_the_first_one_says_why(coeval: Run, folder: Path) -> None:
+    (folder / "s.log").write_text("2026-13-01T00:00:00Z first\n2026-14-01T00:00:00Z second\n")
+    done = coeval("merge", "s.log", "--reader", "iso", "-o", "all.parquet")
+    assert done.returncode == 2
+    said = "there is no event in s.log: s.log line 1 ('2026-13-01T00:00:00Z first'): its stamp is no time that there is"
+    assert said in done.stderr and "; of 2 records, 2 are so" in done.stderr
+
+
+def test_a_pattern_that_is_said_needs_no_reader(coeval: Run, folder: Path) -> None:
+    (folder / "s.log").write_text("1795762798.449 hello\n")
+    done = coeval("merge", r"s.log:pattern=(?P<time>\S+) (?P<message>.*)", "-o", "-")
+    assert done.returncode == 0 and json.loads(done.stdout)["message"] == "hello", done.stderr
+
+
+def test_a_name_of_a_file_that_is_no_text_is_shown_with_escapes(coeval: Run, folder: Path) -> None:
+    (folder / os.fsdecode(b"s\xff.jsonl")).write_text('{"ts": "2026-01-01T00:00:00Z"}\n')
+    assert coeval("merge", ".", "-o", "all.jsonl").returncode == 0
+    assert json.loads((folder / "all.jsonl").read_text())["source"] == r"s\xff.jsonl"
+
+
 def test_the_format_of_standard_input_can_be_said(coeval: Run, folder: Path) -> None:
     """Which looks like another one."""
     done = coeval("merge", "-", "--reader", "csv", "-o", "-", stdin="ts,a\n2026-01-01T00:00:00Z,x\n")

@@ -198,8 +198,8 @@ def merge_command(
             project=project,
         )
         if live:
-            if engine or save_settings or tz or kind not in ("jsonl", "text") or to == "text":
-                raise ValueError("--live writes JSON lines here: no --engine, --save-settings, --tz, other --to")
+            if refused := _not_live(engine, save_settings, tz, to, kind):
+                raise ValueError(f"--live writes JSON lines, in this process; expected no {refused}")
             from coeval.cli._merge_live import Ends, merge_live
 
             raise click.exceptions.Exit(
@@ -232,6 +232,18 @@ def merge_command(
     if engine is None:
         allow_quick_end()
     raise click.exceptions.Exit(DONE_IN_PART if in_part else DONE)
+
+
+def _not_live(engine: str | None, save_settings: bool, tz: str | None, to: To | None, kind: Format) -> str:
+    """The first of these options that has no part in a live merge; "": none."""
+    said = {
+        f"--engine {engine}": engine is not None,
+        "--save-settings": save_settings,
+        f"--tz {tz}": tz is not None,
+        f"--to {to}": to not in (None, "jsonl"),
+        f"OUT for {kind}": to is None and kind not in ("jsonl", "text"),
+    }
+    return next((option for option, is_said in said.items() if is_said), "")
 
 
 def _save(project: Path | None, said: Sequence[str], clock: Sequence[str], pairs: Sequence[PairRule]) -> None:

@@ -235,7 +235,8 @@ def test_standard_input_is_followed_to_its_end_beside_a_file(tmp_path: Path) -> 
     ("options", "said"),
     [
         (("t.parquet", "-o", "-"), "which is not read line by line"),
-        (("web.log", "-o", "x.parquet"), "--live writes JSON lines"),
+        (("web.log", "-o", "x.parquet"), "--live writes JSON lines, in this process; expected no OUT for parquet"),
+        (("web.log", "-o", "-", "--tz", "UTC"), "expected no --tz UTC"),
         (("web.log", "-o", "-", "--for", "soon"), "--for"),
     ],
 )

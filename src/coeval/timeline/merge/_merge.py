@@ -14,9 +14,11 @@ over in memory. Repeating any of them gives the same, so a worker that dies cost
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -73,6 +75,8 @@ STDIN = "-"
 
 EMPTY = "empty"
 """What is told as the format of a source without a single record, such as a log that was rotated just now."""
+
+_FIRST_SHOWN = 80
 
 # What ours takes of a row beside its payload, in bytes.
 _OWN_BYTES_IN_ROW = 96
@@ -334,9 +338,18 @@ class _Merge:
         self._uses = {clock: uses[clock] for clock in sorted(uses)}
         if not self._uses:
             named = ", ".join(source.name for source in self._sources)
-            asides = sum(sum(piece.reasons.values()) for _, piece, _ in self._pieces)
-            why = f"{asides:,} records could not be read, and no other is" if asides else "nothing is written"
-            raise WrongTable(f"there is no event in {named}: {why} there.")
+            raise WrongTable(f"there is no event in {named}: {self._why_nothing()}.")
+
+    def _why_nothing(self) -> str:
+        """Why there is no event: nothing is there, or what is wrong with most records, and the first of them."""
+        reasons = sum((Counter(piece.reasons) for _, piece, _ in self._pieces), Counter[str]())
+        if not reasons:
+            return "nothing is written there"
+        file, lines_before = next((piece.aside_file, lines) for _, piece, lines in self._pieces if piece.aside_file)
+        first = json.loads(next(iter(aside_lines(file, lines_before))))
+        more = f"; of {reasons.total():,} records, {reasons[first['reason']]:,} are so" if reasons.total() > 1 else ""
+        text = first["text"][:_FIRST_SHOWN]
+        return f"{first['source']} line {first['line']} ({text!r}): {first['reason']}{more}"
 
     def _order(self, source: int, part: Part, number: int) -> ScanOrder:
         clock = self._sources[source].clock

@@ -126,7 +126,7 @@ def detected(head: Head) -> Detected:
     raise WrongTable(
         f"{head.name} {_beginning(head)}, which is none of the formats known: {', '.join(reader_names())}. "
         "Say which it is with --reader NAME or `reader =` in coeval.toml; for a text log of another form give a "
-        "regular expression with a group named time, as `pattern =`."
+        "regular expression with a group named time, as `pattern =`; or name the files without this one."
     )
 
 

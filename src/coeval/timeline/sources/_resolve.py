@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ SourceKind = Literal["file", "url", "stdin", "run"]
 
 STDIN = "-"
 RUN_FILE = "run.json"
+_OF_PATTERNS = "pattern"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ def resolve(
                 everything.update(values)
         everything.update(own)
         whole = with_pattern(applied(defaults or SourceSettings(), everything), project.patterns)
+        if whole.pattern and not whole.reader:
+            whole = replace(whole, reader=_OF_PATTERNS)  # no other would look at it
         sources.append(ResolvedSource(names[path], path, kind, whole, tuple(also.get(path, ()))))
     for number, (pattern, _) in enumerate(settings):
         if number not in used:
@@ -216,7 +219,12 @@ def _names(paths: Sequence[str]) -> dict[str, str]:
         for path in growing:
             counts[path] += 1
     # `./web.log` and `web.log` are as alike as can be: the whole path tells them apart.
-    return {path: name if len(group) == 1 else path for name, group in named.items() for path in group}
+    return {path: _readable(name if len(group) == 1 else path) for name, group in named.items() for path in group}
+
+
+def _readable(name: str) -> str:
+    """A name as results can have it: bytes of a file's name that are no UTF-8 as escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _parts(path: str) -> list[str]:
