@@ -99,6 +99,19 @@ def test_what_cannot_be_answered_is_said_on_one_line(folder: Path, sql: str, sai
     assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("verb", [("query", "select 1"), ("timeline",), ("export", "--to", "csv")], ids=" ".join)
+def test_a_timeline_that_is_not_there_is_said_with_what_is_near(folder: Path, verb: tuple[str, ...]) -> None:
+    done = coeval(folder, *verb, "al.parquet")
+    assert done.returncode == 2
+    assert "al.parquet does not exist; expected a run folder, or a file that `coeval merge` wrote" in done.stderr
+    assert done.stderr.endswith("; is all.parquet meant?\n")
+
+
+def test_a_timeline_is_no_table_of_messages_and_is_called_what_it_is(folder: Path) -> None:
+    done = coeval(folder, "clocks", "all.parquet")
+    assert done.returncode == 2 and "all.parquet is a timeline, whose clocks are related already" in done.stderr
+
+
 def test_timelines_of_two_references_are_refused(folder: Path) -> None:
     write_parquet(Timeline(table(reference=ClockId("web"))), folder / "web.parquet")
     done = coeval(folder, "query", "select 1", "all.parquet", "web.parquet")

@@ -64,6 +64,7 @@ def clocks_of_messages(options: MessageOptions) -> int:
         except OSError as error:
             fail(f"{error.filename} cannot be read: {error.strerror}" if error.filename else error)
         except ValueError as error:
+            _refuse_timelines(options.sources)
             fail(error)
         if options.plot is not None:
             from coeval.cli._clocks_plot import plot_to
@@ -87,6 +88,22 @@ def parse_resolutions(texts: Sequence[str]) -> dict[str, int]:
         ns = Fraction(match[1]) * _UNITS_NS[match[2]]
         found[clock] = -(-ns.numerator // ns.denominator)
     return found
+
+
+def _refuse_timelines(sources: Sequence[Path]) -> None:
+    """Say of a merged timeline what it is, and not which columns of messages it has not."""
+    from coeval.errors import WrongTable
+    from coeval.timeline import open_timeline
+
+    for source in sources:
+        try:
+            open_timeline(source)
+        except (WrongTable, OSError):
+            continue
+        fail(
+            f"{source} is a timeline, whose clocks are related already: `coeval timeline` and `coeval query` show it. "
+            "Expected messages between clocks: a table with columns sender, sent_ns, receiver, received_ns"
+        )
 
 
 def _report(clocks: RelatedClocks, options: MessageOptions) -> None:

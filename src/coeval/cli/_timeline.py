@@ -86,7 +86,7 @@ def timeline(
 
     zone = parse_zone(tz)
     line_count = None if everything or (as_json and limit is None) else LINES if limit is None else limit
-    if run.is_file():
+    if run.is_file() or not run.exists():
         _show_table(read_timeline(run), line_count, zone, as_json=as_json)
         return
     found = read_run(run)
