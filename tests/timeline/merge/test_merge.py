@@ -407,6 +407,29 @@ def test_a_stream_without_room_is_told_from_a_spill_folder_without_room(tmp_path
         merge_sources(settings.sources, full, settings.settings, settings.evidence, kind="jsonl")
 
 
+def test_what_is_asked_in_python_is_checked_in_its_words(tmp_path: Path) -> None:
+    [path, *_] = write_logs(tmp_path, 30)
+    wrongs: list[tuple[dict[str, Any], str]] = [
+        ({"tz": "UTC"}, r"merge\(\) has no argument 'tz'; beside its own there are source, pair, clock, .*source_tz"),
+        ({"memory": "1G"}, "memory is '1G'; expected a number of bytes"),
+        ({"unplaced": "frist"}, "unplaced is 'frist'; expected 'last', 'aside'"),
+    ]
+    for wrong, said in wrongs:
+        with pytest.raises((TypeError, ValueError), match=said):
+            merge(path, **wrong)
+    with pytest.raises(ValueError, match="there are no sources"):
+        merge([])
+
+
+def test_one_word_in_python_need_not_stand_in_a_list(tmp_path: Path) -> None:
+    paths = write_logs(tmp_path, 300)[:2]
+    pair = "id:order=s0>s1"
+    one = merge(paths, source="s0.log:clock=s0", pair=pair, clock="s1.log=+1s±9h@s0", reference="s0")
+    several = merge(paths, source=["s0.log:clock=s0"], pair=[pair], clock=["s1.log=+1s±9h@s0"], reference="s0")
+    assert one.arrow().equals(several.arrow())
+    assert one.report.links == several.report.links
+
+
 def test_a_full_disk_is_an_os_error() -> None:
     assert issubclass(DiskFull, OSError)
     assert MergeSettings().memory > 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pyarrow as pa
 
@@ -35,6 +36,8 @@ from coeval.timeline.sources._resolve import ResolvedSource, resolve
 from coeval.timeline.sources._rules import EvidenceRules, PairRule, parse_pair
 from coeval.timeline.sources._said import parse_duration
 from coeval.timeline.stamps._zones import Zone
+
+_UNPLACED = get_args(Unplaced)
 
 
 class MergedTimeline(Timeline):
@@ -65,9 +68,9 @@ class MergeRequest(NamedTuple):
 def requested(
     sources: Sequence[str | os.PathLike[str]],
     *,
-    source: Sequence[str] = (),
-    pair: Sequence[str | PairRule] = (),
-    clock: Sequence[str] = (),
+    source: str | Sequence[str] = (),
+    pair: str | PairRule | Sequence[str | PairRule] = (),
+    clock: str | Sequence[str] = (),
     trust_clocks: str | int | None = None,
     anchors: Tabular | None = None,
     messages: Tabular | Sequence[Tabular] = (),
@@ -87,24 +90,31 @@ def requested(
     Raises:
         ValueError, OSError: as `merge`, for what can be seen before anything is read.
     """
+    if not sources:
+        raise ValueError("there are no sources; expected one at least, such as 'web.log'")
+    if unplaced not in _UNPLACED:
+        raise ValueError(f"unplaced is {unplaced!r}; expected 'last', 'aside', or '' for an error")
+    if not isinstance(memory, int):
+        raise TypeError(f"memory is {memory!r}; expected a number of bytes, such as 1 << 30")
     if memory < 1 << 26:
         raise ValueError(f"memory is {memory:,} bytes; expected 64 MB at least")
     found = project if isinstance(project, Project) else read_project(project if project is None else Path(project))
     if source_tz:
         Zone(source_tz)  # where each source has a word of its own, nobody would look this one up
     defaults = SourceSettings(zone=source_tz, assume_utc=assume_utc)
-    resolved = resolve([os.fspath(each) for each in sources], found, source, defaults)
+    resolved = resolve([os.fspath(each) for each in sources], found, _several(source), defaults)
     aside = SetAside()
     read: list[Anchor] = []
     if anchors is not None:
         read, _, _ = read_anchors(anchors, aside)
     tables = list(messages) if isinstance(messages, (list, tuple)) else [messages]
     known = read_messages(tables, aside).messages if tables else Messages.of(())
-    pairs = tuple(each if isinstance(each, PairRule) else parse_pair(each) for each in pair)
+    said = [pair] if isinstance(pair, (str, PairRule)) else pair
+    pairs = tuple(each if isinstance(each, PairRule) else parse_pair(each) for each in said)
     evidence = MergeEvidence(
         known,
         tuple(read),
-        tuple(parse_claim(each) for each in clock),
+        tuple(parse_claim(each) for each in _several(clock)),
         found.claims,
         EvidenceRules((*found.pairs, *pairs)),
     )
@@ -124,6 +134,11 @@ def requested(
         f"{other} is {each.path} by another name; it is read once" for each in resolved for other in each.also
     )
     return MergeRequest(resolved, settings, evidence, (*twice, *notes))
+
+
+def _several(said: str | Sequence[str]) -> Sequence[str]:
+    """One word, or several."""
+    return [said] if isinstance(said, str) else said
 
 
 def merge(
@@ -146,9 +161,9 @@ def merge(
         executor: anything with the interface of `concurrent.futures`, such as `coeval.Executor("dask://…")`; its
             workers must reach the sources and `spill`. None: threads of this process.
         on_progress: called with the step ("scan", "sort", "merge"), how much is done, and how much there is.
-        source: more settings, each for the sources that the name before the colon means.
-        pair: what makes rows of two clocks one request, as `request_id:order=web>app>db`.
-        clock: offsets that are known, as `web=+3.2s±0.1s` (ahead of UTC) or `web=+3.2s±0.1s@db`.
+        source: more settings, each for the sources that the name before the colon means; one, or several.
+        pair: what makes rows of two clocks one request, as `request_id:order=web>app>db`; one, or several.
+        clock: offsets that are known, as `web=+3.2s±0.1s` (ahead of UTC) or `web=+3.2s±0.1s@db`; one, or several.
         trust_clocks: each clock's own word on UTC counts within so much, as "50ms" or in ns.
         anchors, messages: tables as `relate_clocks` takes them.
         reference: the clock that times count on where nothing ties them to UTC. None: the busiest.
@@ -173,6 +188,9 @@ def merge(
     Example:
         timeline = coeval.merge(["web.log", "db.jsonl"], "all.parquet", pair=["request_id:order=web>db"])
     """
+    for name in asked:
+        if name not in _ASKED:
+            raise TypeError(f"merge() has no argument {name!r}; beside its own there are {', '.join(_ASKED)}")
     named = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
     target = None if out is None else Path(out)
     if target is not None and target.suffix not in (".parquet", ".pq"):
@@ -199,6 +217,9 @@ def merge(
     merged = MergedTimeline(kept[0].table) if target is None else _opened(target)
     merged.report = report
     return merged
+
+
+_ASKED = tuple(inspect.signature(requested).parameters)[1:]
 
 
 def _opened(path: Path) -> MergedTimeline:
