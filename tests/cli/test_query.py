@@ -112,6 +112,25 @@ def test_a_timeline_is_no_table_of_messages_and_is_called_what_it_is(folder: Pat
     assert done.returncode == 2 and "all.parquet is a timeline, whose clocks are related already" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("query", "select 1 as one", "all.parquet", "-o", "same.parquet"),
+        ("export", "all.parquet", "--to", "parquet", "-o", "same.parquet"),
+        ("export", "all.parquet", "--to", "parquet"),
+        ("join", "other.parquet", "all.parquet", "-o", "same.parquet"),
+    ],
+    ids=" ".join,
+)
+def test_no_timeline_is_written_over_while_it_is_read_by_whichever_name(folder: Path, verb: tuple[str, ...]) -> None:
+    (folder / "same.parquet").symlink_to("all.parquet")
+    write_parquet(timeline(), folder / "other.parquet")
+    before = (folder / "all.parquet").read_bytes()
+    done = coeval(folder, *verb, "--force")
+    assert done.returncode == 2 and "is to be written and is read for it; write to another file" in done.stderr
+    assert (folder / "all.parquet").read_bytes() == before
+
+
 def test_timelines_of_two_references_are_refused(folder: Path) -> None:
     write_parquet(Timeline(table(reference=ClockId("web"))), folder / "web.parquet")
     done = coeval(folder, "query", "select 1", "all.parquet", "web.parquet")

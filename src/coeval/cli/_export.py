@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import click
 
-from coeval.cli._output import fail, parse_zone, read_timeline, refuse_overwriting
+from coeval.cli._output import fail, parse_zone, read_timeline, refuse_overwriting, refuse_reading_itself
 from coeval.cli._parameters import Argument, Option
 from coeval.errors import WrongTable
 from coeval.timeline import writers
@@ -85,6 +85,7 @@ def export(
     target = out or Path(f"{_name(source)}{_SUFFIXES[to]}")
     # A database keeps what else is in it.
     refuse_overwriting(target, force=force or to == "sqlite")
+    refuse_reading_itself(target, (source, *(traces or ())))
     if to == "sqlite" and target.exists() and not target.is_file():
         fail(f"{target} is no regular file; expected a database, or a name that is free")
     if tz is not None and to != "text":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import click
 
 from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_output
-from coeval.cli._output import fail
+from coeval.cli._output import fail, refuse_reading_itself
 from coeval.cli._pandas import do_without_pandas
 from coeval.cli._parameters import Argument, Option
 
@@ -114,6 +114,7 @@ def join(
     try:
         if target is not None:
             check_output(target, force=force)
+            refuse_reading_itself(target, (left, right))
         if kind == "parquet":
             assert target is not None
             write = parquet_writer(target, memory_bytes)

@@ -192,3 +192,10 @@ def refuse_overwriting(path: Path, *, force: bool) -> None:
         check_output(path, force=force)
     except OutputRefused as error:
         fail(error)
+
+
+def refuse_reading_itself(path: Path, read: Iterable[Path]) -> None:
+    """End the command where its output is one of the files that it reads, by whichever name; --force means no such."""
+    for source in read:
+        if path.exists() and source.exists() and path.samefile(source):
+            fail(f"{path} is to be written and is read for it; write to another file")

@@ -12,7 +12,15 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
-from coeval.cli._output import fail, parse_zone, plain, read_timeline, refuse_overwriting, style_of_output
+from coeval.cli._output import (
+    fail,
+    parse_zone,
+    plain,
+    read_timeline,
+    refuse_overwriting,
+    refuse_reading_itself,
+    style_of_output,
+)
 from coeval.cli._parameters import Argument, Option
 from coeval.timeline._python_rows import python_rows
 from coeval.timeline._target import Target, as_text
@@ -72,6 +80,7 @@ def query(
         fail("parquet is no text for standard output; name a file with -o")
     if out is not None:
         refuse_overwriting(out, force=force)
+        refuse_reading_itself(out, timelines)
     found = [read_timeline(path) for path in timelines]
     names = ["timeline"] if len(found) == 1 else _names(timelines)
     import duckdb
