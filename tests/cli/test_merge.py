@@ -137,6 +137,11 @@ def test_a_name_of_a_file_that_is_no_text_is_shown_with_escapes(coeval: Run, fol
     assert json.loads((folder / "all.jsonl").read_text())["source"] == r"s\xff.jsonl"
 
 
+def test_one_event_has_no_neighbour_to_be_the_wrong_way_round(coeval: Run, folder: Path) -> None:
+    done = coeval("merge", "-", "-o", "one.parquet", stdin="2026-01-01T00:00:00Z x\n")
+    assert done.returncode == 0 and "raw order" not in done.stderr
+
+
 def test_the_format_of_standard_input_can_be_said(coeval: Run, folder: Path) -> None:
     """Which looks like another one."""
     done = coeval("merge", "-", "--reader", "csv", "-o", "-", stdin="ts,a\n2026-01-01T00:00:00Z,x\n")

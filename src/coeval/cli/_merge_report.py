@@ -38,11 +38,13 @@ def merge_lines(report: MergeReport, out: Path | None, elapsed_ns: int) -> list[
     elif report.set_aside:
         lines.append("  they are kept nowhere; name a file with --set-aside FILE")
     lines.append(f"times: {report.claims.reference_label}, {_groups(report)}")
-    total = max(1, report.merged - 1)
-    share = 100 * report.neighbours_turned / total
-    lines.append(
-        f"raw order: {report.neighbours_turned:,} of {total:,} neighbours ({share:.1f} %) are the other way round there"
-    )
+    total = report.merged - 1
+    if total > 0:
+        share = 100 * report.neighbours_turned / total
+        lines.append(
+            f"raw order: {report.neighbours_turned:,} of {total:,} neighbours ({share:.1f} %) are the other way round "
+            "there"
+        )
     relation = report.relation
     said = [
         *(("evidence", link.text) for link in report.links),
