@@ -98,7 +98,7 @@ def _next_steps(components: Sequence[Component]) -> list[str]:
         ("or leave out what cannot be placed:", "--unplaced aside"),
     ]
     if known := _known_clock(components):
-        steps.insert(0, ("if it is written on that host:", f"--source '{known[0]}:clock={known[1]}'"))
+        steps.insert(0, (f"if {known[0]} is by clock {known[1]} too:", f"--source '{known[0]}:clock={known[1]}'"))
     if shared := _one_clock(components):
         steps.insert(0, ("if these are files of one clock:", f"--source '{shared}:clock=NAME'"))
     return [line for what, command in steps for line in (f"  {what}", f"      {command}")]
