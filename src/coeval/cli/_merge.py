@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import click
 
 from coeval.alignment import RATE_BOUND_PPM_DEFAULT
-from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_output
+from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_output, check_url
 from coeval.cli._freed_memory import keep_freed_memory
 from coeval.cli._interrupts import Interrupted, Interrupts
 from coeval.cli._merge_report import merge_json, merge_lines
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DONE, DONE_IN_PART = 0, 1
 CLOSED_OUTPUT_EXIT_CODE = 141
-STDOUT = Path("-")
+STDOUT = "-"
 
 # A worker that dies takes its attempt with it; scanning and merging a stretch can be done again.
 RETRIES = 2
@@ -48,7 +48,10 @@ Unplaced = Literal["last", "aside"]
 def merge_command(
     sources: Annotated[list[str], Argument(metavar="SOURCE...")],
     out: Annotated[
-        Path, Option("-o", "--out", metavar="OUT", help="Write here; - for standard output.", show_default=False)
+        str,
+        Option(
+            "-o", "--out", metavar="OUT", help="A file or a URL to write; - for standard output.", show_default=False
+        ),
     ],
     to: Annotated[
         To | None, Option("--to", metavar="FORMAT", help="parquet, jsonl, csv, text, log. [by OUT's name]")
@@ -88,7 +91,7 @@ def merge_command(
         Option(metavar="last|aside", help="What becomes of events that nothing relates. [an error]"),
     ] = None,
     set_aside: Annotated[
-        Path | None, Option(metavar="FILE", help="Keep what cannot be read here. [OUT.set-aside.jsonl]")
+        str | None, Option(metavar="FILE", help="Keep what cannot be read here. [OUT.set-aside.jsonl]")
     ] = None,
     engine: Annotated[
         str | None, Option(metavar="URL", help="Where to work: local:4, dask://HOST:PORT. [this process]")
@@ -157,6 +160,7 @@ def merge_command(
     try:
         do_without_pandas()
         keep_freed_memory()
+        from coeval.timeline._url_target import place_of
         from coeval.timeline.merge._request import requested
 
         zone = parse_zone(show_tz)
@@ -167,8 +171,11 @@ def merge_command(
             raise ValueError(
                 f"--live works on this machine: expected --spill DIR, a folder, and no URL such as {spill}"
             )
-        if out != STDOUT:
-            check_output(out, force=force)
+        place = None if out == STDOUT else place_of(out)
+        if isinstance(place, Path):
+            check_output(place, force=force)
+        elif place is not None:
+            check_url(place, force=force)
         pairs = _pairs(pair or [], order, sent, received)
         asked = requested(
             sources,
@@ -191,16 +198,23 @@ def merge_command(
         if live:
             if engine or save_settings or show_tz or kind not in ("jsonl", "text") or to == "text":
                 raise ValueError("--live writes JSON lines here: no --engine, --save-settings, --show-tz, other --to")
+            if isinstance(place, str) or (set_aside and isinstance(place_of(set_aside), str)):
+                raise ValueError("--live writes as events come: expected a file of this machine, or -o -, and no URL")
             from coeval.cli._merge_live import Ends, merge_live
 
             raise click.exceptions.Exit(
                 merge_live(
-                    asked, out, Ends(live_for, idle, idle_timeout, future), set_aside, as_json=as_json, quiet=quiet
+                    asked,
+                    place,
+                    Ends(live_for, idle, idle_timeout, future),
+                    None if set_aside is None else Path(set_aside),
+                    as_json=as_json,
+                    quiet=quiet,
                 )
             )
         if live_for or idle or idle_timeout:
             raise ValueError("--for, --idle and --idle-timeout say how --live goes; give that too")
-        report = _merged(asked, out, kind, zone, engine, on_progress)
+        report = _merged(asked, place, kind, zone, engine, on_progress)
         if save_settings:
             _save(project, [*sources, *(source or [])], clock or [], pairs)
     except Interrupted as interrupted:
@@ -217,7 +231,7 @@ def merge_command(
     if as_json:
         write_json_lines([merge_json(report)])
     elif not quiet:
-        lines = merge_lines(report, None if out == STDOUT else out, progress.elapsed_ns())
+        lines = merge_lines(report, place, progress.elapsed_ns())
         progress.write("".join(f"{line}\n" for line in (*asked.notes, *lines)))
     in_part = report.set_aside or any(each.problems for each in report.sources)
     if engine is None:
@@ -259,13 +273,15 @@ class _Shown:
         return "  ".join(parts)
 
 
-def _merged(asked: Any, out: Path, kind: Format, zone: Any, engine: str | None, on_progress: Any) -> MergeReport:
+def _merged(
+    asked: Any, out: Path | str | None, kind: Format, zone: Any, engine: str | None, on_progress: Any
+) -> MergeReport:
     from coeval.timeline.merge._merge import merge_sources
 
     with _executor(engine) as executor:
         target: Any = out
         output = None
-        if out == STDOUT:
+        if out is None:
             output = DataOutput.to_standard_output()
             target = _Stream(output)
         report = merge_sources(
@@ -312,13 +328,13 @@ def _executor(engine: str | None) -> Iterator[FuturesExecutor | None]:
         yield executor
 
 
-def _format(out: Path, to: To | None) -> Format:
+def _format(out: str, to: To | None) -> Format:
     from coeval.timeline.merge._output import format_of
 
     if to is not None:
         return to
     if out != STDOUT:
-        return format_of(out.name)
+        return format_of(out)
     return "text" if os.isatty(1) else "jsonl"
 
 

@@ -8,10 +8,30 @@ not complete, or in memory. Stores that cannot do that have the file when it is 
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from types import TracebackType
 from typing import IO, cast
 
-from coeval.timeline.readers._input import filesystem_of
+from coeval.timeline.readers._input import filesystem_of, is_url
+
+
+def place_of(text: str) -> Path | str:
+    """What a user names: a URL stays text, anything else is a path."""
+    return text if is_url(text) else Path(text)
+
+
+def is_there(place: Path | str) -> bool:
+    """
+    Whether something has this path or URL.
+
+    Raises:
+        MissingExtra, ValueError: see `filesystem_of`.
+        OSError: its store cannot be asked.
+    """
+    if isinstance(place, Path):
+        return place.exists()
+    filesystem, within = filesystem_of(place)
+    return bool(filesystem.exists(within))
 
 
 class UrlTarget:

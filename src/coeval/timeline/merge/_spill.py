@@ -107,7 +107,7 @@ def remove_remains(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def telling_full_disks(spill: SpillFolder, target: Path | None) -> Iterator[None]:
+def telling_full_disks(spill: SpillFolder, target: Path | str | None) -> Iterator[None]:
     """
     One clear error where there is no room.
 
@@ -124,7 +124,7 @@ def telling_full_disks(spill: SpillFolder, target: Path | None) -> Iterator[None
         where = f"the spill folder's disk ({spill.path.parent})"
         more = f"{used:,} bytes were spilled so far"
         if target is not None and getattr(error, "is_target", False):
-            where = f"the target's disk ({target.parent})"
+            where = f"the target's disk ({target.parent if isinstance(target, Path) else target})"
             more = f"{getattr(error, 'written', 0):,} bytes were written so far, and {used:,} bytes spilled"
         raise DiskFull(
             number,
