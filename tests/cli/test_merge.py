@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +90,42 @@ def test_what_nothing_relates_is_told_in_a_table_and_nothing_is_written(coeval: 
     assert files_in(folder) == {"s0.log", "s1.log", "s2.jsonl"}
 
 
+def test_two_names_of_one_file_are_told_and_read_once(coeval: Run, folder: Path) -> None:
+    write_logs(folder, 30)
+    (folder / "same.log").symlink_to("s0.log")
+    done = coeval("merge", "s0.log", "same.log", "-o", "all.parquet")
+    assert done.returncode == 0
+    assert "same.log is s0.log by another name; it is read once\n" in done.stderr
+    told = json.loads(coeval("merge", "s0.log", "same.log", "-o", "all.parquet", "--force", "--json").stdout)
+    assert len(told["sources"]) == 1 and told["notes"] == ["same.log is s0.log by another name; it is read once"]
+
+
+def test_a_log_without_a_line_yet_is_told_and_merged_with_the_others(coeval: Run, folder: Path) -> None:
+    write_logs(folder, 30)
+    (folder / "s9.log").write_text("")
+    (folder / "s8.log").write_text("\n")
+    done = coeval("merge", "s0.log", "s8.log", "s9.log", "-", "-o", "all.log")
+    assert done.returncode == 0, done.stderr
+    assert [line.split() for line in done.stderr.splitlines() if line.startswith(("s8", "s9", "stdin"))] == [
+        [name, "empty", "0", "0"] for name in ("s8.log", "s9.log", "stdin")
+    ]
+    assert (folder / "all.log").read_text() == (folder / "s0.log").read_text()
+    alone = coeval("merge", "s9.log", "s8.log", "-o", "none.parquet")
+    assert alone.returncode == 2
+    assert alone.stderr == "coeval merge: there is no event in s9.log, s8.log: nothing is written there.\n"
+
+
+def test_the_format_of_standard_input_can_be_said(coeval: Run, folder: Path) -> None:
+    """Which looks like another one."""
+    done = coeval("merge", "-", "--reader", "csv", "-o", "-", stdin="ts,a\n2026-01-01T00:00:00Z,x\n")
+    assert done.returncode == 0 and json.loads(done.stdout)["a"] == "x"
+    lines = '{"at": "2026-01-01T00:00:00Z"} 2026-01-02T00:00:00Z\n'
+    said = r"stdin:pattern=.* (?P<time>\S+)"
+    done = coeval("merge", "-", "--source", said, "--source", "*:reader=pattern", "-o", "-", stdin=lines)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["raw_ns"] == 1767312000 * 10**9
+
+
 def test_the_summary_as_json_adds_up(coeval: Run, folder: Path) -> None:
     write_parquet(folder, 300)
     options = ["--source", "*:time=ts", "--engine", "local:2", "--json"]
@@ -125,6 +163,10 @@ def test_a_merge_writes_behind_a_url(coeval: Run, folder: Path) -> None:
         (["-o", "s0.log"], "is there already"),
         (["-o", "s3://bucket/all.parquet"], "s3://bucket/all.parquet cannot be opened"),
         (["-o", "memory://all.jsonl", "--live"], "--live writes as events come"),
+        (["-o", "x.parquet", "--tz", "Europe/Berlin"], "expected --source-tz Europe/Berlin if it is the zone of"),
+        (["-o", "x.parquet", "--source-tz", "Europe/Berln"], "Did you mean Europe/Berlin"),
+        (["-o", "x.parquet", "--spill", "nowhere"], "--spill nowhere is no folder"),
+        (["-o", "x.parquet", "--set-aside", "nowhere/aside.jsonl"], "there is no folder nowhere"),
         (["nowhere.log", "-o", "x.parquet"], "nowhere.log"),
     ],
 )
@@ -137,6 +179,40 @@ def test_what_cannot_be_done_as_asked_is_said_in_one_sentence(
     assert expected in done.stderr
     assert done.stderr.startswith("coeval merge: ")
     assert files_in(folder) == {"s0.log", "s1.log", "s2.jsonl"}
+
+
+def test_parquet_is_not_written_to_a_terminal(folder: Path) -> None:
+    write_logs(folder, 30)
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "coeval", "merge", "s0.log", "-o", "-", "--to", "parquet"]
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 2 and "parquet is no text for a terminal; name a file with -o" in done.stderr
+
+
+def test_a_clock_with_one_bound_says_what_would_give_the_other(coeval: Run, folder: Path) -> None:
+    (folder / "a.jsonl").write_text('{"ts": "2026-01-01T00:00:00Z", "id": "x"}\n')
+    (folder / "b.jsonl").write_text('{"ts": "2026-01-01T00:00:09Z", "id": "x"}\n')
+    done = coeval("merge", "a.jsonl", "b.jsonl", "--pair", "id:order=a>b", "--reference", "a", "-o", "all.parquet")
+    said = " ".join(done.stderr.split())
+    assert "bounds: of clock b.jsonl only the earliest times are known: no message goes from it" in said
+
+
+def test_what_helps_names_the_host_that_spans_name_too(coeval: Run, folder: Path) -> None:
+    (folder / "web.log").write_text("2026-01-01T00:00:00Z hello\n")
+    (folder / "hosts.jsonl").write_text('{"ts": "2026-01-01T00:00:00Z", "h": "web"}\n')
+    sources = ["web.log", "hosts.jsonl:clock_field=h"]
+    refused = coeval("merge", *sources, "-o", "all.parquet")
+    assert refused.returncode == 2 and "      --source 'web.log:clock=web'\n" in refused.stderr
+    assert coeval("merge", *sources, "--source", "web.log:clock=web", "-o", "all.parquet").returncode == 0
+
+
+def test_signs_that_standard_error_has_not_are_spelt_as_options_take_them(coeval: Run, folder: Path) -> None:
+    write_logs(folder, 30)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = coeval("merge", "s0.log", "s1.log", "-o", "all.parquet", env=environment)
+    assert "--clock 's1.log=+3.2s+-0.1s@s0.log'" in done.stderr
 
 
 def test_ctrl_c_leaves_nothing(coeval_started: Start, folder: Path) -> None:

@@ -24,3 +24,15 @@ def test_what_was_said_once_is_known_to_the_next_merge(tmp_path: Path) -> None:
     kept = (tmp_path / "coeval.toml").read_text()
     assert '[source."app*"]\ntz = "Europe/Athens"' in kept
     assert '[pairs.id]\norder = ["web", "app"]' in kept
+
+
+def test_what_was_said_of_clocks_that_are_not_here_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    """One word per cluster is kept, and today only some of its logs are merged."""
+    (tmp_path / "web.csv").write_text("time,id\n2026-11-26 10:00:00.1Z,a\n")
+    (tmp_path / "coeval.toml").write_text('[clocks]\nweb = "+1s±1ms"\napp = "+3s±0.1s@web"\n', encoding="utf-8")
+    done = merge(tmp_path, "web.csv", "-o", "all.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert "times: UTC, one clock\n" in done.stderr
+    assert "evidence: said: app=+3s±100ms@web: not used, as no event is by such a clock\n" in done.stderr
+    typed = merge(tmp_path, "web.csv", "-o", "more.jsonl", "--clock", "app=+3s±0.1s@web")
+    assert typed.returncode == 2 and "is about clock 'app', and there is none" in typed.stderr

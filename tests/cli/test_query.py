@@ -42,6 +42,25 @@ def test_an_answer_is_a_table_as_wide_as_the_terminal(folder: Path) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+def test_the_time_is_whole_also_where_other_columns_are_cut(folder: Path) -> None:
+    done = coeval(folder, "query", "select * from timeline", "all.parquet", "--tz", "Asia/Kolkata")
+    first = done.stdout.splitlines()[4]
+    assert "2026-11-07 02:50:00" in first and "+05:30" in first, done.stdout
+
+
+def test_a_table_is_drawn_with_what_the_output_has_signs_for(folder: Path) -> None:
+    sql = "select 'wörker' as a"
+    done = subprocess.run(
+        [sys.executable, "-m", "coeval", "query", sql, "all.parquet"],
+        cwd=folder,
+        capture_output=True,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "ascii", "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"+---" in done.stdout and b"| w\\xf6rker" in done.stdout
+
+
 def test_answers_are_lines_of_json_or_csv(folder: Path) -> None:
     sql = "select line, estimate_ns, text from timeline where clock = 'db' and estimate_ns is not null order by line"
     lines = coeval(folder, "query", sql, "all.parquet", "--to", "jsonl").stdout.splitlines()

@@ -201,7 +201,7 @@ def test_rows_lose_no_digit_of_a_time_and_need_no_pandas() -> None:
     made = table().append_column("at", pa.array([T0 + 1] * 6, pa.timestamp("ns", tz="UTC")))
     made = made.append_column("took", pa.array([1_500] * 6, pa.duration("ns")))
     first, *_ = Timeline(made)
-    assert (first["at"], first["took"]) == ("2026-11-06 21:20:00.000000001Z", 1_500)
+    assert (first["at"], first["took"]) == ("2026-11-06T21:20:00.000000001Z", 1_500)
     assert first["time"] == datetime(2026, 11, 6, 21, 20, tzinfo=ZoneInfo("UTC"))
     late, *_ = Timeline(table([event("web", 1_999, 0, "between two microseconds", 1)]))
     assert late["time"].microsecond == 1 and late["estimate_ns"] == T0 + 1_999

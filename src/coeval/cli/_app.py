@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import signal
 from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 
@@ -11,6 +12,9 @@ import click
 
 from coeval._version import __version__
 from coeval.cli._parameters import HELP, Option, command, parameters
+
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit code after Ctrl-C, where a verb does not say its own."""
 
 
 class Verb(NamedTuple):
@@ -60,6 +64,18 @@ class _Verbs(click.Group):
         function = getattr(importlib.import_module(verb.module), verb.function)
         # After a script's name every option is the script's.
         return command(cmd_name, function, allow_interspersed_args=cmd_name != "run")
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            pass
+        except RuntimeError as error:
+            # DuckDB takes the signal while it works, and hands on no more than this.
+            if str(error) != "Query interrupted":
+                raise
+        click.echo("interrupted: nothing more is written", err=True)
+        raise click.exceptions.Exit(INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

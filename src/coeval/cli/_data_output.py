@@ -34,25 +34,28 @@ class OutputFailed(Exception):
     """The output cannot be written any more; the message says why."""
 
 
-def check_url(url: str, *, force: bool) -> None:
+def check_place(place: Path | str, *, force: bool) -> None:
     """
-    Find out before anything runs whether there is something behind a URL already.
+    Find out before anything runs whether a file, or what a URL (text) names, can be written, as far as can be told.
 
     Args:
         force: what is there may go.
 
     Raises:
-        OutputRefused: it is there, or its store cannot be asked.
+        OutputRefused: it is there, it cannot be written, or the URL's store cannot be asked.
     """
+    if isinstance(place, Path):
+        check_output(place, force=force)
+        return
     from coeval.timeline._url_target import is_there
 
     try:
-        if is_there(url) and not force:
-            raise OutputRefused(f"{url} is there already; name another file, or overwrite it with --force")
+        if is_there(place) and not force:
+            raise OutputRefused(f"{place} is there already; name another file, or overwrite it with --force")
     except (CoevalError, ValueError) as error:
         raise OutputRefused(str(error)) from None
     except OSError as error:
-        raise OutputRefused(f"{url} cannot be written: {error}") from None
+        raise OutputRefused(f"{place} cannot be written: {error}") from None
 
 
 def check_output(path: Path, *, force: bool) -> None:

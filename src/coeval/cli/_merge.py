@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import click
 
 from coeval.alignment import RATE_BOUND_PPM_DEFAULT
-from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_output, check_url
+from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_place
 from coeval.cli._freed_memory import keep_freed_memory
 from coeval.cli._interrupts import Interrupted, Interrupts
 from coeval.cli._merge_report import merge_json, merge_lines
@@ -61,7 +61,7 @@ def merge_command(
         Option(metavar="NAME:KEY=VALUE", help="What is said of a source, as 'web*.log:tz=Asia/Tokyo'."),
     ] = None,
     reader: Annotated[str, Option(metavar="NAME", help="The format of all sources. [found out]")] = "",
-    tz: Annotated[str, Option("--tz", metavar="ZONE", help="Zone of stamps that carry none.")] = "",
+    source_tz: Annotated[str, Option("--source-tz", metavar="ZONE", help="Zone of stamps that carry none.")] = "",
     assume_utc: Annotated[bool, Option("--assume-utc", help="Stamps without a zone are UTC; mark them.")] = False,
     pair: Annotated[
         list[str] | None,
@@ -104,9 +104,7 @@ def merge_command(
     save_settings: Annotated[
         bool, Option("--save-settings", help="Keep --source, --pair and --clock in coeval.toml.")
     ] = False,
-    show_tz: Annotated[
-        str | None, Option("--show-tz", metavar="ZONE", help="Zone of the times in --to text. [UTC]")
-    ] = None,
+    tz: Annotated[str | None, Option("--tz", metavar="ZONE", help="Zone of the times in --to text. [UTC]")] = None,
     live: Annotated[bool, Option("--live", help="Follow SOURCEs as they grow; JSON lines in order.")] = False,
     live_for: Annotated[
         str | None, Option("--for", metavar="TIME", help="End --live after so long, as 60s. [Ctrl-C]")
@@ -163,19 +161,28 @@ def merge_command(
         from coeval.timeline._url_target import place_of
         from coeval.timeline.merge._request import requested
 
-        zone = parse_zone(show_tz)
+        zone = parse_zone(tz)
         kind = _format(out, to)
+        if tz is not None and kind != "text" and not live:
+            raise ValueError(
+                f"--tz {tz} is how --to text shows times, and {kind} has them as they are; expected --source-tz {tz} "
+                "if it is the zone of the sources' stamps"
+            )
         if as_json and out == STDOUT:
             raise ValueError("--json and -o - both want standard output; name a file with -o")
         if live and spill and "://" in spill:
             raise ValueError(
                 f"--live works on this machine: expected --spill DIR, a folder, and no URL such as {spill}"
             )
+        if out == STDOUT and kind == "parquet" and os.isatty(1):
+            raise ValueError("parquet is no text for a terminal; name a file with -o, or put another program behind it")
         place = None if out == STDOUT else place_of(out)
-        if isinstance(place, Path):
-            check_output(place, force=force)
-        elif place is not None:
-            check_url(place, force=force)
+        aside_place = None if set_aside is None else place_of(set_aside)
+        for written, may_go in ((place, force), (aside_place, True)):
+            if written is not None:
+                check_place(written, force=may_go)
+        if spill and "://" not in spill and not Path(spill).is_dir():
+            raise ValueError(f"--spill {spill} is no folder; expected one that is there, on a disk with room")
         pairs = _pairs(pair or [], order, sent, received)
         asked = requested(
             sources,
@@ -187,7 +194,7 @@ def merge_command(
             messages=messages or [],
             reference=reference,
             rate_bound_ppm=rate_bound,
-            tz=tz,
+            source_tz=source_tz,
             assume_utc=assume_utc,
             unplaced=unplaced or "",
             set_aside=set_aside,
@@ -196,9 +203,9 @@ def merge_command(
             project=project,
         )
         if live:
-            if engine or save_settings or show_tz or kind not in ("jsonl", "text") or to == "text":
-                raise ValueError("--live writes JSON lines here: no --engine, --save-settings, --show-tz, other --to")
-            if isinstance(place, str) or (set_aside and isinstance(place_of(set_aside), str)):
+            if engine or save_settings or tz or kind not in ("jsonl", "text") or to == "text":
+                raise ValueError("--live writes JSON lines here: no --engine, --save-settings, --tz, other --to")
+            if isinstance(place, str) or isinstance(aside_place, str):
                 raise ValueError("--live writes as events come: expected a file of this machine, or -o -, and no URL")
             from coeval.cli._merge_live import Ends, merge_live
 
@@ -207,7 +214,7 @@ def merge_command(
                     asked,
                     place,
                     Ends(live_for, idle, idle_timeout, future),
-                    None if set_aside is None else Path(set_aside),
+                    aside_place,
                     as_json=as_json,
                     quiet=quiet,
                 )
@@ -229,7 +236,7 @@ def merge_command(
         raise click.exceptions.Exit(NOT_POSSIBLE) from None
     progress.clear()
     if as_json:
-        write_json_lines([merge_json(report)])
+        write_json_lines([{**merge_json(report), "notes": list(asked.notes)}])
     elif not quiet:
         lines = merge_lines(report, place, progress.elapsed_ns())
         progress.write("".join(f"{line}\n" for line in (*asked.notes, *lines)))
@@ -349,6 +356,6 @@ def _pairs(pairs: list[str], order: str, sent: str, received: str) -> list[Any]:
 def _told(error: Exception) -> str:
     """What is wrong, in whole sentences; tables keep their lines."""
     text = str(error)
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        text = f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return "\n".join(plain(line) for line in text.splitlines())

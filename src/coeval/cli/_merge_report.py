@@ -47,6 +47,7 @@ def merge_lines(report: MergeReport, out: Path | str | None, elapsed_ns: int) ->
     said = [
         *(("evidence", link.text) for link in report.links),
         *(("evidence", verdict.text) for verdict in relation.classes),
+        *(("bounds", text) for text in _one_sided(report)),
         *(("finding", finding.text) for finding in relation.alignment.findings),
         *(("problem", problem) for source in report.sources for problem in source.problems),
     ]
@@ -67,6 +68,18 @@ def _groups(report: MergeReport) -> str:
     related = len(components[0].clocks)
     apart = sum(len(component.clocks) for component in components[1:])
     return f"{_clocks(related)} placed, {_clocks(apart)} related to none of them"
+
+
+def _one_sided(report: MergeReport) -> list[str]:
+    """Of clocks whose events have one bound only: what is missing, and what would give it."""
+    missing = {"earliest": ("latest", "from"), "latest": ("earliest", "to")}
+    return [
+        f"of clock {state.clock} only the {state.sides} times are known: no message goes {way} it that would bound "
+        f"the {other} ones; say one (answered=, --pair) or its offset (--clock)"
+        for state in report.relation.components[0].clocks
+        if state.sides in missing
+        for other, way in (missing[state.sides],)
+    ]
 
 
 def _clocks(count: int) -> str:
@@ -93,6 +106,8 @@ def _table(report: MergeReport) -> list[str]:
 
 def _row(source: SourceReport) -> tuple[str, str, str, str, str, str]:
     clocks = source.clocks[0] if len(source.clocks) == 1 else f"{len(source.clocks)} clocks"
+    if not source.events and not source.clocks:
+        return plain(source.name), source.reader, "0", f"{source.set_aside:,}", "", ""
     width = "unknown" if source.width_ns is None else format_duration_ns(source.width_ns)
     return plain(source.name), source.reader, f"{source.events:,}", f"{source.set_aside:,}", plain(clocks), width
 

@@ -95,17 +95,26 @@ def read_timeline(path: Path) -> Timeline:
     from coeval.errors import WrongTable
     from coeval.timeline import open_timeline
 
+    if not path.exists():
+        fail(f"{path} does not exist; expected a run folder, or a file that `coeval merge` wrote{_alike(path)}")
     if not path.is_file():
         return read_run(path)
     do_without_pandas()
     try:
         return open_timeline(path)
-    except FileNotFoundError:
-        fail(f"{path} does not exist; expected a run folder, or a file that `coeval merge` wrote")
     except OSError as error:
         fail(f"{path} cannot be read: {error.strerror or error}")
     except WrongTable as error:
         fail(error)
+
+
+def _alike(path: Path) -> str:
+    """What beside it is named so much like it that it may be meant."""
+    try:
+        found = get_close_matches(path.name, [each.name for each in path.parent.iterdir()], n=1, cutoff=0.75)
+    except OSError:
+        return ""
+    return f"; is {path.with_name(found[0])} meant?" if found else ""
 
 
 def parse_zone(name: str | None) -> tzinfo:

@@ -156,8 +156,17 @@ class ProgressLine:
 
     def _put(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
+            self._stream.write(_with_signs_of(self._stream, text))
             self._stream.flush()
+
+
+def _with_signs_of(stream: TextIO, text: str) -> str:
+    """`±` as `+-` where the stream has no such sign; options take either."""
+    try:
+        "±".encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return text.replace("±", "+-")
+    return text
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 Format = Literal["table", "jsonl", "csv", "parquet"]
 
 ROWS_SHOWN = 40
+# In a table that is wider than the terminal, columns are cut; that of the time, to the ns and with its zone, is not.
+_TIME_COLUMNS = len("2026-11-27 12:30:02.400296611+05:30")
 _SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
 
@@ -87,6 +90,8 @@ def query(
     except BrokenPipeError:
         # `| head` has seen enough; what is still buffered must not be tried again when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
     except (duckdb.Error, DifferentClocks, ValueError) as error:
         fail(f"the query cannot be answered: {plain(str(error))}")
 
@@ -113,10 +118,25 @@ def _write(answer: duckdb.DuckDBPyRelation, to: Format, out: Path, limit: int) -
         fail(f"{out} cannot be written: {error.strerror}")
 
 
+# The lines of a table where the output has no signs for them, as in the locale C.
+_PLAIN_LINES = str.maketrans("─│┌┐└┘├┤┬┴┼", "-|+++++++++")
+
+
+def _encodable(table: str, encoding: str) -> str:
+    """A table as an encoding can have it: drawn with plain lines, and other signs it has not as escapes."""
+    try:
+        table.encode(encoding)
+    except UnicodeEncodeError:
+        return table.translate(_PLAIN_LINES).encode(encoding, "backslashreplace").decode(encoding)
+    return table
+
+
 def _print(answer: duckdb.DuckDBPyRelation, to: Format, file: TextIO, limit: int) -> None:
     if to == "table":
-        with redirect_stdout(file):
-            answer.show(max_rows=limit, max_width=style_of_output().columns)
+        drawn = io.StringIO()
+        with redirect_stdout(drawn):
+            answer.show(max_rows=limit, max_width=style_of_output().columns, max_col_width=_TIME_COLUMNS)
+        file.write(_encodable(drawn.getvalue(), file.encoding))
         return
     import pyarrow as pa
 

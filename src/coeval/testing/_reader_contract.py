@@ -167,8 +167,14 @@ class ReaderContract:
         Args:
             number: its stamp is so many seconds after some moment of the subject's choice.
             message: stands in it as it is, but for quotes where the format wants them.
+
+        Raises:
+            NotImplementedError: the subject does not say how; each has its own.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say how a good record of {self.reader!r} is written; "
+            "give it a method record(number, message) that returns one line as bytes, without its end"
+        )
 
     def content(self, records: Sequence[bytes], line_ends: Sequence[bytes] = (b"\n",)) -> bytes:
         """A file of these records; override it for a format that is not made of lines."""

@@ -124,9 +124,9 @@ def test_logs_and_json_lines_come_with_parquet_in_one_timeline(tmp_path: Path, s
 def test_stamps_without_a_zone_are_of_the_one_that_is_said(tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_text("2026-11-05 12:00:00,000 INFO a\n2026-11-05 12:00:01,000 INFO b\n")
-    utc, berlin = (merge(log, tz=tz).arrow()["estimate_ns"].to_pylist() for tz in ("UTC", "Europe/Berlin"))
+    utc, berlin = (merge(log, source_tz=tz).arrow()["estimate_ns"].to_pylist() for tz in ("UTC", "Europe/Berlin"))
     assert [one - other for one, other in zip(utc, berlin, strict=True)] == [3600 * 10**9] * 2
-    nearer = merge(f"{log}:tz=UTC", tz="Europe/Berlin").arrow()["estimate_ns"].to_pylist()
+    nearer = merge(f"{log}:tz=UTC", source_tz="Europe/Berlin").arrow()["estimate_ns"].to_pylist()
     assert nearer == utc
 
 
@@ -159,6 +159,24 @@ def test_lines_that_were_set_aside_are_counted_from_the_start_of_their_file(
     rows = timeline.arrow()
     at = {row["n"]: row["line"] for row in rows.to_pylist()}
     assert all(line == number + 1 for number, line in at.items())
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.csv"])
+def test_what_was_set_aside_is_in_the_order_of_its_lines_whatever_is_wrong_with_each(tmp_path: Path, name: str) -> None:
+    good, late, torn, text = {
+        "log.jsonl": (b'{"ts": "2026-11-06T10:00:00Z"}', b'{"ts": "soon"}', b'{"ts": "20', b'{"ts": "\xff"}'),
+        "log.csv": (b"2026-11-06T10:00:00Z,a", b"soon,a", b"2026,a,b", b"\xff,a"),
+    }[name]
+    lines = [*([b"ts,b"] if name.endswith("csv") else []), *([good, late, good, torn, text, torn, late, good] * 50)]
+    (tmp_path / name).write_bytes(b"\n".join(lines) + b"\n")
+    aside = tmp_path / "aside.jsonl"
+    report = merge(f"{tmp_path / name}:reader={name[4:]}", set_aside=aside).report
+    rows = [json.loads(line) for line in aside.read_text().splitlines()]
+    assert report.set_aside == len(rows) == 250 and len(report.reasons) > 1
+    numbers = [row["line"] for row in rows]
+    assert numbers == sorted(numbers) and len(set(numbers)) == 250
+    bad = {number for number, line in enumerate(lines, 1) if line in (late, torn, text)}
+    assert set(numbers) == bad
 
 
 @pytest.mark.parametrize("unplaced", ["last", "aside"])

@@ -101,6 +101,13 @@ def test_empty_and_missing_ids_and_ids_with_one_side_are_no_evidence() -> None:
     assert found.counts == (LinkCount("id: web -> app", 0, 1, 1, 0, 0, 2),)
 
 
+def test_any_number_of_ids_with_one_side_are_counted() -> None:
+    """Of more than 127 of them a sorted query of DuckDB 2.0 made an error: it takes the sums to fit one byte."""
+    ids = [f"i{number}" for number in range(300)]
+    logs = {"web": batch([1], {"other": ["x"]}), "app": batch(list(range(11, 311)), {"id": ids})}
+    assert found_in(logs, IN_ORDER).counts == (LinkCount("id: web -> app", 0, 0, 300, 0, 0, 300),)
+
+
 def test_a_way_over_three_clocks_holds_where_the_middle_one_logged_nothing() -> None:
     logs = {"web": batch([1], {"id": ["a"]}), "app": batch([1], {"id": ["q"]}), "db": batch([9], {"id": ["a"]})}
     assert told(found_in(logs, parse_pair("id", order="web>app>db")).hard.messages()) == {("web", 1, "db", 9)}

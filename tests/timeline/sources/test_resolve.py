@@ -57,6 +57,23 @@ def test_what_is_not_there_is_said_with_what_is_near() -> None:
         resolve(["db.csv"], said=["web*"])
 
 
+def test_a_file_is_read_once_by_whichever_names_and_the_others_are_kept(folder: Path) -> None:
+    (folder / "same.log").symlink_to("web1.log")
+    (folder / "hard.log").hardlink_to("web1.log")
+    [source] = resolve(["web1.log", "same.log", "./web1.log", "hard.log", str(folder / "web1.log")])
+    assert (source.name, source.also) == ("web1.log", ("same.log", "hard.log"))
+    [source] = resolve(["web1.log", "./web1.log:clock=web"])
+    assert (source.clock, source.also) == ("web", ())
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_setting_that_is_none_is_no_part_of_a_file_s_name() -> None:
+    with pytest.raises(ValueError, match="has a setting 'zzz', which is none: there are"):
+        resolve(["web1.log:zzz=3"])
+    with pytest.raises(FileNotFoundError, match=r"no file 'nope\.log:zzz=3'"):
+        resolve(["nope.log:zzz=3"])
+
+
 @pytest.mark.usefixtures("folder")
 def test_the_nearest_word_on_a_setting_counts() -> None:
     project = project_from(

@@ -40,7 +40,7 @@ def test_written_zone_wins_over_the_one_that_was_said() -> None:
 
 
 def test_stamp_without_a_zone_is_refused_with_its_text_and_what_to_say() -> None:
-    with pytest.raises(WrongTable, match=r"'2026-11-05 12:34:56,5'.*--tz.*`tz =`.*--assume-utc"):
+    with pytest.raises(WrongTable, match=r"'2026-11-05 12:34:56,5'.*--source-tz.*`tz =`.*--assume-utc"):
         sense("2026-11-05T12:34:56Z", "2026-11-05 12:34:56,5")
 
 

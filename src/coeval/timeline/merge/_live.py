@@ -371,6 +371,7 @@ class LiveMerge:
                 self._spans,
                 anchors=self._evidence.anchors,
                 claims=self._evidence.claims,
+                standing=self._evidence.standing,
                 trust_ns=self._settings.trust_ns,
                 reference=self._reference[0] if self._reference else self._settings.reference,
                 rates_ppm=self._settings.rates_ppm,

@@ -49,7 +49,7 @@ from coeval.timeline.merge._stream import PlacedPiece, StreamSettings, place_chu
 from coeval.timeline.merge._stretches import Pass, cuts_of, in_process, tables_by_calls, tables_in_threads
 from coeval.timeline.readers._input import head_of, is_url
 from coeval.timeline.readers._reader import Part, SourceSettings
-from coeval.timeline.readers._registry import detected, reader_named
+from coeval.timeline.readers._registry import detected, is_blank, reader_named
 from coeval.timeline.readers._text import TEXT, WHOLE_TEXT, TextReader
 from coeval.timeline.readers._values import Int64Array, as_numpy
 from coeval.timeline.sources._claims import ClockSpan, OffsetClaim
@@ -71,6 +71,9 @@ PART_BYTES = 64 << 20
 """How much of a source is scanned at once."""
 
 STDIN = "-"
+
+EMPTY = "empty"
+"""What is told as the format of a source without a single record, such as a log that was rotated just now."""
 
 # What ours takes of a row beside its payload, in bytes.
 _OWN_BYTES_IN_ROW = 96
@@ -196,12 +199,14 @@ class MergeEvidence:
     Attributes:
         messages, anchors: of tables.
         claims: offsets that somebody knows.
+        standing: the same from the project file, which may name clocks that are not here.
         rules: what rows of the sources are looked at for.
     """
 
     messages: Messages = field(default_factory=lambda: Messages.of(()))
     anchors: Sequence[Anchor] = ()
     claims: Sequence[OffsetClaim] = ()
+    standing: Sequence[OffsetClaim] = ()
     rules: EvidenceRules = field(default_factory=EvidenceRules)
 
 
@@ -337,9 +342,8 @@ class _Merge:
         if not self._uses:
             named = ", ".join(source.name for source in self._sources)
             asides = sum(sum(piece.reasons.values()) for _, piece, _ in self._pieces)
-            raise WrongTable(
-                f"there is no event in {named}: {asides:,} records could not be read, and no other is there."
-            )
+            why = f"{asides:,} records could not be read, and no other is" if asides else "nothing is written"
+            raise WrongTable(f"there is no event in {named}: {why} there.")
 
     def _order(self, source: int, part: Part, number: int) -> ScanOrder:
         clock = self._sources[source].clock
@@ -352,7 +356,11 @@ class _Merge:
                 path = f"{self._shared}/stdin"
                 with begin_file(path) as file:
                     shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-            name = self._formats[number] if path == source.path else detected(head_of(path)).name
+            if path != source.path:
+                self._formats[number] = source.settings.reader or format_in(path)
+            name = self._formats[number]
+            if name == EMPTY:
+                continue
             for part in reader_named(name).parts(source.name, path, source.settings, PART_BYTES):
                 yield number, part
 
@@ -390,6 +398,7 @@ class _Merge:
             {ClockId(clock): use for clock, use in self._uses.items()},
             anchors=[*self._evidence.anchors, *(anchor for piece in pieces for anchor in piece.anchors)],
             claims=self._evidence.claims,
+            standing=self._evidence.standing,
             trust_ns=self._settings.trust_ns,
             reference=self._settings.reference,
             rates_ppm=self._settings.rates_ppm,
@@ -592,7 +601,7 @@ class _Merge:
         read = sum(piece.read for piece in pieces)
         return SourceReport(
             source.name,
-            pieces[0].part.reader if pieces else "",
+            pieces[0].part.reader if pieces else self._formats[number],
             read,
             read - self._aside_of[number],
             self._aside_of[number],
@@ -674,12 +683,18 @@ def reader_of(source: MergeSource) -> str:
     """The name of a source's format, as somebody said it or as it begins; "": standard input, not looked at yet."""
     if source.settings.reader or source.path == STDIN:
         return source.settings.reader
-    return detected(head_of(source.path)).name
+    return format_in(source.path)
+
+
+def format_in(path: str) -> str:
+    """The name of the format that a file begins with; `EMPTY` of one without anything."""
+    head = head_of(path)
+    return EMPTY if is_blank(head) else detected(head).name
 
 
 def is_text_log(name: str) -> bool:
-    """Whether each event of a format has its text."""
-    return bool(name) and isinstance(reader_named(name), TextReader)
+    """Whether each event of a format has its text; where there is none, each has."""
+    return name == EMPTY or (bool(name) and isinstance(reader_named(name), TextReader))
 
 
 def cores() -> int:

@@ -35,6 +35,7 @@ from coeval.timeline.sources._project import Project, read_project
 from coeval.timeline.sources._resolve import ResolvedSource, resolve
 from coeval.timeline.sources._rules import EvidenceRules, PairRule, parse_pair
 from coeval.timeline.sources._said import parse_duration
+from coeval.timeline.stamps._zones import Zone
 
 
 class MergedTimeline(Timeline):
@@ -53,7 +54,7 @@ class MergeRequest(NamedTuple):
     What to merge, and with which evidence.
 
     Attributes:
-        notes: rows of the tables of evidence that cannot be used, one sentence for each reason.
+        notes: names of one file, and rows of the tables of evidence that cannot be used; one sentence each.
     """
 
     sources: list[ResolvedSource]
@@ -73,7 +74,7 @@ def requested(
     messages: Tabular | Sequence[Tabular] = (),
     reference: str | None = None,
     rate_bound_ppm: float = RATE_BOUND_PPM_DEFAULT,
-    tz: str = "",
+    source_tz: str = "",
     assume_utc: bool = False,
     unplaced: Unplaced = "",
     set_aside: str | os.PathLike[str] | None = None,
@@ -90,7 +91,9 @@ def requested(
     if memory < 1 << 26:
         raise ValueError(f"memory is {memory:,} bytes; expected 64 MB at least")
     found = project if isinstance(project, Project) else read_project(project if project is None else Path(project))
-    defaults = SourceSettings(zone=tz, assume_utc=assume_utc)
+    if source_tz:
+        Zone(source_tz)  # where each source has a word of its own, nobody would look this one up
+    defaults = SourceSettings(zone=source_tz, assume_utc=assume_utc)
     resolved = resolve([os.fspath(each) for each in sources], found, source, defaults)
     aside = SetAside()
     read: list[Anchor] = []
@@ -102,7 +105,8 @@ def requested(
     evidence = MergeEvidence(
         known,
         tuple(read),
-        (*found.claims, *(parse_claim(each) for each in clock)),
+        tuple(parse_claim(each) for each in clock),
+        found.claims,
         EvidenceRules((*found.pairs, *pairs)),
     )
     trust_ns = parse_duration(trust_clocks, "--trust-clocks") if isinstance(trust_clocks, str) else trust_clocks
@@ -117,7 +121,10 @@ def requested(
         set_aside=None if set_aside is None else place_of(os.fspath(set_aside)),
     )
     notes = tuple(f"{count:,} rows of evidence: {reason}" for reason, count in aside.reasons.most_common())
-    return MergeRequest(resolved, settings, evidence, notes)
+    twice = tuple(
+        f"{other} is {each.path} by another name; it is read once" for each in resolved for other in each.also
+    )
+    return MergeRequest(resolved, settings, evidence, (*twice, *notes))
 
 
 def merge(
@@ -147,7 +154,7 @@ def merge(
         anchors, messages: tables as `relate_clocks` takes them.
         reference: the clock that times count on where nothing ties them to UTC. None: the busiest.
         rate_bound_ppm: how far a clock's rate may be off.
-        tz: the zone of stamps that carry none.
+        source_tz: the zone of stamps that carry none, of sources without a word of their own.
         assume_utc: stamps without a zone are taken for UTC, and their rows are marked.
         unplaced: events of clocks that nothing relates come "last", or are set "aside"; "": that is an error.
         set_aside: the file of what was set aside, as lines of JSON, by its path or URL. None: named after `out`.

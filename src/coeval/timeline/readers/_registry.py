@@ -20,7 +20,7 @@ from coeval.timeline.readers._reader import Reader
 ENTRY_POINTS = "coeval.readers"
 
 # Name -> module and class. Where two are equally sure of a file, the first is taken.
-_OURS: dict[str, str] = {
+_OF_FILES: dict[str, str] = {
     # Text logs.
     "rfc5424": "_text_rfc5424:Rfc5424Reader",
     "syslog": "_text_syslog:SyslogReader",
@@ -31,7 +31,7 @@ _OURS: dict[str, str] = {
     "go": "_text_go:GoReader",
     "iso": "_text_iso:IsoReader",
     "pattern": "_text_pattern:PatternReader",
-    # Tables, traces and runs.
+    # Tables and traces.
     "parquet": "_parquet:ParquetReader",
     "arrow": "_arrow:ArrowReader",
     "sqlite": "_sqlite:SqliteReader",
@@ -41,12 +41,13 @@ _OURS: dict[str, str] = {
     "shiviz": "_shiviz:ShivizReader",
     "jsonl": "_jsonl:JsonLinesReader",
     "csv": "_csv:CsvReader",
+}
+# Of folders, which have no first bytes: no file is one of these, so that to tell files apart they are not imported.
+_OF_FOLDERS: dict[str, str] = {
     "run": "_run:RunReader",
 }
+_OURS = {**_OF_FILES, **_OF_FOLDERS}
 _PACKAGE = "coeval.timeline.readers."
-
-# Folders, which have no first bytes: to tell files apart, their readers need not be imported.
-_FOLDERS = ("run",)
 
 # What people say for a format, beside its name.
 _ALSO = {
@@ -110,7 +111,7 @@ def detected(head: Head) -> Detected:
     """
     best = Detected("", 0.0)
     for name in reader_names():
-        if name in _FOLDERS:
+        if name in _OF_FOLDERS:
             continue
         try:
             reader = reader_named(name)
@@ -129,9 +130,16 @@ def detected(head: Head) -> Detected:
     )
 
 
+def is_blank(head: Head) -> bool:
+    """Whether a file holds nothing, as a log that was rotated just now: no record, so no format either."""
+    return head.is_whole and not head.data.strip()
+
+
 def _beginning(head: Head) -> str:
+    if is_blank(head):
+        return "is empty"
     if not head.data.strip():
-        return "is empty" if head.is_whole else "begins with nothing but space"
+        return "begins with nothing but space"
     line = head.data.lstrip().splitlines()[0]
     shown = line[:_SHOWN_MAX].decode(errors="backslashreplace")
     return f"begins with {shown!r}"

@@ -140,6 +140,12 @@ def claims_on(claims: Sequence[OffsetClaim], clocks: Iterable[ClockId]) -> list[
     return found
 
 
+def is_about(claim: OffsetClaim, clocks: Iterable[ClockId]) -> bool:
+    """Whether the clocks that a claim names are there."""
+    known = list(clocks)
+    return all(_meant(name, known) for name in (claim.clock, claim.other) if name)
+
+
 def evidence_of_claim(claim: OffsetClaim, spans: Mapping[ClockId, ClockSpan], rate_bound: Fraction) -> ClaimEvidence:
     """
     Turn a claim into evidence over the data of its clock.

@@ -273,7 +273,7 @@ def _counted(database: duckdb.DuckDBPyConnection) -> list[tuple[int, ...]]:
             sum(case when coalesce(r.messages, 0) > 0 then coalesce(r.own_rows, 0)
                 when s.is_one is null or s.is_one or r.rows is null then coalesce(s.rows, 0) + coalesce(r.rows, 0)
                 else 0 end)
-        from s full join r using (link, key) group by all order by 1
+        from s full join r using (link, key) group by all
     """
     return database.sql(query).fetchall()
 

@@ -36,6 +36,7 @@ from coeval.timeline.sources._claims import (
     OffsetClaim,
     claims_on,
     evidence_of_claim,
+    is_about,
     trusting,
 )
 from coeval.timeline.sources._messages import FoundEvidence
@@ -153,6 +154,7 @@ def relate(
     *,
     anchors: Iterable[Anchor] = (),
     claims: Sequence[OffsetClaim] = (),
+    standing: Sequence[OffsetClaim] = (),
     trust_ns: int | None = None,
     reference: str | None = None,
     rates_ppm: Mapping[str, float] | None = None,
@@ -167,6 +169,7 @@ def relate(
         spans: of every clock that has events: how many, and from which reading to which.
         anchors: evidence of UTC.
         claims: offsets that somebody knows.
+        standing: the same, kept of earlier merges: one of clocks that are not here is told and not used.
         trust_ns: each clock's own word on UTC counts, within so much.
         reference: the clock that all others are measured against; None: the busiest.
         rates_ppm: rate bounds by clock name, also with wildcards; of others `rate_bound_ppm`.
@@ -183,7 +186,8 @@ def relate(
     clocks = sorted(dict.fromkeys((*spans, *hard.clocks)), key=lambda clock: -_events(spans, clock))
     chosen = _reference(reference, clocks, spans)
     rates = {clock: _rate(clock, rates_ppm or {}, rate_bound_ppm) for clock in clocks}
-    said = claims_on(claims, spans)
+    idle = [claim for claim in standing if not is_about(claim, spans)]
+    said = claims_on([*(claim for claim in standing if claim not in idle), *claims], spans)
     timed = [clock for clock in spans if not is_logical(clock)]
     trusted = trusting(timed, trust_ns) if trust_ns is not None else []
     as_evidence = [
@@ -200,6 +204,7 @@ def relate(
     of_utc = tuple(each for each in as_evidence if each.anchors)
     if len(components) > 1 and unplaced is None:
         raise ClocksNotRelated(not_related_text(components, found.counts))
+    verdicts = (*verdicts, *map(_idle, idle))
     aside = [state.clock for component in components[1:] for state in component.clocks]
     return Relation(alignment, components, verdicts, of_utc, tuple(aside))
 
@@ -254,6 +259,11 @@ def _with_classes(
             text = f"{name}: not used, as it cannot be true together with messages that are certain"
         verdicts.append(ClassVerdict(name, len(messages), is_used, text))
     return believed, tuple(verdicts)
+
+
+def _idle(claim: OffsetClaim) -> ClassVerdict:
+    text = f"said: {claim.text}: not used, as no event is by such a clock"
+    return ClassVerdict(f"said: {claim.text}", 0, False, text)
 
 
 def _doubts(messages: Messages, reference: ClockId, rates: Mapping[ClockId, float]) -> int:

@@ -6,6 +6,7 @@ was said of it.
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from coeval.timeline.readers._input import is_url
 from coeval.timeline.readers._reader import SourceSettings
 from coeval.timeline.sources._project import Project, is_source, said_of, with_pattern
-from coeval.timeline.sources._said import applied, nearest, parse_source
+from coeval.timeline.sources._said import applied, misspelt_setting, nearest, parse_source
 
 SourceKind = Literal["file", "url", "stdin", "run"]
 
@@ -33,12 +34,14 @@ class ResolvedSource:
         path: where it is; "-": standard input.
         kind: what it is; a "run" is a folder that a run was recorded in.
         settings: what was said of it; with its `clock` empty and no `clock_field`, its clock is named after it.
+        also: other names by which somebody named the same file.
     """
 
     name: str
     path: str
     kind: SourceKind
     settings: SourceSettings
+    also: tuple[str, ...] = ()
 
     @property
     def clock(self) -> str:
@@ -70,14 +73,19 @@ def resolve(
     """
     project = project or Project()
     settings = [_said(text) for text in said]
-    # A path is read once, however often it is named; everything said of it counts.
+    # A file is read once, however often and by whichever names it is named; everything said of it counts.
     found: dict[str, tuple[SourceKind, dict[str, object]]] = {}
-    spelt: dict[str, str] = {}
+    spelt: dict[object, str] = {}
+    also: dict[str, dict[str, None]] = {}
     for spec in specs:
         name, own = (spec, {}) if _is_there(spec) else parse_source(spec)
+        if not own and (slip := misspelt_setting(spec, _is_there)):
+            raise ValueError(slip)
         for path, kind in _paths(name):
-            same = path if kind in ("url", "stdin") else str(Path(path).resolve())
-            path = spelt.setdefault(same, path)
+            known = spelt.setdefault(_identity(path, kind), path)
+            if _spelling(known, kind) != _spelling(path, kind):
+                also.setdefault(known, {})[path] = None
+            path = known
             found.setdefault(path, (kind, {}))[1].update(own)
     names = _names(list(found))
     sources, used = [], set()
@@ -90,12 +98,25 @@ def resolve(
                 everything.update(values)
         everything.update(own)
         whole = with_pattern(applied(defaults or SourceSettings(), everything), project.patterns)
-        sources.append(ResolvedSource(names[path], path, kind, whole))
+        sources.append(ResolvedSource(names[path], path, kind, whole, tuple(also.get(path, ()))))
     for number, (pattern, _) in enumerate(settings):
         if number not in used:
             listed = ", ".join(list(names.values())[:8])
             raise ValueError(f"--source {pattern!r} means none of the sources {listed}")
     return sources
+
+
+def _identity(path: str, kind: SourceKind) -> object:
+    """What two names of one file have in common: links of both kinds lead to the same file."""
+    if kind in ("url", "stdin"):
+        return path
+    found = Path(path).stat()
+    return found.st_dev, found.st_ino
+
+
+def _spelling(path: str, kind: SourceKind) -> str:
+    """A name without what means nothing in it, such as `./`."""
+    return path if kind in ("url", "stdin") else os.path.abspath(path)  # noqa: PTH100  # links are not followed
 
 
 def _said(text: str) -> tuple[str, dict[str, object]]:
@@ -141,6 +162,9 @@ def _paths(spec: str) -> list[tuple[str, SourceKind]]:
     raise FileNotFoundError(f"there is no file {spec!r}" + (f"; {near}" if near else ""))
 
 
+# Logs have their endings in common, so any two are somewhat alike.
+_ALIKE = 0.75
+
 _OF_MERGES = ("coeval.toml", ".set-aside.jsonl")
 
 
@@ -172,7 +196,7 @@ def _urls(spec: str) -> list[str]:
 
 def _near(path: Path) -> str:
     try:
-        return nearest(path.name, [each.name for each in path.parent.iterdir()])
+        return nearest(path.name, [each.name for each in path.parent.iterdir()], _ALIKE)
     except OSError:
         return ""
 

@@ -10,7 +10,7 @@ ends the source: so addresses, regular expressions and queries need no quoting.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -73,6 +73,14 @@ def parse_source(text: str) -> tuple[str, dict[str, object]]:
         if near := _nearest_setting(name):
             raise ValueError(f"{text!r} has a setting {name!r}, which is none: {near}")
     return text, {}
+
+
+def misspelt_setting(text: str, is_source: Callable[[str], bool]) -> str:
+    """What to say of `web.log:zzz=3`, where `web.log` is a source; "": nothing of that kind stands there."""
+    match = _FIRST_SETTING.search(text)
+    if match is None or not is_source(text[: match.start()]):
+        return ""
+    return f"{text!r} has a setting {match[1]!r}, which is none: {nearest_or_all(match[1], SETTING_FIELDS)}"
 
 
 def settings_from(values: Mapping[str, object], where: str) -> dict[str, object]:
@@ -143,9 +151,9 @@ def written_duration(ns: int) -> str:
     return f"{ns}ns"
 
 
-def nearest(name: str, known: Collection[str]) -> str:
-    """`is NAME meant?`, or nothing if none is near."""
-    found = get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+def nearest(name: str, known: Collection[str], alike: float = 0.6) -> str:
+    """`is NAME meant?`, or nothing if none is near; `alike` from 0 to 1: how near."""
+    found = get_close_matches(name.lower(), list(known), n=1, cutoff=alike)
     return f"is {found[0]} meant?" if found else ""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from coeval.alignment import Finding
-from coeval.clocks import Anchor, Message
+from coeval.clocks import Anchor, ClockId, Message
 from coeval.timeline._time_text import format_bound_ns, format_instant, plain
 from coeval.timeline.sources._messages import LinkCount
 
@@ -97,9 +97,21 @@ def _next_steps(components: Sequence[Component]) -> list[str]:
         ("each clock's own word, as good as you think it is:", "--trust-clocks 50ms"),
         ("or leave out what cannot be placed:", "--unplaced aside"),
     ]
+    if known := _known_clock(components):
+        steps.insert(0, ("if it is written on that host:", f"--source '{known[0]}:clock={known[1]}'"))
     if shared := _one_clock(components):
         steps.insert(0, ("if these are files of one clock:", f"--source '{shared}:clock=NAME'"))
     return [line for what, command in steps for line in (f"  {what}", f"      {command}")]
+
+
+def _known_clock(components: Sequence[Component]) -> tuple[str, str] | None:
+    """A source by its own clock, and a clock by its name that another source has named, as spans name their host."""
+    names = {state.clock: number for number, component in enumerate(components) for state in component.clocks}
+    for name, number in names.items():
+        stem = name.rpartition("/")[2].split(".")[0]
+        if stem != name and names.get(ClockId(stem), number) != number:
+            return name, stem
+    return None
 
 
 def _one_clock(components: Sequence[Component]) -> str:

@@ -193,8 +193,8 @@ _GRAIN_NS = np.array([10 ** (9 - digits) for digits in range(10)], np.int64)
 def no_zone(source: str, text: str) -> WrongTable:
     """The refusal of a stamp whose zone nobody said."""
     return WrongTable(
-        f"{source} has stamps without a zone, such as {text!r}. Say which it is with --tz Europe/Berlin, or `tz =` in "
-        "coeval.toml for this source; or take them for UTC with --assume-utc, which marks every row."
+        f"{source} has stamps without a zone, such as {text!r}. Say which it is with --source-tz Europe/Berlin, or "
+        "`tz =` in coeval.toml for this source; or take them for UTC with --assume-utc, which marks every row."
     )
 
 
