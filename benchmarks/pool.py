@@ -689,7 +689,8 @@ def as_data(row: Row, samples: dict[str, Samples]) -> dict[str, Any]:
 def machine(rivals: Sequence[str]) -> str:
     modules = sorted({RIVALS[name].module for name in rivals if RIVALS[name].module})
     return (
-        f"coeval {coeval.__version__}, Python {platform.python_version()}, {platform.system()} {platform.release()} "
+        f"coeval {coeval.__version__} of {Path(coeval.__file__).parent}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.release()} "
         f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.2f}; "
         + ", ".join(f"{module} {version(module)}" for module in modules)
     )

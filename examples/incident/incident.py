@@ -146,9 +146,10 @@ def merge(folder: Path) -> Timeline:
 def print_story(merged: Timeline) -> None:
     """The deploy, and the first errors after it; and what the stamps as written say of it."""
     print(f"\nWhat happened first? ({merged.reference_label})")
+    # In the timeline's own order: by estimates, and where those are equal, what caused something before that.
     asked = """
         select at_zone(estimate_ns, 'UTC')::varchar, (latest_ns - earliest_ns) / 2e6, source, level, message
-        from timeline where message like 'deploys%' or level = 'ERROR' order by estimate_ns, source, line limit 4
+        from timeline where message like 'deploys%' or level = 'ERROR' limit 4
     """
     for when, half_ms, source, level, message in merged.sql(asked).fetchall():
         said = EVENT.sub("", message).partition(" did=")[0].strip()

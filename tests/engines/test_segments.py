@@ -243,6 +243,19 @@ def test_memory_unused_for_long_is_given_back() -> None:
     made.close()
 
 
+def test_memory_unused_for_long_is_taken_for_the_next_value_and_the_rest_given_back() -> None:
+    clock = SetClock()
+    made = Segments(clock)
+    first, second = heavy_of(bytes(MEGABYTE), made), heavy_of(bytes(MEGABYTE), made)
+    files = {os.fstat(heavy.descriptor).st_ino for heavy in (first, second)}
+    made.drop(first)
+    made.drop(second)
+    clock.now_ns = _segments.IDLE_NS_MAX + 1
+    assert os.fstat(heavy_of(bytes(MEGABYTE), made).descriptor).st_ino in files
+    assert made.idle_bytes == 0
+    made.close()
+
+
 def test_a_receiver_of_very_many_values_copies_them(segments: Segments) -> None:
     other = Segments(SYSTEM_CLOCK)
     count = _segments.SEGMENTS_MAX * 3 // 4

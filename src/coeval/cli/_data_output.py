@@ -16,6 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from coeval.errors import CoevalError
+
 # A path has one slash where the URL had two.
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/(?!/)(.*)")
 
@@ -32,6 +34,30 @@ class OutputFailed(Exception):
     """The output cannot be written any more; the message says why."""
 
 
+def check_place(place: Path | str, *, force: bool) -> None:
+    """
+    Find out before anything runs whether a file, or what a URL (text) names, can be written, as far as can be told.
+
+    Args:
+        force: what is there may go.
+
+    Raises:
+        OutputRefused: it is there, it cannot be written, or the URL's store cannot be asked.
+    """
+    if isinstance(place, Path):
+        check_output(place, force=force)
+        return
+    from coeval.timeline._url_target import is_there
+
+    try:
+        if is_there(place) and not force:
+            raise OutputRefused(f"{place} is there already; name another file, or overwrite it with --force")
+    except (CoevalError, ValueError) as error:
+        raise OutputRefused(str(error)) from None
+    except OSError as error:
+        raise OutputRefused(f"{place} cannot be written: {error}") from None
+
+
 def check_output(path: Path, *, force: bool) -> None:
     """
     Find out before anything runs whether `path` can be written; nothing is made or changed.
@@ -44,8 +70,8 @@ def check_output(path: Path, *, force: bool) -> None:
     """
     if match := _URL.match(str(path)):
         raise OutputRefused(
-            f"{match[1]}://{match[2]} is a URL, and outputs are files here; write to one, or with -o - to what "
-            "takes it there"
+            f"{match[1]}://{match[2]} is a URL, and this command writes files; write one, or with -o - to what takes "
+            "it there"
         )
     if path.is_dir():
         raise OutputRefused(f"{path} is a folder; expected a file to write to")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import click
 
 from coeval.alignment import RATE_BOUND_PPM_DEFAULT
-from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_output
+from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, OutputRefused, check_place
 from coeval.cli._freed_memory import keep_freed_memory
 from coeval.cli._interrupts import Interrupted, Interrupts
 from coeval.cli._merge_report import merge_json, merge_lines
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DONE, DONE_IN_PART = 0, 1
 CLOSED_OUTPUT_EXIT_CODE = 141
-STDOUT = Path("-")
+STDOUT = "-"
 
 # A worker that dies takes its attempt with it; scanning and merging a stretch can be done again.
 RETRIES = 2
@@ -48,7 +48,10 @@ Unplaced = Literal["last", "aside"]
 def merge_command(
     sources: Annotated[list[str], Argument(metavar="SOURCE...")],
     out: Annotated[
-        Path, Option("-o", "--out", metavar="OUT", help="Write here; - for standard output.", show_default=False)
+        str,
+        Option(
+            "-o", "--out", metavar="OUT", help="A file or a URL to write; - for standard output.", show_default=False
+        ),
     ],
     to: Annotated[
         To | None, Option("--to", metavar="FORMAT", help="parquet, jsonl, csv, text, log. [by OUT's name]")
@@ -88,7 +91,7 @@ def merge_command(
         Option(metavar="last|aside", help="What becomes of events that nothing relates. [an error]"),
     ] = None,
     set_aside: Annotated[
-        Path | None, Option(metavar="FILE", help="Keep what cannot be read here. [OUT.set-aside.jsonl]")
+        str | None, Option(metavar="FILE", help="Keep what cannot be read here. [OUT.set-aside.jsonl]")
     ] = None,
     engine: Annotated[
         str | None, Option(metavar="URL", help="Where to work: local:4, dask://HOST:PORT. [this process]")
@@ -155,6 +158,7 @@ def merge_command(
     try:
         do_without_pandas()
         keep_freed_memory()
+        from coeval.timeline._url_target import place_of
         from coeval.timeline.merge._request import requested
 
         zone = parse_zone(tz)
@@ -172,10 +176,11 @@ def merge_command(
             )
         if out == STDOUT and kind == "parquet" and os.isatty(1):
             raise ValueError("parquet is no text for a terminal; name a file with -o, or put another program behind it")
-        if out != STDOUT:
-            check_output(out, force=force)
-        if set_aside is not None:
-            check_output(set_aside, force=True)
+        place = None if out == STDOUT else place_of(out)
+        aside_place = None if set_aside is None else place_of(set_aside)
+        for written, may_go in ((place, force), (aside_place, True)):
+            if written is not None:
+                check_place(written, force=may_go)
         if spill and "://" not in spill and not Path(spill).is_dir():
             raise ValueError(f"--spill {spill} is no folder; expected one that is there, on a disk with room")
         pairs = _pairs(pair or [], order, sent, received)
@@ -200,16 +205,23 @@ def merge_command(
         if live:
             if refused := _not_live(engine, save_settings, tz, to, kind):
                 raise ValueError(f"--live writes JSON lines, in this process; expected no {refused}")
+            if isinstance(place, str) or isinstance(aside_place, str):
+                raise ValueError("--live writes as events come: expected a file of this machine, or -o -, and no URL")
             from coeval.cli._merge_live import Ends, merge_live
 
             raise click.exceptions.Exit(
                 merge_live(
-                    asked, out, Ends(live_for, idle, idle_timeout, future), set_aside, as_json=as_json, quiet=quiet
+                    asked,
+                    place,
+                    Ends(live_for, idle, idle_timeout, future),
+                    aside_place,
+                    as_json=as_json,
+                    quiet=quiet,
                 )
             )
         if live_for or idle or idle_timeout:
             raise ValueError("--for, --idle and --idle-timeout say how --live goes; give that too")
-        report = _merged(asked, out, kind, zone, engine, on_progress)
+        report = _merged(asked, place, kind, zone, engine, on_progress)
         if save_settings:
             _save(project, [*sources, *(source or [])], clock or [], pairs)
     except Interrupted as interrupted:
@@ -226,7 +238,7 @@ def merge_command(
     if as_json:
         write_json_lines([{**merge_json(report), "notes": list(asked.notes)}])
     elif not quiet:
-        lines = merge_lines(report, None if out == STDOUT else out, progress.elapsed_ns())
+        lines = merge_lines(report, place, progress.elapsed_ns())
         progress.write("".join(f"{line}\n" for line in (*asked.notes, *lines)))
     in_part = report.set_aside or any(each.problems for each in report.sources)
     if engine is None:
@@ -280,13 +292,15 @@ class _Shown:
         return "  ".join(parts)
 
 
-def _merged(asked: Any, out: Path, kind: Format, zone: Any, engine: str | None, on_progress: Any) -> MergeReport:
+def _merged(
+    asked: Any, out: Path | str | None, kind: Format, zone: Any, engine: str | None, on_progress: Any
+) -> MergeReport:
     from coeval.timeline.merge._merge import merge_sources
 
     with _executor(engine) as executor:
         target: Any = out
         output = None
-        if out == STDOUT:
+        if out is None:
             output = DataOutput.to_standard_output()
             target = _Stream(output)
         report = merge_sources(
@@ -333,13 +347,13 @@ def _executor(engine: str | None) -> Iterator[FuturesExecutor | None]:
         yield executor
 
 
-def _format(out: Path, to: To | None) -> Format:
+def _format(out: str, to: To | None) -> Format:
     from coeval.timeline.merge._output import format_of
 
     if to is not None:
         return to
     if out != STDOUT:
-        return format_of(out.name)
+        return format_of(out)
     return "text" if os.isatty(1) else "jsonl"
 
 

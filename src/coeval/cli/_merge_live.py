@@ -42,10 +42,13 @@ class Ends(NamedTuple):
 
 
 def merge_live(
-    asked: MergeRequest, out: Path, ends: Ends, set_aside: Path | None, *, as_json: bool, quiet: bool
+    asked: MergeRequest, out: Path | None, ends: Ends, set_aside: Path | None, *, as_json: bool, quiet: bool
 ) -> int:
     """
     Follow; returns the exit code: 0 all was written, 1 something was set aside.
+
+    Args:
+        out: None: standard output.
 
     Raises:
         ValueError, OSError, CoevalError, OutputClosed: as nothing more can be done.
@@ -60,13 +63,12 @@ def merge_live(
         for text, name in ((ends.after, "--for"), (ends.idle, "--idle"), (ends.idle_timeout, "--idle-timeout"))
     )
     live = LiveSettings(timeout_ns, parse_duration(ends.future, "--future"))
-    is_stdout = out == Path("-")
-    aside_path = set_aside or (None if is_stdout else out.with_name(f"{out.name}.set-aside.jsonl"))
+    aside_path = set_aside or (None if out is None else out.with_name(f"{out.name}.set-aside.jsonl"))
     report: LiveReport
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_stopped_by_signals())
-        spill = stack.enter_context(SpillFolder(spill_folder(asked.settings.spill, None if is_stdout else out)))
-        output = DataOutput.to_standard_output() if is_stdout else DataOutput.to_file(out)
+        spill = stack.enter_context(SpillFolder(spill_folder(asked.settings.spill, out)))
+        output = DataOutput.to_standard_output() if out is None else DataOutput.to_file(out)
         aside = _AsideLines(aside_path)
         stack.callback(aside.close)
 

@@ -18,7 +18,7 @@ _SOURCES_SHOWN = 20
 _NAME_COLUMNS = 26
 
 
-def merge_lines(report: MergeReport, out: Path | None, elapsed_ns: int) -> list[str]:
+def merge_lines(report: MergeReport, out: Path | str | None, elapsed_ns: int) -> list[str]:
     """
     Lines for people.
 

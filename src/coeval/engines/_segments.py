@@ -54,7 +54,7 @@ else:
 # Unused segments that are kept for the next value, in each owner.
 # Less: arrays that take turns come into fresh pages, at a quarter of the speed. More: idle memory that others want.
 IDLE_BYTES_MAX = 1 << 28
-# Longer unused than this, they are given back when the owner next stores or is asked to.
+# Longer unused than this, they are given back when the owner next stores or is asked to, unless it stores in them.
 IDLE_NS_MAX = 10_000_000_000
 # Results that were let go of here and that their workers have not found yet; what is beyond is emptied from here, for
 # those workers may be idle for long.
@@ -287,6 +287,7 @@ class Segments:
             return
         with self._lock:
             self._look(len(self._lent))
+            self._thin_out()
         self._settle()
 
     def close(self) -> None:
@@ -323,6 +324,7 @@ class Segments:
             segment.number = new_number()
             segment.written = segment.dropped = False
             self._lent[segment.number] = segment
+            self._thin_out()  # only now: what is wanted again was not idle for too long
             return segment
 
     def _settle(self) -> None:
@@ -330,6 +332,7 @@ class Segments:
         while self._drops and self._lock.acquire(blocking=False):
             try:
                 self._look(0)
+                self._thin_out()
             finally:
                 self._lock.release()
 
@@ -352,6 +355,10 @@ class Segments:
                 del self._lent[number]
                 segment.idle_since_ns = now_ns
                 self._idle.append(segment)
+
+    def _thin_out(self) -> None:
+        """Give the memory back of what was unused for long, and of the longest unused where there is too much."""
+        now_ns = self._clock.raw_ns()
         idle_bytes = sum(segment.size for segment in self._idle)
         while self._idle and (idle_bytes > self._idle_bytes_max or now_ns - self._idle[0].idle_since_ns > IDLE_NS_MAX):
             idle_bytes -= self._idle[0].size

@@ -39,21 +39,29 @@ def open_timeline(path: str | os.PathLike[str]) -> Timeline:
     """
     Open a timeline that was written as Parquet, as `coeval merge` and `coeval export` do; read when it is used.
 
+    Args:
+        path: a file, or its URL (see `coeval[remote]`).
+
     Raises:
         WrongTable: it is no timeline.
+        MissingExtra: fsspec is not installed, or what it needs for such a URL.
         OSError: it cannot be read.
     """
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    path = Path(path)
-    with open(path, "rb") as file:
+    from coeval.timeline.readers._input import filesystem_of, is_url
+
+    name = os.fspath(path)
+    filesystem, within = filesystem_of(name) if is_url(name) else (None, name)
+    with filesystem.open(within, "rb") if filesystem is not None else open(name, "rb") as file:
         if file.read(4) != b"PAR1":
-            raise WrongTable(f"{path} is no Parquet file; expected one that `coeval merge` or `coeval export` wrote.")
+            raise WrongTable(f"{name} is no Parquet file; expected one that `coeval merge` or `coeval export` wrote.")
     try:
-        return Timeline(ds.dataset(path, format="parquet"), str(path), path=path)
+        dataset = ds.dataset(within, format="parquet", filesystem=filesystem)
     except pa.ArrowInvalid as error:
-        raise WrongTable(f"{path} is damaged: {error}") from error
+        raise WrongTable(f"{name} is damaged: {error}") from error
+    return Timeline(dataset, name, path=Path(name) if filesystem is None else None)
 
 
 class Timeline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -282,6 +284,36 @@ def test_what_workers_leave_for_each_other_may_lie_behind_a_url(
     assert files_in(scratch) == set()
     left = {"s0.parquet", "s1.parquet", "s2.parquet", "logs", "scratch", "all.parquet", "all.parquet.set-aside.jsonl"}
     assert files_in(tmp_path) == left
+
+
+def test_a_timeline_behind_a_url_is_the_same_as_a_file(tmp_path: Path, small_stretches: None) -> None:
+    paths = write_parquet(tmp_path, 3000)
+    (tmp_path / "odd.jsonl").write_text('{"time": 1790000000, "n": 1}\n' * 9 + "no record\n")
+    paths.append(f"{tmp_path}/odd.jsonl:clock=s0")
+    out, url = tmp_path / "all.parquet", f"memory://{secrets.token_hex(8)}/all.parquet"
+    here = merge(paths, out, clock=CLOCKS)
+    there = merge(paths, url, clock=CLOCKS)
+    assert fsspec.open(url, "rb").open().read() == out.read_bytes()
+    assert there.report.set_aside_file == f"{url}.set-aside.jsonl"
+    aside = fsspec.open(there.report.set_aside_file, "rb").open().read()
+    assert aside == (tmp_path / "all.parquet.set-aside.jsonl").read_bytes()
+    question = "select count(*) as n, max(estimate_ns) as last from timeline"
+    assert coeval.open_timeline(url).sql(question).fetchall() == here.sql(question).fetchall()
+    assert there.arrow().equals(here.arrow())
+    with pytest.raises(FileExistsError, match=r"all\.parquet is there already"):
+        merge(paths, url, clock=CLOCKS)
+    with pytest.raises(ValueError, match="is to be written and is one of the sources"):
+        merge([*paths, f"{url}:clock=s0"], url, clock=CLOCKS, overwrite=True)
+
+
+def test_a_merge_that_fails_leaves_what_is_behind_the_url(tmp_path: Path) -> None:
+    paths = write_parquet(tmp_path, 300)
+    url = f"memory://{secrets.token_hex(8)}/all.parquet"
+    with fsspec.open(url, "wb") as file:
+        file.write(b"earlier")
+    with coeval.Executor("local:1") as executor, pytest.raises(coeval.CallFailed):
+        merge(paths, url, executor=OneWorkerDies(executor, tmp_path / "died", 2), clock=CLOCKS, overwrite=True)
+    assert fsspec.open(url, "rb").open().read() == b"earlier"
 
 
 @pytest.mark.parametrize("at", [2, 6])

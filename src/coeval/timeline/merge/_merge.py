@@ -36,6 +36,7 @@ from coeval.errors import WrongTable
 from coeval.timeline._layout import TableClaims
 from coeval.timeline._shared_files import begin_file, on_this_machine
 from coeval.timeline._target import Target
+from coeval.timeline._url_target import UrlTarget
 from coeval.timeline.merge._aside import aside_line, aside_lines
 from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of, with_messages
 from coeval.timeline.merge._columns import MergedColumns, united, with_codes
@@ -130,7 +131,7 @@ class MergeSettings:
         spill: where to put what does not fit into memory, a folder or a URL; None: beside the target, or the system's
             folder for that.
         memory: bytes, about.
-        set_aside: the file of rows that were set aside; None: named after the target.
+        set_aside: the file of rows that were set aside, a path or a URL; None: named after the target.
     """
 
     reference: str | None = None
@@ -140,7 +141,7 @@ class MergeSettings:
     unplaced: Unplaced = ""
     spill: str | None = None
     memory: int = MEMORY_DEFAULT
-    set_aside: Path | None = None
+    set_aside: Path | str | None = None
 
 
 class SourceReport(NamedTuple):
@@ -183,7 +184,7 @@ class MergeReport:
     merged: int
     set_aside: int
     reasons: Mapping[str, int]
-    set_aside_file: Path | None
+    set_aside_file: Path | str | None
     neighbours_turned: int
     spilled_bytes: int
     links: tuple[LinkCount, ...]
@@ -215,7 +216,7 @@ class MergeEvidence:
 
 def merge_sources(
     sources: Sequence[MergeSource],
-    out: Path | IO[bytes],
+    out: Path | str | IO[bytes],
     settings: MergeSettings,
     evidence: MergeEvidence,
     *,
@@ -229,7 +230,7 @@ def merge_sources(
     Merge.
 
     Args:
-        out: a file, which is there once it is whole, or an open stream.
+        out: a file, by its path or (text) its URL, which is there once it is whole; or an open stream.
         kind: the format; None: as the file's name says.
         executor: None: threads of this process, one for each core.
         make_writer: what writes, instead of the writer of the format.
@@ -240,9 +241,9 @@ def merge_sources(
         WrongTable, OSError: a source cannot be read; `DiskFull` where there is no room.
         ValueError: the output is one of the sources.
     """
-    target = out if isinstance(out, Path) else None
+    target = out if isinstance(out, (Path, str)) else None
     _check_is_no_source(target, sources)
-    kind = kind or (format_of(target.name) if target is not None else "jsonl")
+    kind = kind or (format_of(str(target)) if target is not None else "jsonl")
     with contextlib.ExitStack() as stack:
         spill = stack.enter_context(SpillFolder(spill_folder(settings.spill, target)))
         remote = None
@@ -257,9 +258,8 @@ def merge_sources(
         work.scan()
         work.relate()
         passes = work.passes()
-        writing = Target(target, DirectFile) if target is not None else contextlib.nullcontext(out)
+        writing = _opened(out) if isinstance(out, (Path, str)) else contextlib.nullcontext(out)
         with writing as file:
-            assert not isinstance(file, Path)
             maker = make_writer or (lambda stream, schema: writer_for(kind, stream, schema, zone))
             counted = _Counted(file)
             work.write(passes, maker(counted, work.columns.schema))  # type: ignore[arg-type]
@@ -267,12 +267,19 @@ def merge_sources(
             return work.finished(target)
 
 
-def _check_is_no_source(target: Path | None, sources: Sequence[MergeSource]) -> None:
+def _opened(place: Path | str) -> Target | UrlTarget:
+    """A file that is there once it is whole."""
+    return UrlTarget(place) if isinstance(place, str) else Target(place, DirectFile)
+
+
+def _check_is_no_source(target: Path | str | None, sources: Sequence[MergeSource]) -> None:
     """What an earlier merge made, in a folder that is merged again, would stand there twice."""
-    if target is None or not target.exists():
-        return
     for source in sources:
-        if Path(source.path).exists() and target.samefile(source.path):
+        if isinstance(target, Path):
+            is_source = target.exists() and Path(source.path).exists() and target.samefile(source.path)
+        else:
+            is_source = target == source.path
+        if is_source:
             raise ValueError(
                 f"{target} is to be written and is one of the sources, so its events would be there twice. "
                 "Write to a file that the sources do not mean, or remove this one"
@@ -576,14 +583,14 @@ class _Merge:
             self._aside_reasons[reason] = self._aside_reasons.get(reason, 0) + 1
             self._aside_of[self.columns.sources.index(row["source"])] += 1
 
-    def finished(self, target: Path | None) -> MergeReport:
+    def finished(self, target: Path | str | None) -> MergeReport:
         """Keep the rows that were set aside, check the sum, and tell what was done."""
         count = sum(self._aside_of)
         kept = None
         if count:
-            kept = self._settings.set_aside or (target and target.with_name(f"{target.name}.set-aside.jsonl"))
+            kept = self._settings.set_aside or _beside(target, ".set-aside.jsonl")
             if kept is not None:
-                with Target(kept, DirectFile) as file, open(self._aside_path, "rb") as made:
+                with _opened(kept) as file, open(self._aside_path, "rb") as made:
                     shutil.copyfileobj(made, file, 1 << 20)
         reports = tuple(self._report(number) for number in range(len(self._sources)))
         report = MergeReport(
@@ -683,6 +690,10 @@ class _Counted:
         return False
 
 
+def _beside(target: Path | str | None, ending: str) -> Path | str | None:
+    return target.with_name(f"{target.name}{ending}") if isinstance(target, Path) else target and f"{target}{ending}"
+
+
 def reader_of(source: MergeSource) -> str:
     """The name of a source's format, as somebody said it or as it begins; "": standard input, not looked at yet."""
     if source.settings.reader or source.path == STDIN:
@@ -715,11 +726,11 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def spill_folder(said: str | None, target: Path | None) -> Path:
+def spill_folder(said: str | None, target: Path | str | None) -> Path:
     """Where a merge spills on this machine: as it was said, beside its target, or where temporary files are."""
     if said is not None and not is_url(said):
         return Path(said)
-    if target is not None:
+    if isinstance(target, Path):
         return target.absolute().parent
     import tempfile
 

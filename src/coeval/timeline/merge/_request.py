@@ -15,6 +15,7 @@ import pyarrow as pa
 from coeval.alignment import RATE_BOUND_PPM_DEFAULT, Messages
 from coeval.clocks import Anchor
 from coeval.timeline._timeline import Timeline, open_timeline
+from coeval.timeline._url_target import is_there, place_of
 from coeval.timeline.merge._merge import (
     MEMORY_DEFAULT,
     MergeEvidence,
@@ -127,7 +128,7 @@ def requested(
         unplaced=unplaced,
         spill=None if spill is None else os.fspath(spill),
         memory=memory,
-        set_aside=None if set_aside is None else Path(set_aside),
+        set_aside=None if set_aside is None else place_of(os.fspath(set_aside)),
     )
     notes = tuple(f"{count:,} rows of evidence: {reason}" for reason, count in aside.reasons.most_common())
     twice = tuple(
@@ -156,7 +157,7 @@ def merge(
     Args:
         sources: files, folders, patterns with wildcards, URLs, `-` for standard input, run folders; also with settings,
             as `web*.log:tz=Europe/Berlin,clock=web`.
-        out: a Parquet file, which is there once it is whole. None: everything is kept in memory.
+        out: a Parquet file, by its path or URL, which is there once it is whole. None: everything is kept in memory.
         overwrite: `out` may be there already.
         executor: anything with the interface of `concurrent.futures`, such as `coeval.Executor("dask://…")`; its
             workers must reach the sources and `spill`. None: threads of this process.
@@ -171,8 +172,9 @@ def merge(
         source_tz: the zone of stamps that carry none, of sources without a word of their own.
         assume_utc: stamps without a zone are taken for UTC, and their rows are marked.
         unplaced: events of clocks that nothing relates come "last", or are set "aside"; "": that is an error.
-        set_aside: the file of what was set aside, as lines of JSON. None: named after `out`.
-        spill: a folder for what does not fit into memory, or the URL of one. None: beside `out`.
+        set_aside: the file of what was set aside, as lines of JSON, by its path or URL. None: named after `out`.
+        spill: a folder for what does not fit into memory, or the URL of one. None: beside `out`, or where temporary
+            files are if that is a URL.
         memory: bytes that rows may take at once, about.
         project: what was said of the sources; a file. None: `coeval.toml`, if it is there.
 
@@ -192,10 +194,10 @@ def merge(
         if name not in _ASKED:
             raise TypeError(f"merge() has no argument {name!r}; beside its own there are {', '.join(_ASKED)}")
     named = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
-    target = None if out is None else Path(out)
-    if target is not None and target.suffix not in (".parquet", ".pq"):
+    target = None if out is None else place_of(os.fspath(out))
+    if target is not None and not str(target).endswith((".parquet", ".pq")):
         raise ValueError(f"{target} is no Parquet file by its name; expected .parquet, or None to keep it in memory")
-    if target is not None and target.exists() and not overwrite:
+    if target is not None and not overwrite and is_there(target):
         raise FileExistsError(f"{target} is there already; name another file, or say overwrite=True")
     asked_for = requested(named, **asked)
     kept: list[TableKeeper] = []
@@ -222,6 +224,6 @@ def merge(
 _ASKED = tuple(inspect.signature(requested).parameters)[1:]
 
 
-def _opened(path: Path) -> MergedTimeline:
-    found = open_timeline(path)
-    return MergedTimeline(found._source, str(path), path=path)
+def _opened(place: Path | str) -> MergedTimeline:
+    found = open_timeline(place)
+    return MergedTimeline(found._source, str(place), path=found._path)

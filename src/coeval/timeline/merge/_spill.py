@@ -120,7 +120,7 @@ def remove_remains(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def telling_full_disks(spill: SpillFolder, target: Path | None) -> Iterator[None]:
+def telling_full_disks(spill: SpillFolder, target: Path | str | None) -> Iterator[None]:
     """
     One clear error where there is no room.
 
@@ -137,7 +137,9 @@ def telling_full_disks(spill: SpillFolder, target: Path | None) -> Iterator[None
         where = f"the spill folder's disk ({spill.path.parent})"
         more = f"{used:,} bytes were spilled so far"
         if isinstance(error, OutputFull):
-            where = f"the target's disk ({target.parent})" if target is not None else "the disk that the output goes to"
+            where = "the disk that the output goes to"
+            if target is not None:
+                where = f"the target's disk ({target.parent if isinstance(target, Path) else target})"
             more = f"{error.written:,} bytes were written so far, and {used:,} bytes spilled"
         raise DiskFull(
             number,

@@ -188,16 +188,27 @@ def _open(path: str) -> IO[bytes]:
     return open(os.fspath(path), "rb")
 
 
-def filesystem_of(path: str) -> tuple[Any, str]:
+def filesystem_of(path: str, *, is_shared: bool = True) -> tuple[Any, str]:
     """
     What fsspec opens a URL with, and its name there.
 
+    Args:
+        is_shared: whoever asks for the same gets the same; else it is the caller's own.
+
     Raises:
-        MissingExtra: fsspec is not installed.
+        MissingExtra: fsspec is not installed, or what it needs for such a URL.
+        ValueError: nothing is known that opens such a URL.
     """
     try:
         import fsspec
     except ImportError as error:
         raise MissingExtra(f"{path} is a URL, which fsspec opens: pip install 'coeval[remote]'") from error
-    filesystem, within = fsspec.core.url_to_fs(path)
+    try:
+        filesystem, within = fsspec.core.url_to_fs(path, **({} if is_shared else {"skip_instance_cache": True}))
+    except ImportError as error:
+        raise MissingExtra(f"{path} cannot be opened, as fsspec needs another package for it: {error}") from error
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be opened: {error}; expected a URL that fsspec knows, such as s3://, gs://, sftp:// or file://"
+        ) from error
     return filesystem, within
