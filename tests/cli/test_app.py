@@ -44,7 +44,7 @@ def test_without_a_verb_there_is_help(coeval: Run) -> None:
 
 def test_an_unknown_verb_is_a_usage_error(coeval: Run) -> None:
     done = coeval("mpa")
-    assert done.returncode == 2 and "No such command 'mpa'" in done.stderr
+    assert done.returncode == 2 and "No such command 'mpa': is map meant?" in done.stderr
 
 
 def test_the_console_script_is_the_same_command() -> None:

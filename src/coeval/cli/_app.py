@@ -65,6 +65,19 @@ class _Verbs(click.Group):
         # After a script's name every option is the script's.
         return command(cmd_name, function, allow_interspersed_args=cmd_name != "run")
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, and with the verb that may be meant."""
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, VERBS, n=1)
+            hint = f"is {near[0]} meant?" if near else f"there are {', '.join(VERBS)}."
+            ctx.fail(f"No such command {name!r}: {hint}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
