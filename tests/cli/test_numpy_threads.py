@@ -22,10 +22,10 @@ def threads_of(before: str, said: str | None) -> tuple[int, str]:
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     if said is not None:
         environment["OPENBLAS_NUM_THREADS"] = said
-    told = subprocess.run(
-        [sys.executable, "-c", LOADED.format(before=before)], env=environment, capture_output=True, text=True, check=True
-    ).stdout.split()
-    return int(told[0]), told[1]
+    command = [sys.executable, "-c", LOADED.format(before=before)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    threads, left = done.stdout.split()
+    return int(threads), left
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
