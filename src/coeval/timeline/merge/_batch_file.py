@@ -77,7 +77,8 @@ class ChunkWriter:
         arrays, names = [pa.array(batch.raw_ns)], [_RAW]
         schema, first_line, begin = payload.schema, -1, 0
         places = lines = None
-        if batch.edges is not None and schema.names == [WHOLE_TEXT]:
+        if has_places(batch):
+            assert batch.edges is not None
             payload, begin = payload.select([]), int(batch.edges[0])
             places = (batch.edges - begin).astype(np.int32)
         if len(batch) and bool((np.diff(batch.lines) == 1).all()):
@@ -138,6 +139,11 @@ class ChunkWriter:
         told["texts"] = self._codes.texts if self._codes is not None else {}
         with begin_file(self._path) as file:
             file.write(json.dumps(told).encode())
+
+
+def has_places(batch: EventBatch) -> bool:
+    """Whether of a chunk only the places of its texts are written."""
+    return batch.edges is not None and batch.payload.schema.names == [WHOLE_TEXT]
 
 
 class _Codes:

@@ -45,7 +45,7 @@ def pieces_to_sort(pieces: Sequence[PlacedPiece], memory: int) -> list[int]:
     Args:
         memory: bytes for the rows that wait in all streams.
     """
-    waiting = [piece.waiting_rows() * (piece.piece.bytes_in_row + _OWN_BYTES) for piece in pieces]
+    waiting = [piece.waiting_rows() * (piece.piece.waiting_bytes_in_row + _OWN_BYTES) for piece in pieces]
     sorted_size = [
         min(SORTED_CHUNK_ROWS, piece.piece.events) * (piece.piece.bytes_in_row + _OWN_BYTES) for piece in pieces
     ]
