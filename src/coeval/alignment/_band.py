@@ -19,6 +19,9 @@ from coeval.alignment._rate import BoolArray, Int64Array
 
 _EXTRAPOLATION_NS_LIMIT = SPAN_NS_LIMIT // 2
 
+# Of readings all of which are near enough.
+_ALL = np.ones(1, dtype=np.bool_)
+
 
 class Bounds(NamedTuple):
     """Columns of int64 ns with the sentinels of `Instants`."""
@@ -57,7 +60,7 @@ class Band:
         """Place readings; each column is non-decreasing in the reading where it is known."""
         x, inside = self._relative(readings)
         earliest, latest = self._earliest(self.lower, x, inside), self._latest(self.upper, x, inside)
-        one_sided = np.full(len(x), UNKNOWN_ESTIMATE, dtype=np.int64)
+        one_sided: Int64Array | int = UNKNOWN_ESTIMATE
         if self.lower is None and self.upper is not None:
             one_sided = self._latest(self.lean or self.upper, x, inside)
             one_sided[one_sided == UNKNOWN_LATEST] = UNKNOWN_ESTIMATE
@@ -93,7 +96,10 @@ class Band:
         return found if bool(inside.all()) else np.where(inside, found, UNKNOWN_EARLIEST)
 
     def _relative(self, readings: Int64Array) -> tuple[Int64Array, BoolArray]:
+        """Counted from the origin; and which of them are near enough to it, of each or of all."""
         least = max(self.x_origin - _EXTRAPOLATION_NS_LIMIT, UNKNOWN_EARLIEST)
         greatest = min(self.x_origin + SPAN_NS_LIMIT + _EXTRAPOLATION_NS_LIMIT, UNKNOWN_LATEST)
+        if len(readings) and readings.min() >= least and readings.max() <= greatest:
+            return readings - self.x_origin, _ALL
         clipped = np.clip(readings, least, greatest)
         return clipped - self.x_origin, clipped == readings

@@ -92,15 +92,18 @@ def both_known(earliest_ns: Int64Array, latest_ns: Int64Array) -> BoolArray:
     return known
 
 
-def middle(earliest_ns: Int64Array, latest_ns: Int64Array, one_sided_ns: Int64Array) -> Int64Array:
+def middle(earliest_ns: Int64Array, latest_ns: Int64Array, one_sided_ns: Int64Array | int) -> Int64Array:
     """
     The estimate: the floored middle where both sides are known, `one_sided_ns` elsewhere.
 
     The floor of the middle is non-decreasing in both sides, which keeps every order that both sides keep.
     """
-    known = both_known(earliest_ns, latest_ns)
     # The mean by bits, because the sum of two int64 is none.
-    return np.where(known, (earliest_ns & latest_ns) + ((earliest_ns ^ latest_ns) >> 1), one_sided_ns)
+    mean = earliest_ns ^ latest_ns
+    mean >>= 1
+    mean += earliest_ns & latest_ns
+    known = both_known(earliest_ns, latest_ns)
+    return mean if bool(known.all()) else np.where(known, mean, one_sided_ns)
 
 
 def shifted(values: Int64Array, by: int, unknown: int) -> Int64Array:

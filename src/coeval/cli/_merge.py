@@ -18,6 +18,7 @@ from coeval.cli._data_output import DataOutput, OutputClosed, OutputFailed, Outp
 from coeval.cli._freed_memory import keep_freed_memory
 from coeval.cli._interrupts import Interrupted, Interrupts
 from coeval.cli._merge_report import merge_json, merge_lines
+from coeval.cli._numpy_threads import import_numpy_without_threads
 from coeval.cli._output import NOT_POSSIBLE, parse_zone, plain, write_json_lines
 from coeval.cli._pandas import do_without_pandas
 from coeval.cli._parameters import Argument, Option
@@ -156,6 +157,7 @@ def merge_command(
         progress.show(Counts(done, 0, total))
 
     try:
+        import_numpy_without_threads()
         do_without_pandas()
         keep_freed_memory()
         from coeval.timeline._url_target import place_of

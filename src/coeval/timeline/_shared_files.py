@@ -8,7 +8,7 @@ files are not renamed when they are whole, which stores behind URLs are bad at.
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ from coeval.timeline.readers._input import filesystem_of, is_url
 
 def own_name(stem: str) -> str:
     """A name that no other call has, on no machine, though it may do the same work once more."""
-    return f"{stem}-{secrets.token_hex(8)}"
+    return f"{stem}-{os.urandom(8).hex()}"
 
 
 def begin_file(path: str) -> IO[bytes]:

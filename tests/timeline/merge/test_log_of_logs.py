@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from coeval.timeline.merge._merge import MergeReport, Step, merge_sources
+from coeval.timeline.merge._merge import MergeReport, Step, _Merge, merge_sources
 from coeval.timeline.merge._request import requested
+from coeval.timeline.merge._stretches import Pass
 
 
 def stamp(ms: int) -> str:
@@ -58,6 +59,33 @@ def test_other_processes_write_the_same(tmp_path: Path, small_parts: None) -> No
     whole = write_two(tmp_path, 1000)
     with ProcessPoolExecutor(2) as executor:
         assert merged(tmp_path, ["odd.log", "even.log"], executor=executor)[0] == whole
+
+
+@pytest.mark.parametrize(("rows_max", "stretches"), [(16, range(200, 300)), (500, range(24, 31))])
+def test_larger_stretches_make_the_same_log_and_a_small_log_has_some_for_all_threads(
+    tmp_path: Path, small_parts: None, monkeypatch: pytest.MonkeyPatch, rows_max: int, stretches: range
+) -> None:
+    for name, value in {
+        "_merge._STRETCH_ROWS_MIN": 16,
+        "_merge._STRETCH_ROWS_SPILLED": 16,
+        "_merge._STRETCH_ROWS_LOG": rows_max,
+        "_piece.SAMPLE_EVERY": 4,
+        "_stretches.SAMPLE_EVERY": 4,
+    }.items():
+        monkeypatch.setattr(f"coeval.timeline.merge.{name}", value)
+    made: list[int] = []
+    passes = _Merge.passes
+
+    def counted(merge: _Merge) -> list[Pass]:
+        found = passes(merge)
+        made.extend(len(each.ends) for each in found)
+        return found
+
+    monkeypatch.setattr(_Merge, "passes", counted)
+    whole = write_two(tmp_path)
+    assert merged(tmp_path, ["odd.log", "even.log"])[0] == whole
+    [count] = made
+    assert count in stretches
 
 
 def test_compressed_logs_come_out_as_plain_ones_do(tmp_path: Path, small_parts: None) -> None:

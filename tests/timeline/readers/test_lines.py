@@ -95,3 +95,13 @@ def test_damaged_file_gives_its_whole_lines_and_says_what_happened() -> None:
 def test_line_ends_are_where_their_bytes_are(content: bytes) -> None:
     found = _lines.line_ends(np.frombuffer(content, np.uint8))
     assert found.tolist() == [place for place, byte in enumerate(content) if byte == 10]
+
+
+@given(
+    content=st.lists(st.sampled_from([b"\n", b"abc", b"a line of many bytes"])).map(b"".join), size=st.integers(1, 4)
+)
+def test_line_ends_are_the_same_however_much_is_looked_at_at_once(content: bytes, size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_lines, "_AT_ONCE_BYTES", 8 * size)
+        found = _lines.line_ends(np.frombuffer(content, np.uint8))
+    assert found.tolist() == [place for place, byte in enumerate(content) if byte == 10]

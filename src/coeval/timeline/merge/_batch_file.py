@@ -7,14 +7,13 @@ from chunk to chunk, as with JSON lines; chunks of one kind then lie together in
 Texts that come again and again are written once, and each row has a code, where whoever asks wants that.
 
 Of a log that stays a log the text is wanted, with a line end behind it. Where it stands so in the log itself, only its
-place is put down, and whoever reads the chunk reads that part of the log again.
+place is put down, and whoever wants the text reads that part of the log again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coeval.timeline._shared_files import begin_file, file_to_read
+from coeval.timeline.merge._log_texts import LogTexts, OpenLog
 from coeval.timeline.readers._reader import EventBatch
 from coeval.timeline.readers._text import WHOLE_TEXT
 from coeval.timeline.readers._values import CodeArray, as_numpy
@@ -32,8 +32,6 @@ _LINE, _RAW, _END, _FOLD, _CLOCK, _PLACE = "\0line", "\0raw", "\0end", "\0fold",
 # What a column's name begins with where codes stand in for its texts.
 _CODE = "\0code:"
 _OWN = (_LINE, _RAW, _END, _FOLD, _CLOCK, _PLACE)
-
-_WHOLE_TEXTS = pa.schema([(WHOLE_TEXT, pa.string())])
 
 # Texts have codes where among so many of the first ones each comes this often, and while no more than so many differ.
 _LOOK_ROWS, _REPEATED = 4096, 4
@@ -79,7 +77,8 @@ class ChunkWriter:
         arrays, names = [pa.array(batch.raw_ns)], [_RAW]
         schema, first_line, begin = payload.schema, -1, 0
         places = lines = None
-        if batch.edges is not None and schema.names == [WHOLE_TEXT]:
+        if has_places(batch):
+            assert batch.edges is not None
             payload, begin = payload.select([]), int(batch.edges[0])
             places = (batch.edges - begin).astype(np.int32)
         if len(batch) and bool((np.diff(batch.lines) == 1).all()):
@@ -142,6 +141,11 @@ class ChunkWriter:
             file.write(json.dumps(told).encode())
 
 
+def has_places(batch: EventBatch) -> bool:
+    """Whether of a chunk only the places of its texts are written."""
+    return batch.edges is not None and batch.payload.schema.names == [WHOLE_TEXT]
+
+
 class _Codes:
     """
     Codes of texts, the same in all chunks.
@@ -191,7 +195,7 @@ def _repeats(column: pa.Array) -> bool:
 
 class ChunkFile:
     """
-    What a `ChunkWriter` wrote; `chunk(number)` gives one of them.
+    What a `ChunkWriter` wrote; `chunk(number)` gives one of them, with `LogTexts` where it has only places of texts.
 
     Args:
         log: the file that texts are read from, where only their places were put down.
@@ -207,7 +211,7 @@ class ChunkFile:
         self._path = path
         self._readers: dict[int, Any] = {}
         self._log_path = log
-        self._log: int | None = None
+        self._log: OpenLog | None = None
 
     def __enter__(self) -> ChunkFile:
         return self
@@ -250,22 +254,11 @@ class ChunkFile:
         ]
         return pa.RecordBatch.from_arrays(columns, [name.removeprefix(_CODE) for name in names])
 
-    def _texts(self, starts: CodeArray, begin: int, end: int) -> pa.RecordBatch:
+    def _texts(self, starts: CodeArray, begin: int, end: int) -> LogTexts:
         """Texts of the log, each from its place to the next, counted from `begin` as `end` is."""
         if self._log is None:
-            self._log = os.open(self._log_path, os.O_RDONLY)
-        # Not a map of the file: it may become shorter at any time, and that would end the process.
-        data = np.empty(end, dtype=np.uint8)
-        got = 0
-        while got < len(data) and (more := os.preadv(self._log, [data.data[got:]], begin + got)):
-            got += more
-        if got < len(data):
-            raise OSError(
-                f"{self._log_path} became shorter while it was merged: byte {begin + end:,} is gone; merge it again"
-            )
-        offsets = np.append(starts, np.int32(end))
-        texts = pa.Array.from_buffers(pa.string(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-        return pa.RecordBatch.from_arrays([texts], schema=_WHOLE_TEXTS)
+            self._log = OpenLog(self._log_path)
+        return LogTexts(self._log, np.append(starts, np.int32(end)).astype(np.int64) + begin)
 
     def _reader(self, number: int) -> Any:
         if number not in self._readers:
@@ -276,9 +269,7 @@ class ChunkFile:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._readers.clear()
         self._open.close()
-        if self._log is not None:
-            os.close(self._log)
-            self._log = None
+        self._log = None
 
 
 def _plain(payload: pa.RecordBatch) -> pa.RecordBatch:

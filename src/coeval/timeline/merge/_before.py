@@ -249,14 +249,14 @@ def nodes_of(
     clock = np.concatenate((links.sender, links.receiver))[first]
     raw = np.concatenate((links.sent_ns, links.received_ns))[first]
     means = np.concatenate((links.sent_means_ns, links.received_means_ns))[first]
-    estimate, latest = placed_by_clock(links.clocks, clock, raw, means, maps)
+    placed = placed_by_clock(links.clocks, clock, raw, means, maps)
     return Nodes(
         clock,
-        estimate,
+        placed.estimate,
         raw,
         np.array(sources, dtype=np.int64)[places[0]],
         places[1] + np.array(lines_before, dtype=np.int64)[places[0]] + 1,
-        latest,
+        placed.latest,
         inverse[: len(links)],
         inverse[len(links) :],
     )
@@ -281,11 +281,9 @@ def with_messages(
     rows = rows[is_placed[messages.sender[rows]] & is_placed[messages.receiver[rows]]] if len(rows) else rows
     sender, receiver = messages.sender[rows].astype(np.int64), messages.receiver[rows].astype(np.int64)
     sent, received = messages.sent_ns[rows], messages.received_by_at(rows)
-    nothing = np.zeros(len(rows), dtype=np.int64)
-    sent_estimate, _ = placed_by_clock(clocks, sender, sent, nothing, maps)
-    _, sent_latest = placed_by_clock(clocks, sender, sent, messages.sender_resolution_ns[rows], maps)
-    received_estimate, received_latest = placed_by_clock(clocks, receiver, received, nothing, maps)
-    near = (received_estimate <= sent_estimate) & (earliest_by_clock(clocks, sender, sent, maps) <= received_latest)
+    sends = placed_by_clock(clocks, sender, sent, messages.sender_resolution_ns[rows], maps)
+    receives = placed_by_clock(clocks, receiver, received, np.zeros(len(rows), dtype=np.int64), maps)
+    near = (receives.estimate <= sends.estimate) & (sends.earliest <= receives.latest)
     count = int(near.sum())
     if not count:
         return nodes
@@ -295,51 +293,50 @@ def with_messages(
     numbers = len(nodes) + np.arange(count)
     return Nodes(
         np.concatenate((nodes.clock, codes[sender[near]], codes[receiver[near]])),
-        np.concatenate((nodes.estimate, sent_estimate[near], received_estimate[near])),
+        np.concatenate((nodes.estimate, sends.estimate[near], receives.estimate[near])),
         np.concatenate((nodes.raw, sent[near], received[near])),
         np.concatenate((nodes.source, place)),
         np.concatenate((nodes.line, place)),
-        np.concatenate((nodes.latest, sent_latest[near], received_latest[near])),
+        np.concatenate((nodes.latest, sends.latest[near], receives.latest[near])),
         np.concatenate((nodes.before, numbers)),
         np.concatenate((nodes.after, numbers + count)),
     )
 
 
-def earliest_by_clock(
-    clocks: Sequence[str], codes: Int64Array, raw: Int64Array, maps: Mapping[str, PlacedClock]
-) -> Int64Array:
-    """Earliest times of stamps."""
-    earliest = np.full(len(raw), UNKNOWN_EARLIEST, dtype=np.int64)
-    for code in np.unique(codes).tolist():
-        found = maps.get(clocks[code])
-        if found is not None:
-            rows = np.flatnonzero(codes == code)
-            earliest[rows] = found.instants(raw[rows]).earliest_ns
-    return earliest
+class PlacedStamps(NamedTuple):
+    """Stamps on the axis: when each was at the earliest and by estimate, and at the latest all that it may mean."""
+
+    earliest: Int64Array
+    estimate: Int64Array
+    latest: Int64Array
 
 
 def placed_by_clock(
     clocks: Sequence[str], codes: Int64Array, raw: Int64Array, means_ns: Int64Array, maps: Mapping[str, PlacedClock]
-) -> tuple[Int64Array, Int64Array]:
-    """Estimates of stamps, and the latest times of all that they may mean."""
-    estimate = np.full(len(raw), UNKNOWN_ESTIMATE, dtype=np.int64)
-    latest = np.full(len(raw), UNKNOWN_LATEST, dtype=np.int64)
+) -> PlacedStamps:
+    """Place stamps of several clocks, each of which may mean up to so much more."""
+    placed = PlacedStamps(
+        np.full(len(raw), UNKNOWN_EARLIEST, dtype=np.int64),
+        np.full(len(raw), UNKNOWN_ESTIMATE, dtype=np.int64),
+        np.full(len(raw), UNKNOWN_LATEST, dtype=np.int64),
+    )
     for code in np.unique(codes).tolist():
         found = maps.get(clocks[code])
         if found is not None:
             rows = np.flatnonzero(codes == code)
-            estimate[rows] = found.instants(raw[rows]).estimate_ns
-            latest[rows] = found.instants(raw[rows] + means_ns[rows]).latest_ns
-    return estimate, latest
+            stamps, means = raw[rows], means_ns[rows]
+            instants = found.instants(stamps)
+            placed.earliest[rows], placed.estimate[rows] = instants.earliest_ns, instants.estimate_ns
+            placed.latest[rows] = found.latest_ns(stamps + means) if bool(means.any()) else instants.latest_ns
+    return placed
 
 
 def near_each_other(links: RowLinks, maps: Mapping[str, PlacedClock], within_ns: int) -> BoolArray:
     """
     Messages that can be true, and whose receive's estimate is not later than its send's by more than so much.
     """
-    sent, _ = placed_by_clock(links.clocks, links.sender, links.sent_ns, links.sent_means_ns, maps)
-    received, latest = placed_by_clock(links.clocks, links.receiver, links.received_ns, links.received_means_ns, maps)
-    earliest = earliest_by_clock(links.clocks, links.sender, links.sent_ns, maps)
-    known = (sent != UNKNOWN_ESTIMATE) & (received != UNKNOWN_ESTIMATE)
-    near: BoolArray = known & (earliest <= latest) & (received <= sent + within_ns)
+    sent = placed_by_clock(links.clocks, links.sender, links.sent_ns, links.sent_means_ns, maps)
+    received = placed_by_clock(links.clocks, links.receiver, links.received_ns, links.received_means_ns, maps)
+    known = (sent.estimate != UNKNOWN_ESTIMATE) & (received.estimate != UNKNOWN_ESTIMATE)
+    near: BoolArray = known & (sent.earliest <= received.latest) & (received.estimate <= sent.estimate + within_ns)
     return near

@@ -85,6 +85,10 @@ _STRETCH_ROWS_MIN, _STRETCH_ROWS_MAX = 1 << 12, 1 << 17
 # Such stretches fit the cache. But what is read from its source again comes in large chunks, one thread at a time, and
 # the other needs enough to do meanwhile.
 _STRETCH_ROWS_SPILLED = 1 << 16
+# Logs that stay logs are read only where their lines are put into order, so larger stretches cost nothing that waits,
+# and fewer of them hand over less often; while there are enough for all threads to begin and end together.
+_STRETCH_ROWS_LOG = 1 << 18
+_STRETCHES_OF_LOG_MIN = 24
 # Rows of a stretch are in memory as they were read, put together, and put in order.
 _COPIES = 3
 # Rows that wait in streams, and what readers take, may have the other half.
@@ -529,8 +533,12 @@ class _Merge:
         payload = sum(piece.bytes_in_row * piece.events for _, piece, _ in self._pieces) / max(1, total)
         at_once = _COPIES * (cores() + 1)
         rows = int(memory / (at_once * (payload + _OWN_BYTES_IN_ROW)))
-        is_spilled = all(piece.file for _, piece, _ in self._pieces)
-        return min(max(rows, _STRETCH_ROWS_MIN), _STRETCH_ROWS_SPILLED if is_spilled else _STRETCH_ROWS_MAX)
+        most = _STRETCH_ROWS_MAX
+        if all(piece.file for _, piece, _ in self._pieces):
+            most = _STRETCH_ROWS_SPILLED
+        if self._is_log:
+            most = max(most, min(_STRETCH_ROWS_LOG, total // _STRETCHES_OF_LOG_MIN))
+        return min(max(rows, _STRETCH_ROWS_MIN), most)
 
     def write(self, passes: Sequence[Pass], writer: TableWriter) -> None:
         """Make the tables, and write them as they come."""

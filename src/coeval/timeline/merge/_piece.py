@@ -20,7 +20,7 @@ from coeval.alignment import Messages
 from coeval.clocks import Anchor
 from coeval.timeline._shared_files import own_name
 from coeval.timeline.merge._aside import AsideFile
-from coeval.timeline.merge._batch_file import ChunkFile, ChunkWriter
+from coeval.timeline.merge._batch_file import ChunkFile, ChunkWriter, has_places
 from coeval.timeline.readers._reader import EventBatch, Part, Reader, Tally
 from coeval.timeline.readers._registry import reader_named
 from coeval.timeline.readers._set_aside import SetAside
@@ -33,6 +33,11 @@ SAMPLE_EVERY = 1024
 
 # Rows in a chunk that is written, about: small enough to keep one of every open piece, large enough to cost nothing.
 CHUNK_ROWS = 1 << 15
+
+# Where texts stay in their log until they are put together, so many times as much: fewer chunks are faster.
+_PLACES_FOR_TEXTS = 4
+# What a row of such a chunk takes in memory: where it ends.
+_PLACE_BYTES = 8
 
 
 class ClockStretch(NamedTuple):
@@ -75,6 +80,7 @@ class Piece:
         aside_file: those set aside, as lines of JSON; "": none.
         problems: what kept the part from being read to its end.
         bytes_in_row: about how much memory a row takes.
+        waiting_bytes_in_row: while it waits for its stretch; less where texts stay in their log until then.
         evidence: rows that may be evidence.
         messages, anchors: what the format itself says about clocks.
     """
@@ -94,6 +100,7 @@ class Piece:
     aside_file: str
     problems: tuple[str, ...]
     bytes_in_row: float
+    waiting_bytes_in_row: float
     evidence: EvidenceRows
     messages: Messages
     anchors: tuple[Anchor, ...]
@@ -191,20 +198,22 @@ class Evidence(NamedTuple):
 class _Payloads(NamedTuple):
     schemas: tuple[pa.Schema, ...]
     bytes_in_row: float
+    waiting_bytes_in_row: float
     repeating: frozenset[str] = frozenset()
 
 
 def _first_payload(reader: Reader, part: Part, wanted: Collection[str] | None) -> _Payloads:
     """One batch tells the columns of a format that has the same in all."""
     for batch in reader.batches(part, Tally(SetAside()), wanted):
-        return _Payloads((batch.payload.schema,), batch.payload.nbytes / max(1, len(batch)))
-    return _Payloads((), 0.0)
+        bytes_in_row = batch.payload.nbytes / max(1, len(batch))
+        return _Payloads((batch.payload.schema,), bytes_in_row, bytes_in_row)
+    return _Payloads((), 0.0, 0.0)
 
 
 def _spilled(
     batches: Iterator[EventBatch], wanted: Collection[str] | None, notes: _Notes, writer: ChunkWriter
 ) -> _Payloads:
-    rows = size = 0
+    rows = size = waiting = 0
     with writer:
         for batch in batches:
             if wanted is not None:
@@ -212,13 +221,16 @@ def _spilled(
                 batch = replace(batch, payload=batch.payload.select(names))
             rows += len(batch)
             size += batch.payload.nbytes
-            count = max(1, round(len(batch) / CHUNK_ROWS))
+            # Rows that are not in order are read with their texts at once.
+            is_waiting_in_log = has_places(batch) and batch.clocks is None and _is_ascending(batch.raw_ns)
+            waiting += _PLACE_BYTES * len(batch) if is_waiting_in_log else batch.payload.nbytes
+            count = max(1, round(len(batch) / (CHUNK_ROWS * (_PLACES_FOR_TEXTS if is_waiting_in_log else 1))))
             cuts = [len(batch) * number // count for number in range(count + 1)]
             for start, stop in pairwise(cuts):
                 chunk = batch if count == 1 else sliced(batch, start, stop)
                 notes.add(chunk)
                 writer.write(chunk)
-    return _Payloads(tuple(writer.schemas), size / max(1, rows), writer.repeating)
+    return _Payloads(tuple(writer.schemas), size / max(1, rows), waiting / max(1, rows), writer.repeating)
 
 
 def sliced(batch: EventBatch, start: int, stop: int) -> EventBatch:
@@ -255,7 +267,7 @@ class _Notes:
         for clock, raw in readings_by_clock(batch):
             # Where a chunk begins between two samples, its first one comes that much later.
             left = self._left.get(clock, 0)
-            samples = (raw if bool(np.all(raw[1:] >= raw[:-1])) else np.sort(raw))[left::SAMPLE_EVERY]
+            samples = (raw if _is_ascending(raw) else np.sort(raw))[left::SAMPLE_EVERY]
             self._left[clock] = (left - len(raw)) % SAMPLE_EVERY
             last = int(raw.max())
             stretch = (number, int(raw.min()), last, len(raw), samples.copy())
@@ -288,10 +300,15 @@ class _Notes:
             aside_file if len(tally.aside) else "",
             tuple(tally.problems),
             payloads.bytes_in_row,
+            payloads.waiting_bytes_in_row,
             evidence.rows,
             evidence.messages,
             evidence.anchors,
         )
+
+
+def _is_ascending(raw: Int64Array) -> bool:
+    return bool(np.all(raw[1:] >= raw[:-1]))
 
 
 def readings_by_clock(batch: EventBatch) -> Iterator[tuple[str, Int64Array]]:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from coeval.alignment import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST
 from coeval.timeline.merge._columns import MergedColumns, conformed, named
+from coeval.timeline.merge._log_texts import as_batch, as_table
 from coeval.timeline.merge._rows import END_COLUMNS, UNKNOWN_OF, Rows
 from coeval.timeline.readers._reader import NO_READING
 from coeval.timeline.readers._values import Int64Array
@@ -46,8 +47,10 @@ def merged_table(parts: Sequence[Rows], columns: MergedColumns, *, is_placed: bo
     is_sorted = bool(np.all(order[1:] > order[:-1]))
     if not is_sorted:
         made = {name: np.take(values, order) for name, values in made.items()}
-    payload = pa.Table.from_batches([conformed(part.payload, columns.payload) for part in parts])
-    payload = payload.unify_dictionaries().combine_chunks()
+    payload = as_table([part.payload for part in parts], columns.payload)
+    if payload is None:
+        payload = pa.Table.from_batches([conformed(as_batch(part.payload), columns.payload) for part in parts])
+        payload = payload.unify_dictionaries().combine_chunks()
     if not is_sorted and payload.num_columns:
         payload = pc.take(payload, pa.array(order), boundscheck=False)
     arrays: dict[str, pa.Array] = {"raw_ns": pa.array(made["raw"])}

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from coeval.alignment import UNKNOWN_EARLIEST, UNKNOWN_ESTIMATE, UNKNOWN_LATEST
 from coeval.timeline.merge._before import ClockOrder
+from coeval.timeline.merge._log_texts import Payload, as_batch
 from coeval.timeline.merge._maps import PlacedClock
 from coeval.timeline.readers._reader import NO_READING, EventBatch
 from coeval.timeline.readers._values import BoolArray, Int64Array, as_numpy
@@ -38,14 +39,14 @@ class Rows:
             `END_COLUMNS`; sentinels where nothing is known. `level` and `resolution` are left out where they are 0 for
             all.
         source: code.
-        payload: the rest.
+        payload: the rest; places of texts only where keys ascend.
         is_assumed: nobody said the zone.
         is_ascending: keys never fall.
     """
 
     columns: Mapping[str, Int64Array]
     source: int
-    payload: pa.RecordBatch
+    payload: Payload
     is_assumed: bool
     is_ascending: bool
 
@@ -60,7 +61,8 @@ class Rows:
     def filtered(self, mask: BoolArray) -> Rows:
         """Some rows."""
         columns = {name: values[mask] for name, values in self.columns.items()}
-        return Rows(columns, self.source, self.payload.filter(pa.array(mask)), self.is_assumed, self.is_ascending)
+        payload = as_batch(self.payload).filter(pa.array(mask))
+        return Rows(columns, self.source, payload, self.is_assumed, self.is_ascending)
 
     def split(self, key: int | None) -> tuple[Rows, Rows | None]:
         """
@@ -187,11 +189,13 @@ def placed(
         wanted = np.isin(own, list(clocks))
         if not bool(wanted.all()):
             columns = {name: values[wanted] for name, values in columns.items()}
-            payload, line = payload.filter(pa.array(wanted)), line[wanted]
+            payload, line = as_batch(payload).filter(pa.array(wanted)), line[wanted]
     columns["line"] = line + (lines_before + 1)
     _put_in_order(columns, source, placement.orders)
     key = columns["key"]
-    return Rows(columns, source, payload, batch.is_assumed, bool(np.all(key[1:] >= key[:-1])))
+    is_ascending = bool(np.all(key[1:] >= key[:-1]))
+    # Of others stretches take rows here and there, each of which would read most of the chunk's texts.
+    return Rows(columns, source, payload if is_ascending else as_batch(payload), batch.is_assumed, is_ascending)
 
 
 def _put_in_order(columns: dict[str, Int64Array], source: int, orders: Mapping[int, ClockOrder]) -> None:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from coeval.timeline._shared_files import own_name
 from coeval.timeline.merge._batch_file import ChunkWriter
+from coeval.timeline.merge._log_texts import as_batch
 from coeval.timeline.merge._piece import Piece, chunks_of, sliced
 from coeval.timeline.merge._stream import PlacedPiece, StreamSettings, codes_of, rows_of
 from coeval.timeline.readers._reader import NO_READING, EventBatch
@@ -44,7 +45,7 @@ def pieces_to_sort(pieces: Sequence[PlacedPiece], memory: int) -> list[int]:
     Args:
         memory: bytes for the rows that wait in all streams.
     """
-    waiting = [piece.waiting_rows() * (piece.piece.bytes_in_row + _OWN_BYTES) for piece in pieces]
+    waiting = [piece.waiting_rows() * (piece.piece.waiting_bytes_in_row + _OWN_BYTES) for piece in pieces]
     sorted_size = [
         min(SORTED_CHUNK_ROWS, piece.piece.events) * (piece.piece.bytes_in_row + _OWN_BYTES) for piece in pieces
     ]
@@ -80,6 +81,7 @@ def sort_piece(order: SortOrder) -> PlacedPiece:
         rows = rows_of(batch, placed_piece, settings)
         if rows is None:
             continue
+        batch = replace(batch, payload=as_batch(batch.payload))
         batches.append(batch)
         key = rows.columns["key"]
         if len(key) < len(batch):

@@ -690,12 +690,12 @@ def _alike(
     resolution_ns: Int64Array, is_assumed: BoolArray, is_good: BoolArray
 ) -> Iterator[tuple[int, bool, Int64Array]]:
     """Rows by what they have in common."""
-    rows = np.flatnonzero(is_good)
-    while len(rows):
-        first = rows[0]
-        is_same = (resolution_ns[rows] == resolution_ns[first]) & (is_assumed[rows] == is_assumed[first])
-        yield int(resolution_ns[first]), bool(is_assumed[first]), rows[is_same]
-        rows = rows[~is_same]
+    is_left = is_good
+    while is_left.any():
+        first = int(is_left.argmax())
+        is_same = is_left & (resolution_ns == resolution_ns[first]) & (is_assumed == is_assumed[first])
+        yield int(resolution_ns[first]), bool(is_assumed[first]), np.flatnonzero(is_same)
+        is_left = is_left & ~is_same
 
 
 def _shown(value: bytes | None) -> str:

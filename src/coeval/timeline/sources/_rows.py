@@ -184,16 +184,21 @@ def extract(batch: EventBatch, rules: EvidenceRules, *, clock: str, source: str 
     """
     if not len(batch):
         return EvidenceRows()
+    columns = set(batch.payload.schema.names)
+    has_vectors = rules.vector_clocks and VECTOR_CLOCK in columns
+    has_flows = rules.flows and columns.issuperset(FLOW_COLUMNS)
+    has_spans = rules.spans and columns.issuperset(SPAN_COLUMNS[:3])
+    if not (rules.pairs or has_vectors or has_flows or has_spans):
+        return EvidenceRows()
     stamped = _Stamped(source, _clocks(batch, clock), batch, part)
     points = [
         table for number, pair in enumerate(rules.pairs) for table in _pairs(stamped, pair, rules.first_link(number))
     ]
-    columns = set(batch.payload.schema.names)
-    if rules.vector_clocks and VECTOR_CLOCK in columns:
+    if has_vectors:
         points += _vectors(stamped, rules.vector_link)
-    if rules.flows and columns.issuperset(FLOW_COLUMNS):
+    if has_flows:
         points += _flows(stamped, rules.flow_link)
-    spans = _spans(stamped) if rules.spans and columns.issuperset(SPAN_COLUMNS[:3]) else None
+    spans = _spans(stamped) if has_spans else None
     return EvidenceRows(pa.concat_tables(points) if points else None, spans)
 
 

@@ -179,15 +179,19 @@ def _gathered(data: Bytes, begins: Int64Array, width: int) -> Bytes:
 
 def _is_over(layout: Layout, columns: Bytes, begins: Int64Array, ends: Int64Array) -> BoolArray:
     """Where the text after the shape cannot belong to the stamp."""
-    following = [np.where(begins + layout.length + more < ends, columns[layout.length + more], 0) for more in range(3)]
-    first, second, third = (column.astype(np.uint8, copy=False) for column in following)
-    is_digit = second - np.uint8(48) <= 9
+
+    def following(more: int) -> npt.NDArray[np.uint8]:
+        place = layout.length + more
+        return np.where(begins + place < ends, columns[place], np.uint8(0))
+
+    first = following(0)
     over = ~_IS_WORD[first]
     if "fraction" not in layout.spans and (not layout.zone or layout.epoch_digits):
-        over &= ~(((first == 46) | (first == 44)) & is_digit)
+        over &= ~(((first == 46) | (first == 44)) & (following(1) - np.uint8(48) <= 9))
     if layout.zone == "number" and "minutes" not in layout.spans:
         over &= first != 58
     if not layout.zone:
+        second, third = following(1), following(2)
         over &= (first != 43) & (first != 45)
         is_zone = (second == 85) | (second == 71) | (second == 90)
         is_zone |= ((second == 43) | (second == 45)) & (third - np.uint8(48) <= 9)

@@ -13,7 +13,7 @@ from coeval.errors import WrongTable
 from coeval.timeline.readers._reader import SourceSettings
 from coeval.timeline.readers._values import BoolArray, Fault, Int64Array
 from coeval.timeline.stamps._leap import unsmeared
-from coeval.timeline.stamps._written import GOOD, IMPOSSIBLE, NO_OFFSET, Written
+from coeval.timeline.stamps._written import GOOD, IMPOSSIBLE, NO_OFFSET, Written, one_for_all
 from coeval.timeline.stamps._years import CONTEXT, in_years, odd_ones, year_steps
 from coeval.timeline.stamps._zones import LocalTimes, Zone
 
@@ -34,7 +34,7 @@ class Stamps(NamedTuple):
 
     Attributes:
         raw_ns: since 1970 by the clock that wrote them, int64.
-        resolution_ns: a stamp means [stamp, stamp + resolution); int64.
+        resolution_ns: a stamp means [stamp, stamp + resolution); int64, only to be read.
         fold_ns: where local time ran twice, the stamp may also mean so much later; else 0.
         is_assumed: the zone is nobody's word.
         faults: rows that are no time, with the reason.
@@ -86,7 +86,8 @@ class StampSense:
         if written.is_yearless.any():
             seconds, bad[NO_SUCH_DAY] = self._with_years(written, is_good, shown)
         bad[BEYOND] = (seconds < _FIRST_S) | (seconds > _LAST_S)
-        seconds = np.where(bad[BEYOND], 0, seconds)
+        if bad[BEYOND].any():
+            seconds = np.where(bad[BEYOND], 0, seconds)
         fold_s = np.zeros(count, np.int64)
         is_assumed = np.zeros(count, np.bool_)
         is_local = (written.offset_s == NO_OFFSET) & is_good
@@ -100,6 +101,8 @@ class StampSense:
             fold_s[is_local] = local.fold_s
             utc_s = seconds - np.where(is_local, 0, written.offset_s)
             utc_s[is_local] = local.utc_s
+        elif one_for_all(written.offset_s) and written.offset_s[0] == 0:
+            utc_s = seconds
         else:
             utc_s = seconds - np.where(written.offset_s == NO_OFFSET, 0, written.offset_s)
         raw_ns = utc_s * _NS + written.nanos
@@ -109,10 +112,11 @@ class StampSense:
         # A row has one reason, though more may be wrong with it.
         faults, is_told = [], np.zeros(count, np.bool_)
         for reason, mask in bad.items():
-            rows = np.flatnonzero(mask & ~is_told)
-            if len(rows):
-                faults.append(Fault(reason, rows))
-            is_told |= mask
+            if mask.any():
+                rows = np.flatnonzero(mask & ~is_told)
+                if len(rows):
+                    faults.append(Fault(reason, rows))
+                is_told |= mask
         return Stamps(raw_ns, resolution_ns, fold_s * _NS, is_assumed, faults)
 
     def waiting(self, written: Written) -> int:
@@ -176,11 +180,15 @@ class StampSense:
         return LocalTimes(local_s, np.zeros(len(local_s), np.int64), np.zeros(len(local_s), np.bool_))
 
     def _resolution(self, written: Written) -> Int64Array:
-        said = self._settings.resolution_ns
+        said, count = self._settings.resolution_ns, len(written.seconds)
         if said is not None:
-            resolution_ns = np.full(len(written.seconds), said, np.int64)
+            resolution_ns = np.full(count, said, np.int64)
+        elif one_for_all(written.digits):
+            resolution_ns = np.broadcast_to(_GRAIN_NS[written.digits[0]], count)
         else:
             resolution_ns = _GRAIN_NS[written.digits]
+        if not written.is_leap.any():
+            return resolution_ns
         # A leap second has the number of the second after it, and which part of it is meant cannot be told.
         return np.where(written.is_leap, np.maximum(resolution_ns, _NS), resolution_ns)
 

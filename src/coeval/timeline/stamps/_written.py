@@ -70,6 +70,11 @@ def as_slice(rows: npt.NDArray[np.int64] | BoolArray | slice) -> npt.NDArray[np.
     return slice(int(rows[0]), int(rows[-1]) + 1) if bool((rows[1:] > rows[:-1]).all()) else rows
 
 
+def one_for_all(column: npt.NDArray[Any]) -> bool:
+    """Whether a column is one value that stands for all rows; other columns may have equal values, too."""
+    return len(column) > 0 and column.strides == (0,)
+
+
 def nothing_written(count: int) -> Written:
     """So many rows without a stamp."""
     return Written(
