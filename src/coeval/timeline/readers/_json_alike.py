@@ -157,9 +157,10 @@ class JsonAlike:
         self._padding = _TAKEN_MAX + max(map(len, shape.around)) + 2 * _WORD
         self._held: Bytes = np.empty(0, np.uint8)
         self._flags: BoolArray = np.empty(0, np.bool_)
-        # Values that had one length in every line so far; None: no block was read yet.
-        self._steady: frozenset[int] | None = None
         self._legs = _legs(shape, ())
+        # Values that had one length in every line so far, and the way in fewer legs; None: no block was read yet.
+        self._steady = frozenset(range(len(shape.values)))
+        self._fewer_legs: list[_Leg] | None = None
 
     def read(
         self, data: Bytes, offsets: Int64Array, types: Mapping[str, pa.DataType], only: Collection[str] | None
@@ -211,19 +212,18 @@ class JsonAlike:
     def _places(self, lines: _Block, begins: Int64Array, ends: Int64Array) -> list[_Places] | None:
         """Where each value stands; see `_Block.places`."""
         last = self.shape.around[-1]
-        if self._steady is not None:
-            places = lines.places(self._legs, last, begins, ends)
+        if self._fewer_legs is not None:
+            places = lines.places(self._fewer_legs, last, begins, ends)
             if places is not None or not self._steady:
                 return places
-        places = lines.places(_legs(self.shape, ()), last, begins, ends)
+        places = lines.places(self._legs, last, begins, ends)
         if places is not None:
-            found = frozenset(
+            self._steady &= {
                 number
                 for number, (value, place) in enumerate(zip(self.shape.values, places, strict=True))
                 if bool((place.ends - place.begins == value.length).all())
-            )
-            self._steady = found if self._steady is None else self._steady & found
-            self._legs = _legs(self.shape, self._steady)
+            }
+            self._fewer_legs = _legs(self.shape, self._steady)
         return places
 
     def _padded(self, data: Bytes) -> Bytes:
