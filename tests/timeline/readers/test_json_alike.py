@@ -137,6 +137,32 @@ def test_a_line_that_is_not_like_the_others_is_left_to_the_other_ways(line: byte
         assert by_shape([*alike[:at], line, *alike[at:]], {"ts"}) is None or b"." in line or b"567890" in line
 
 
+@given(st.lists(rows, min_size=16, max_size=20), st.sets(st.sampled_from([*TYPES])), st.none() | st.just({"ts", "n"}))
+def test_lines_that_look_alike_have_the_types_that_the_other_ways_find(
+    written: list[dict[str, Any]], as_times: set[str], only: set[str] | None
+) -> None:
+    for number, row in enumerate(written):
+        row.update(dict.fromkeys(as_times, f"2026-11-27 09:00:{number:02}"))
+    lines = lines_of([dumped({name: row[name] for name in TYPES}, (",", ":")) for row in written])
+    found = []
+    for disappointments in (0, 10**9):
+        with closing(JsonLines(only=only)) as objects:
+            objects._disappointments = disappointments
+            found.append((objects.read(lines).columns, objects.types))
+    (fast, fast_types), (slow, slow_types) = found
+    assert fast_types == slow_types
+    # Arrow puts texts that look like times first.
+    assert fast.select(slow.schema.names).equals(slow)
+
+
+def test_types_of_lines_that_look_alike_are_found_at_once() -> None:
+    with closing(JsonLines()) as objects:
+        objects.read(lines_of([b'{"ts":"2026-11-27 09:00:00","n":1,"ok":true}'] * 20))
+        assert objects.types == {"ts": pa.string(), "n": pa.int64(), "ok": pa.bool_()}
+        assert objects._disappointments == 0
+        assert objects._reader is not None
+
+
 @pytest.mark.parametrize("first", [0, 1, 7, 60, 5000])
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), ("," + " " * 70, ":" + " " * 90)])
 def test_values_may_be_much_shorter_or_longer_than_in_the_first_line(first: int, separators: tuple[str, str]) -> None:
