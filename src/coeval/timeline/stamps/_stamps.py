@@ -181,6 +181,8 @@ class StampSense:
             resolution_ns = np.full(len(written.seconds), said, np.int64)
         else:
             resolution_ns = _GRAIN_NS[written.digits]
+        if not written.is_leap.any():
+            return resolution_ns
         # A leap second has the number of the second after it, and which part of it is meant cannot be told.
         return np.where(written.is_leap, np.maximum(resolution_ns, _NS), resolution_ns)
 
