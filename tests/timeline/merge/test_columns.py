@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from coeval.timeline.merge._columns import conformed, united
+from coeval.timeline.merge._columns import conformed, texts_repeat, united
 
 TEXTS = pa.dictionary(pa.int32(), pa.string())
 
@@ -62,3 +62,24 @@ def test_no_value_is_lost_where_a_column_changes_its_type(
 def test_columns_come_in_the_order_of_their_first_appearance() -> None:
     schemas = [pa.schema([("b", pa.int64()), ("a", pa.int64())]), pa.schema([("c", pa.int64()), ("a", pa.int64())])]
     assert united(schemas).names == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], False),
+        (["a"], False),
+        (["a"] * 4, True),
+        (["a", "b"] * 4, True),
+        (["a", "b", "c"] * 3, False),
+        ([*"abcd", *[None] * 12], True),
+        ([None], True),
+        ([*"abcd"] * 5_000 + [str(number) for number in range(50_000)], True),
+    ],
+)
+def test_texts_repeat_where_each_of_the_first_comes_four_times_on_average(
+    values: list[str | None], expected: bool
+) -> None:
+    column = pa.array(values, pa.string())
+    assert texts_repeat(column) is expected
+    assert texts_repeat(pa.chunked_array([column[:1], column[1:]])) is expected

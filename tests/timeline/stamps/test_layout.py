@@ -111,3 +111,31 @@ def test_column_may_be_a_slice_and_have_nothing_in_it() -> None:
     written = Shapes(FORMS).read_texts(column)
     assert written.state.tolist() == [1, 0, 1]
     assert len(Shapes(FORMS).read_texts(pa.array([], pa.string())).state) == 0
+
+
+@given(
+    st.sampled_from(SHAPES),
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 30), st.sampled_from("0123456789:.,+-TZ /n")), max_size=2),
+        min_size=1,
+        max_size=20,
+    ),
+    st.integers(0, 2),
+)
+def test_column_of_texts_of_a_known_length_is_read_as_each_would_be(
+    shape: str, changes: list[list[tuple[int, str]]], left_out: int
+) -> None:
+    texts = [shape] * left_out
+    for each in changes:
+        letters = list(shape)
+        for place, letter in each:
+            letters[place % len(letters)] = letter
+        texts.append("".join(letters))
+    shapes = Shapes(FORMS)
+    assert shapes.learn(shape.encode(), 0, len(shape))
+    written = shapes.read_texts(pa.array(texts, pa.string()).slice(left_out))
+    for number, text in enumerate(texts[left_out:]):
+        one = read_stamp(text, FORMS)
+        assert row(written, number)[0] == one.state
+        if one.state == GOOD:
+            assert row(written, number)[:-2] == tuple(one)

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coeval.timeline._shared_files import begin_file, file_to_read
+from coeval.timeline.merge._columns import texts_repeat
 from coeval.timeline.merge._log_texts import LogTexts, OpenLog
 from coeval.timeline.readers._reader import EventBatch
 from coeval.timeline.readers._text import WHOLE_TEXT
@@ -33,9 +34,9 @@ _LINE, _RAW, _END, _FOLD, _CLOCK, _PLACE = "\0line", "\0raw", "\0end", "\0fold",
 _CODE = "\0code:"
 _OWN = (_LINE, _RAW, _END, _FOLD, _CLOCK, _PLACE)
 
-# Texts have codes where among so many of the first ones each comes this often, and while no more than so many differ.
-_LOOK_ROWS, _REPEATED = 4096, 4
+# Texts that repeat have codes while no more than so many differ.
 _TEXTS_MAX = 1 << 14
+_NO_TEXTS = pa.array([], pa.string())
 
 # Not compressed: on two cores that took a third of what parsing a log takes, and these files live for minutes.
 _OPTIONS = pa.ipc.IpcWriteOptions(use_threads=False)
@@ -155,12 +156,12 @@ class _Codes:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[str, int]] = {}
+        self._known: dict[str, pa.StringArray] = {}
         self._given_up: set[str] = set()
 
     @property
     def texts(self) -> dict[str, list[str]]:
-        return {name: list(known) for name, known in self._known.items()}
+        return {name: known.to_pylist() for name, known in self._known.items()}
 
     @property
     def names(self) -> frozenset[str]:
@@ -172,25 +173,24 @@ class _Codes:
         if name in self._given_up or not len(column):
             return None
         # Of one name there may be other values in the next chunk, as with JSON lines.
-        if not pa.types.is_string(column.type) or (name not in self._known and not _repeats(column)):
+        if not pa.types.is_string(column.type) or (name not in self._known and not texts_repeat(column)):
             self._given_up.add(name)
             return None
-        coded = column.dictionary_encode()
+        known = self._known.setdefault(name, _NO_TEXTS)
+        # After the first chunks all texts are known as a rule, and to look them up is all there is to do.
+        codes = pc.index_in(column, value_set=known)
+        if codes.null_count == column.null_count:
+            return codes
+        new = column.filter(pc.and_(pc.is_null(codes), pc.is_valid(column))).unique()
         try:
-            texts = coded.dictionary.to_pylist()
-        except UnicodeDecodeError:  # what is not UTF-8 would be lost
-            texts = None
-        known = self._known.setdefault(name, {})
-        if texts is None or len(known) + len(texts) > _TEXTS_MAX:
+            new.validate(full=True)
+        except pa.ArrowInvalid:  # what is not UTF-8 would be lost
+            new = None
+        if new is None or len(known) + len(new) > _TEXTS_MAX:
             self._given_up.add(name)
             return None
-        told = pa.array([known.setdefault(text, len(known)) for text in texts], pa.int32())
-        return told.take(coded.indices)
-
-
-def _repeats(column: pa.Array) -> bool:
-    head = column[:_LOOK_ROWS]
-    return bool(pc.count_distinct(head).as_py() * _REPEATED <= len(head))
+        self._known[name] = known = pa.concat_arrays([known, new])
+        return pc.index_in(column, value_set=known)
 
 
 class ChunkFile:

@@ -18,6 +18,10 @@ import pyarrow.compute as pc
 
 from coeval.timeline._layout import TableClaims, payload_name
 
+# Texts are worth a dictionary where among so many of the first ones each comes this often; others only cost the look
+# for one.
+_LOOK_ROWS, _REPEATED = 20_000, 4
+
 
 @dataclass(frozen=True, slots=True)
 class MergedColumns:
@@ -100,6 +104,18 @@ def with_codes(payload: pa.Schema, pieces: Iterable[tuple[Iterable[pa.Schema], C
         entry.with_type(kind) if pa.types.is_string(entry.type) and entry.name in coded - plain else entry
         for entry in payload
     )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values are texts or bytes, however they are stored."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+
+
+def texts_repeat(column: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether texts come again and again, as far as the first ones tell, so that codes may stand in for them."""
+    head = column[:_LOOK_ROWS]
+    return len(head) > 0 and bool(pc.count_distinct(head).as_py() * _REPEATED <= len(head))
 
 
 def conformed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from coeval.timeline._layout import OWN_COLUMNS
 from coeval.timeline._python_rows import python_rows
 from coeval.timeline._timeline import Timeline
+from coeval.timeline.merge._columns import conformed, is_text, texts_repeat
 from coeval.timeline.merge._parquet_parts import MAGIC, Footers, ParquetPart, parquet_part
 from coeval.timeline.readers._text import WHOLE_TEXT
 from coeval.timeline.writers._text import text_lines
@@ -35,11 +36,6 @@ GROUP_ROWS = 1 << 18
 
 # Groups that are encoded at once; each takes some tens of MB meanwhile.
 _GROUPS_AT_ONCE = 2
-
-# Texts that repeat this often are worth a dictionary; others only cost the look for one.
-_REPEATED = 4
-_LOOK_ROWS = 20_000
-
 
 _ENDINGS: dict[str, Format] = {
     ".parquet": "parquet",
@@ -149,7 +145,7 @@ class ParquetTableWriter(TableWriter):
             "use_dictionary": _repeating(group),
             "column_encoding": dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
             # Of texts nearly every group has the least and the greatest, so no reader skips one by them.
-            "write_statistics": [entry.name for entry in self._schema if not _is_text(entry.type)],
+            "write_statistics": [entry.name for entry in self._schema if not is_text(entry.type)],
         }
 
 
@@ -167,23 +163,12 @@ def _encoded(group: pa.Table, schema: pa.Schema, options: dict[str, Any]) -> Par
     return parquet_part(memoryview(made.getvalue()))
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
-
-
 def _repeating(table: pa.Table) -> list[str]:
     """Columns of texts that are the same again and again."""
-    head = table.slice(0, _LOOK_ROWS)
     return [
         entry.name
         for entry in table.schema
-        if pa.types.is_dictionary(entry.type)
-        or (
-            _is_text(entry.type)
-            and head.num_rows
-            and pc.count_distinct(head.column(entry.name)).as_py() * _REPEATED <= head.num_rows
-        )
+        if pa.types.is_dictionary(entry.type) or (is_text(entry.type) and texts_repeat(table.column(entry.name)))
     ]
 
 
@@ -229,8 +214,6 @@ class CsvTableWriter(TableWriter):
         self._writer = arrow_csv.CSVWriter(file, self._schema)
 
     def write(self, table: pa.Table) -> None:
-        from coeval.timeline.merge._columns import conformed
-
         self.rows += table.num_rows
         for batch in table.drop_columns(["time"]).to_batches():
             self._writer.write_batch(conformed(batch, self._schema))

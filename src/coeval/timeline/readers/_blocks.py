@@ -17,6 +17,7 @@ from coeval.timeline.readers._reader import Part, SourceSettings, Tally
 from coeval.timeline.readers._values import Int64Array
 
 _SHOWN_MAX = 2000
+_ASCII_MAX = 127
 
 
 class Block(NamedTuple):
@@ -99,7 +100,9 @@ def text_lines(block: Block | BlockView) -> tuple[pa.StringArray, Int64Array, li
     odd: list[tuple[int, bytes]] = []
     good = np.ones(len(begins), dtype=np.bool_)
     try:
-        texts.validate(full=True)
+        # What is ASCII is UTF-8, and that is seen sooner.
+        if np.frombuffer(data, dtype=np.uint8).max() > _ASCII_MAX:
+            texts.validate(full=True)
     except pa.ArrowInvalid:
         for row, (start, end) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
             line = bytes(data[start:end])

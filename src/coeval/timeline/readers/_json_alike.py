@@ -4,6 +4,7 @@ Lines of JSON that all look alike: the same keys in the same order, with texts, 
 Programs write such lines by the million. What stands between the values is then the same in every line, so a line is a
 walk: over what is the same, over a value to the byte that ends it, and so on, for all lines of a block at once and
 eight bytes at a time. A value ends about where it ends in the first lines; where it does not, every byte is looked at.
+Values that had one length so far, as stamps and codes have, are walked over together with what is around them.
 
 That no text holds a quote is not looked at text by text: there are no more in the block than those around texts and
 keys. A block of which anything is not as the shape says is left to others, so nothing depends on what is known.
@@ -12,9 +13,9 @@ keys. A block of which anything is not as the shape says is left to others, so n
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,15 +27,13 @@ from coeval.timeline.readers._values import BoolArray, Int64Array
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 
-_QUOTE, _BACKSLASH, _SPACE, _MINUS, _ZERO = 34, 92, 32, 45, 48
+_QUOTE, _BACKSLASH, _SPACE, _MINUS, _ZERO, _NINE = 34, 92, 32, 45, 48, 57
 _WORD = 8
-_DIGITS_MAX = 16
 # A value is looked for from so many bytes before the end that it has in the line that the shape is of.
 _SHORTER_MAX = 4
-# What is taken of each line at once; more is slower than to take two pieces.
-_TAKEN_MAX = 64
+# What is taken of each line at once. It hardly matters how many bytes these are, but they are compared with the shape.
+_TAKEN_MAX = 96
 
-_LOWS, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 # Times a byte's lowest bit, this has the byte's number on top.
 _NUMBERS = np.uint64(0x0001020304050607)
 
@@ -101,6 +100,49 @@ def shape_of(line: bytes) -> JsonShape | None:
     return JsonShape(tuple(values), tuple(each.encode() for each in (*around, text[since:])))
 
 
+class _Leg(NamedTuple):
+    """
+    A piece of the walk along a line: over what is the same in every line, up to a value whose end is looked for.
+
+    Attributes:
+        text, mask: what stands there; where the mask has a 0, any byte may.
+        inner: values within, by their begin and end from the leg's begin on.
+        skipped: from the value's begin to where its end is looked for.
+        behind: the byte that follows the value; None: it is the line's last value, and nothing is looked for.
+    """
+
+    text: bytes
+    mask: bytes
+    inner: tuple[tuple[int, int], ...]
+    skipped: int
+    behind: int | None
+
+
+def _legs(shape: JsonShape, steady: Collection[int]) -> list[_Leg]:
+    """
+    The walk along lines of a shape.
+
+    Args:
+        steady: numbers of values that are walked over as if all had one length.
+    """
+    legs: list[_Leg] = []
+    text = mask = b""
+    inner: list[tuple[int, int]] = []
+    last = len(shape.values) - 1
+    for number, (around, value) in enumerate(zip(shape.around[:-1], shape.values, strict=True)):
+        text, mask = text + around, mask + b"\xff" * len(around)
+        end = len(text) + value.length
+        if number in steady and number < last and end + len(shape.around[number + 1]) <= _TAKEN_MAX:
+            inner.append((len(text), end))
+            text, mask = text.ljust(end, b"\0"), mask.ljust(end, b"\0")
+            continue
+        behind = shape.around[number + 1][0] if number < last else None
+        legs.append(_Leg(text, mask, tuple(inner), max(value.length - _SHORTER_MAX, 0), behind))
+        text = mask = b""
+        inner = []
+    return legs
+
+
 class JsonAlike:
     """
     Reads lines of one shape, block by block.
@@ -115,6 +157,10 @@ class JsonAlike:
         self._padding = _TAKEN_MAX + max(map(len, shape.around)) + 2 * _WORD
         self._held: Bytes = np.empty(0, np.uint8)
         self._flags: BoolArray = np.empty(0, np.bool_)
+        self._legs = _legs(shape, ())
+        # Values that had one length in every line so far, and the way in fewer legs; None: no block was read yet.
+        self._steady = frozenset(range(len(shape.values)))
+        self._fewer_legs: list[_Leg] | None = None
 
     def read(
         self, data: Bytes, offsets: Int64Array, types: Mapping[str, pa.DataType], only: Collection[str] | None
@@ -147,7 +193,7 @@ class JsonAlike:
             return None
         offsets = offsets + self._padding
         lines = _Block(self._padded(data))
-        places = lines.places(self.shape, offsets[:-1], offsets[1:] - 1)
+        places = self._places(lines, offsets[:-1], offsets[1:] - 1)
         if places is None:
             return None
         columns: dict[str, pa.Array] = {}
@@ -162,6 +208,23 @@ class JsonAlike:
         return pa.RecordBatch.from_arrays(
             [columns[name] if name in columns else pa.nulls(count, kind) for name, kind in types.items()], list(types)
         )
+
+    def _places(self, lines: _Block, begins: Int64Array, ends: Int64Array) -> list[_Places] | None:
+        """Where each value stands; see `_Block.places`."""
+        last = self.shape.around[-1]
+        if self._fewer_legs is not None:
+            places = lines.places(self._fewer_legs, last, begins, ends)
+            if places is not None or not self._steady:
+                return places
+        places = lines.places(self._legs, last, begins, ends)
+        if places is not None:
+            self._steady &= {
+                number
+                for number, (value, place) in enumerate(zip(self.shape.values, places, strict=True))
+                if bool((place.ends - place.begins == value.length).all())
+            }
+            self._fewer_legs = _legs(self.shape, self._steady)
+        return places
 
     def _padded(self, data: Bytes) -> Bytes:
         """With more bytes around, in memory that the next block takes, too: fresh memory takes longer than the copy."""
@@ -187,67 +250,65 @@ class _Block:
         # Eight bytes from any place on.
         self._words: Words = np.ndarray((len(data) - _WORD + 1,), "<u8", buffer=data, strides=(1,))
 
-    def places(self, shape: JsonShape, begins: Int64Array, ends: Int64Array) -> list[_Places] | None:
+    def places(self, legs: Sequence[_Leg], last: bytes, begins: Int64Array, ends: Int64Array) -> list[_Places] | None:
         """
         Where each value stands; None: what is around them is not the same in every line.
 
         Args:
+            legs: of the way along each line.
+            last: what stands behind the last value, up to the line's end.
             begins, ends: of each line.
         """
         places: list[_Places] = []
         begin, found = begins, begins
-        for number, (text, value) in enumerate(zip(shape.around[:-1], shape.values, strict=True)):
-            at, behind = found, shape.around[number + 1][0]
-            skipped = max(value.length - _SHORTER_MAX, 0)
-            stands, found = self._step(at, ends, text, skipped, behind)
+        for number, leg in enumerate(legs):
+            at = found
+            stands, found = self._step(at, ends, leg)
             if not bool(stands.all()):
                 rows = np.flatnonzero(~stands)
-                exact = self._first(begin[rows], ends[rows], text[0]) if number else None
+                exact = self._first(begin[rows], ends[rows], leg.text[0]) if number else None
                 if exact is None:
                     return None
                 at[rows] = exact
-                stands, found[rows] = self._step(exact, ends[rows], text, skipped, behind)
+                stands, found[rows] = self._step(exact, ends[rows], leg)
                 if not bool(stands.all()):
                     return None
             if number:
                 places.append(_Places(begin, at))
-            begin = at + len(text)
-        at = ends - len(shape.around[-1])
-        if bool((at < begin).any()) or not self._stands(at, shape.around[-1]):
+            places += [_Places(at + since, at + until) for since, until in leg.inner]
+            begin = at + len(leg.text)
+        at = ends - len(last)
+        if bool((at < begin).any()) or not self._stands(at, last):
             return None
         return [*places, _Places(begin, at)]
 
-    def _step(
-        self, at: Int64Array, ends: Int64Array, text: bytes, skipped: int, behind: int
-    ) -> tuple[BoolArray, Int64Array]:
+    def _step(self, at: Int64Array, ends: Int64Array, leg: _Leg) -> tuple[BoolArray, Int64Array]:
         """
-        Whether a text stands at each place, and where the value behind it ends, if that is near.
+        Whether what is the same stands at each place, and where the value behind it ends, if that is near.
 
         Args:
             ends: of the lines; no result is beyond.
-            skipped: from the value's begin to where its end is looked for.
-            behind: the byte that follows the value.
         """
-        reach = len(text) + skipped
-        if skipped and reach > _TAKEN_MAX - 2 * _WORD:
-            stands, _ = self._step(at, ends, text, 0, behind)
-            # Other lines may be much shorter, and the last ones end with the bytes.
-            near = np.minimum(at + reach, len(self._words) - 1)
-            return stands, np.minimum(near + self._in_word(self._words[near], behind)[0], ends)
+        reach = len(leg.text) + leg.skipped
+        is_at_once = leg.behind is not None and reach <= _TAKEN_MAX
         # The last of the words is where the end is looked for, so the first may begin before the text.
-        lead = -reach % _WORD
-        count = (lead + reach) // _WORD + 1
+        lead = -reach % _WORD if is_at_once else 0
+        count = (lead + reach) // _WORD + 1 if is_at_once else -(-len(leg.text) // _WORD)
         every = np.ndarray((len(self._words) - (count - 1) * _WORD,), f"V{count * _WORD}", self._data, 0, (1,))
         words = every[at - lead].view("<u8").reshape(len(at), count)
-        wanted = (bytes(lead) + text).ljust(count * _WORD, b"\0")
-        mask = (bytes(lead) + b"\xff" * len(text)).ljust(count * _WORD, b"\0")
         stands = np.ones(len(at), np.bool_)
-        for number in range((lead + len(text) - 1) // _WORD + 1):
-            bits, word = (
-                np.uint64(int.from_bytes(each[8 * number : 8 * number + 8], "little")) for each in (mask, wanted)
+        for number in range((lead + len(leg.text) - 1) // _WORD + 1):
+            mask, wanted = (
+                np.uint64(int.from_bytes((bytes(lead) + each)[_WORD * number :][:_WORD], "little"))
+                for each in (leg.mask, leg.text)
             )
-            stands &= (words[:, number] & bits) == word
-        return stands, np.minimum(at + reach + self._in_word(words[:, -1], behind)[0], ends)
+            if mask:
+                stands &= (words[:, number] & mask) == wanted
+        if leg.behind is None:
+            return stands, ends
+        # Other lines may be much shorter, and the last ones end with the bytes.
+        near = words[:, -1] if is_at_once else self._words[np.minimum(at + reach, len(self._words) - 1)]
+        return stands, np.minimum(at + (reach + self._in_word(near, leg.behind)[0]), ends)
 
     def _first(self, begins: Int64Array, ends: Int64Array, byte: int) -> Int64Array | None:
         """Where this byte stands first from each place on; None: somewhere there is none before the end."""
@@ -262,22 +323,16 @@ class _Block:
 
     def _in_word(self, words: Words, byte: int) -> tuple[Int64Array, BoolArray]:
         """Which byte of each word is the first of this value, and whether one is; 0 where none is."""
-        bits = words ^ (_LOWS * np.uint64(byte))
-        noughts = bits - _LOWS
-        noughts &= np.invert(bits, out=bits)
-        noughts &= _HIGHS
-        is_found = noughts != 0
-        # The lowest bit that is left is of the first byte that is nought; what is above it may be a borrow.
-        lowest = np.negative(noughts, out=bits)
-        lowest &= noughts
-        lowest >>= np.uint64(7)
+        found = (np.ascontiguousarray(words).view(np.uint8) == byte).view("<u8")
+        lowest = np.negative(found)
+        lowest &= found
         lowest *= _NUMBERS
         lowest >>= np.uint64(56)
-        return lowest.view(np.int64), is_found
+        return lowest.view(np.int64), found != 0
 
     def _stands(self, at: Int64Array, text: bytes) -> bool:
         """Whether a text stands at all these places."""
-        return bool(self._step(at, at, text, 0, 0)[0].all())
+        return bool(self._step(at, at, _Leg(text, b"\xff" * len(text), (), 0, None))[0].all())
 
     def column(self, value: Value, places: _Places, kind: pa.DataType) -> pa.Array | None:
         """The values at one place; None: they are none of this type."""
@@ -308,7 +363,7 @@ class _Block:
         edges[0:-1:2], edges[1::2], edges[-1] = begins, ends, len(self._data)
         buffers = [None, pa.py_buffer(edges), pa.py_buffer(self._data)]
         pieces = pa.Array.from_buffers(pa.string(), 2 * count, buffers)
-        return pieces.take(pa.array(np.arange(0, 2 * count, 2)))
+        return pc.take(pieces, pa.array(np.arange(0, 2 * count, 2)), boundscheck=False)
 
     def _flags(self, begins: Int64Array, ends: Int64Array) -> pa.Array | None:
         is_true = ends - begins == 4
@@ -320,52 +375,15 @@ class _Block:
         return pa.array(is_true)
 
     def _integers(self, begins: Int64Array, ends: Int64Array) -> pa.Array | None:
-        first = self._data[begins]
+        # Arrow reads more than JSON has: zeros before the first digit, and 0x10 as 16.
+        digits, first = begins, self._data[begins]
         is_negative = first == _MINUS
         if bool(is_negative.any()):
-            begins = begins + is_negative
-            first = self._data[np.minimum(begins, len(self._data) - 1)]
-        lengths = ends - begins
-        least, most = int(lengths.min()), int(lengths.max())
-        if least < 1 or most > _DIGITS_MAX or bool(((first == _ZERO) & (lengths > 1)).any()):
+            digits = begins + is_negative
+            first = self._data[digits]
+        if bool(((first < _ZERO) | (first > _NINE) | ((first == _ZERO) & (ends - digits > 1))).any()):
             return None
-        # Words are read up to a value's end, and the first line may have no room for that before it.
-        if int(ends[0]) < (_WORD if most <= _WORD else 2 * _WORD):
+        try:
+            return self._texts(begins, ends).cast(pa.int64())
+        except pa.ArrowInvalid:
             return None
-        values, are_digits = _eight_digits(self._words[ends - _WORD], np.minimum(lengths, _WORD))
-        if most > _WORD:
-            more, are_more = _eight_digits(self._words[ends - 2 * _WORD], np.maximum(lengths - _WORD, 0))
-            values, are_digits = values + more * 10**_WORD, are_digits and are_more
-        if not are_digits:
-            return None
-        return pa.array(np.where(is_negative, -values, values) if bool(is_negative.any()) else values)
-
-
-def _eight_digits(words: Words, lengths: Int64Array) -> tuple[Int64Array, bool]:
-    """
-    The number that the last bytes of each word are, and whether all of them are digits.
-
-    Args:
-        words: eight bytes each, the last one highest.
-        lengths: how many bytes count, 0 to 8.
-    """
-    unused = ((_WORD - lengths) * 8).astype(np.uint64)
-    # To shift by 64 is not defined.
-    half = unused >> np.uint64(1)
-    digits = (words >> half) >> (unused - half)
-    digits = (digits << half) << (unused - half)
-    zeros = np.uint64(0x3030303030303030)
-    keep = ~np.uint64(0)
-    mask = ((keep >> half) >> (unused - half)) << half << (unused - half)
-    digits = digits | (zeros & ~mask)
-    are_digits = bool(
-        (
-            ((digits & np.uint64(0xF0F0F0F0F0F0F0F0)) == zeros)
-            & (((digits + np.uint64(0x0606060606060606)) & np.uint64(0xF0F0F0F0F0F0F0F0)) == zeros)
-        ).all()
-    )
-    # Neighbours are joined: ones to tens, those to hundreds, and so on.
-    value: Any = ((digits & np.uint64(0x0F0F0F0F0F0F0F0F)) * np.uint64(2561)) >> np.uint64(8)
-    value = ((value & np.uint64(0x00FF00FF00FF00FF)) * np.uint64(6553601)) >> np.uint64(16)
-    value = ((value & np.uint64(0x0000FFFF0000FFFF)) * np.uint64(42949672960001)) >> np.uint64(32)
-    return value.astype(np.int64), are_digits

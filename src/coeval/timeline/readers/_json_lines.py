@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coeval.timeline.readers._json_alike import JsonAlike, shape_of
+from coeval.timeline.readers._json_alike import Bytes, JsonAlike, shape_of
 from coeval.timeline.readers._values import Int64Array, as_numpy
 
 _DOUBLE_MAX = 2.0**53
@@ -40,6 +40,9 @@ _TYPES = {
     "DOUBLE": pa.float64(),
     "NULL": pa.null(),
 }
+
+# Of values in lines that look alike; numbers with a point are left to Arrow.
+_TYPES_OF_KINDS = {"text": pa.string(), "number": pa.int64(), "flag": pa.bool_()}
 
 
 class Objects(NamedTuple):
@@ -114,23 +117,35 @@ class JsonLines:
         """None: they are not, or not yet known well enough."""
         if self._disappointments > _DISAPPOINTMENTS_MAX or len(lines) < _LINES_ALIKE_MIN:
             return None
-        known = {name: kind for name, kind in self.types.items() if not pa.types.is_null(kind)}
         _, buffer, _ = lines.buffers()
         edges = np.frombuffer(buffer, dtype=np.int32)[lines.offset : lines.offset + len(lines) + 1].astype(np.int64)
         edges -= edges[0]
         data = np.frombuffer(_bytes_of(lines), dtype=np.uint8)
         if self._reader is not None:
-            batch = self._reader.read(data, edges, known, self._only)
+            batch = self._by_shape(self._reader, data, edges)
             if batch is not None:
                 return self._unless_rounded(batch)
         shape = shape_of(data[: edges[1] - 1].tobytes())
         if shape is not None and (self._reader is None or shape != self._reader.shape):
             self._reader = JsonAlike(shape)
-            batch = self._reader.read(data, edges, known, self._only)
+            batch = self._by_shape(self._reader, data, edges)
             if batch is not None:
                 return self._unless_rounded(batch)
         self._disappointments += 1
         return None
+
+    def _by_shape(self, reader: JsonAlike, data: Bytes, edges: Int64Array) -> pa.RecordBatch | None:
+        known = {name: kind for name, kind in self.types.items() if not pa.types.is_null(kind)}
+        # Arrow finds the same types, but it takes each text that looks like a time for one first, and then reads twice.
+        new = {
+            value.key: _TYPES_OF_KINDS[value.kind]
+            for value in reader.shape.values
+            if value.key not in known and (self._only is None or value.key in self._only)
+        }
+        batch = reader.read(data, edges, known | new, self._only)
+        if batch is not None:
+            self.types.update(new)
+        return batch
 
     def _unless_rounded(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
         for entry, column in zip(batch.schema, batch.columns, strict=True):

@@ -142,18 +142,39 @@ def read_alike(layout: Layout, data: Bytes, begins: Int64Array, ends: Int64Array
     """
     columns = _gathered(data, begins, layout.length + 3)
     fits = begins + layout.length <= ends
+    fits &= _is_over(layout, columns, begins, ends)
+    return _read(layout, columns, fits)
+
+
+def read_rows(layout: Layout, texts: Bytes) -> tuple[BoolArray, Written]:
+    """
+    The same of texts that lie one after the other and are as long as the shape.
+
+    Args:
+        texts: shape (n, layout.length).
+    """
+    return _read(layout, np.ascontiguousarray(texts.T), np.ones(len(texts), np.bool_))
+
+
+def _read(layout: Layout, columns: Bytes, fits: BoolArray) -> tuple[BoolArray, Written]:
+    """
+    See `read_alike`.
+
+    Args:
+        columns: the bytes of each text, one column for each.
+        fits: which ones may have the shape, as far as it is known.
+    """
     for place, byte in layout.literals:
         fits &= columns[place] == byte
+    digits: list[int] = []
     for name, span in layout.spans.items():
-        if name in ("name", "sign"):
-            continue
-        for place in range(*span):
-            digit = columns[place]
-            if name == "day" and place == span.begin:
-                fits &= (digit - np.uint8(48) <= 3) | ((digit == 32) & layout.is_day_padded)
-            else:
-                fits &= digit - np.uint8(48) <= 9
-    fits &= _is_over(layout, columns, begins, ends)
+        if name == "day":
+            first = columns[span.begin]
+            fits &= (first - np.uint8(48) <= 3) | ((first == 32) & layout.is_day_padded)
+            digits += range(span.begin + 1, span.end)
+        elif name not in ("name", "sign"):
+            digits += range(*span)
+    fits &= (columns[digits] - np.uint8(48)).max(axis=0, initial=0) <= 9
     month = np.zeros(0, np.int32)
     if "name" in layout.spans:
         month = _named_months(columns, layout.spans["name"].begin)

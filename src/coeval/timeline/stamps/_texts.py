@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from coeval.timeline.readers._values import Int64Array
 from coeval.timeline.stamps._forms import Reading, read_stamp
-from coeval.timeline.stamps._layout import PADDING, Bytes, Layout, layout_of, read_alike
+from coeval.timeline.stamps._layout import PADDING, Bytes, Layout, layout_of, read_alike, read_rows
 from coeval.timeline.stamps._written import Written, as_slice, nothing_written
 
 _SHAPES_MAX = 12
@@ -93,20 +93,17 @@ class Shapes:
         column = pc.cast(column, pa.large_binary())
         if not len(column):
             return nothing_written(0)
+        values = self._of_one_shape(column)
+        if values is not None:
+            return values
         offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column) + 1]
         data = np.empty(int(offsets[-1] - offsets[0]) + PADDING, np.uint8)
         data[-PADDING:] = 0
         if column.buffers()[2] is not None:
             data[:-PADDING] = np.frombuffer(column.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
         begins, ends = offsets[:-1] - offsets[0], offsets[1:] - offsets[0]
-        lengths = ends - begins
-        # As nearly always: all have the shape that was found last, and nothing is to be chosen or put together.
-        if self._known and bool((lengths == self._known[0].length).all()):
-            fits, values = read_alike(self._known[0], data, begins, ends)
-            if bool(fits.all()):
-                return values
         written = nothing_written(len(column))
-        rows = np.flatnonzero(lengths > 0)
+        rows = np.flatnonzero(ends > begins)
         for _ in range(_TRIALS_MAX):
             rows = self._read_whole(data, begins, ends, written, rows)
             if len(rows) <= _FEW or not self._learn_from(data, begins, ends, rows):
@@ -115,6 +112,18 @@ class Shapes:
             text = data[begins[row] : ends[row]].tobytes().decode("latin-1")
             written.put(np.array([row]), _row(read_stamp(text, self.forms), len(text)))
         return written
+
+    def _of_one_shape(self, column: pa.LargeBinaryArray) -> Written | None:
+        """As nearly always: all have the shape that was found last, and nothing is to be chosen or put together."""
+        if not self._known:
+            return None
+        layout = self._known[0]
+        offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column) + 1]
+        if not bool((offsets[1:] - offsets[:-1] == layout.length).all()):
+            return None
+        data = np.frombuffer(column.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+        fits, values = read_rows(layout, data.reshape(-1, layout.length))
+        return values if bool(fits.all()) else None
 
     def _read_whole(
         self, data: Bytes, begins: Int64Array, ends: Int64Array, written: Written, rows: Int64Array
