@@ -76,7 +76,7 @@ def dump(value: object, segments: Segments | None = None) -> bytes | Heavy:  # n
     except Exception:
         return _dump_by_value(value) if segments is None else _dump_beside(value, segments, by_value=True)
     # A global of __main__ is named by this very text. A string that merely looks so costs time, nothing else.
-    if b"__main__" in payload or ("cloudpickle" in sys.modules and _by_value_modules()):
+    if b"__main__" in payload or ("cloudpickle" in sys.modules and by_value_modules()):
         return _dump_by_value(value) if segments is None else _dump_beside(value, segments, by_value=True)
     if segments is not None and len(payload) >= HEAVY_BYTES_MIN:
         return segments.store([payload], [], stream_inside=True) or payload
@@ -145,7 +145,7 @@ def is_importable(function: object) -> bool:
     if not module_name or not qualified_name or module_name in ("__main__", "__mp_main__"):
         return False
     found: object = sys.modules.get(module_name)
-    if found is None or module_name in _by_value_modules():
+    if found is None or module_name in by_value_modules():
         return False
     for part in qualified_name.split("."):
         found = getattr(found, part, None)
@@ -154,8 +154,8 @@ def is_importable(function: object) -> bool:
     return found is function
 
 
-def _by_value_modules() -> set[str]:
-    # Modules that the user told cloudpickle to copy instead of naming; nobody can have if it was never imported.
+def by_value_modules() -> set[str]:
+    """Modules that the user told cloudpickle to copy instead of naming; nobody can have if it was never imported."""
     cloudpickle = sys.modules.get("cloudpickle")
     return cloudpickle.list_registry_pickle_by_value() if cloudpickle else set()
 
@@ -213,7 +213,7 @@ def _dump_beside(value: object, segments: Segments, *, by_value: bool = False) -
             raise
         except Exception:
             return _dump_beside(value, segments, by_value=True)
-        if _by_value_modules() or any(b"__main__" in piece for piece in stream if len(piece) < _NAMES_BYTES_MAX):
+        if by_value_modules() or any(b"__main__" in piece for piece in stream if len(piece) < _NAMES_BYTES_MAX):
             return _dump_beside(value, segments, by_value=True)
     stream_bytes = sum(map(len, stream))
     if not buffers and stream_bytes < HEAVY_BYTES_MIN:

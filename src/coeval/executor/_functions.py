@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from coeval.engines._engine import Function
 from coeval.engines._payload import dump, is_importable
+from coeval.executor._function_parts import are_fixed, are_the_same, parts_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,20 +19,25 @@ if TYPE_CHECKING:
 _BODIES_KEPT_MAX = 256
 _BODY_BYTES_KEPT_MAX = 1 << 26
 
+# Functions whose parts are remembered, likewise few and small ones.
+_PARTS_KEPT_MAX = 64
+_BODY_BYTES_WITH_PARTS_MAX = 1 << 16
+
 
 class Functions:
     """
     The functions of one executor, numbered.
 
     A function that a worker can import is pickled once, by name. Any other is pickled at each submit, because what it
-    refers to may have changed since; if its bytes are those of an earlier one it keeps that number, and workers that
-    have it need not be sent it again.
+    refers to may have changed since, unless its parts show that nothing has; if its bytes are those of an earlier one
+    it keeps that number, and workers that have it need not be sent it again.
     """
 
     def __init__(self) -> None:
         self._named: dict[Callable[..., Any], Function] = {}
         self._bodies: OrderedDict[bytes, Function] = OrderedDict()
         self._body_bytes = 0
+        self._parts: dict[int, tuple[list[object], Function]] = {}
         self._count = 0
 
     def find_named(self, function: Callable[..., Any]) -> Function | None:
@@ -54,6 +60,11 @@ class Functions:
         known = self.find_named(function)
         if known is not None:
             return known, False
+        parts = parts_of(function)
+        if parts is not None:
+            seen = self._parts.get(id(function))
+            if seen is not None and are_the_same(parts, seen[0]):
+                return seen[1], False
         body = dump(function)
         if is_importable(function):
             made = self._make(function, body)
@@ -62,13 +73,23 @@ class Functions:
         known = self._bodies.get(body)
         if known is not None:
             self._bodies.move_to_end(body)
+            self._note_parts(function, parts, known)
             return known, False
         made = self._bodies[body] = self._make(function, body)
         self._body_bytes += len(body)
         while len(self._bodies) > _BODIES_KEPT_MAX or self._body_bytes > _BODY_BYTES_KEPT_MAX:
             dropped, _ = self._bodies.popitem(last=False)
             self._body_bytes -= len(dropped)
+        self._note_parts(function, parts, made)
         return made, True
+
+    def _note_parts(self, function: Callable[..., Any], parts: list[object] | None, made: Function) -> None:
+        # If another function is at this one's place some day, and has the same parts, its pickle is the same.
+        if parts is None or len(made.body) > _BODY_BYTES_WITH_PARTS_MAX or not are_fixed(parts):
+            return
+        if len(self._parts) >= _PARTS_KEPT_MAX:
+            self._parts.clear()
+        self._parts[id(function)] = (parts, made)
 
     def _make(self, function: Callable[..., Any], body: bytes) -> Function:
         self._count += 1
