@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,11 +50,19 @@ def test_odd_stamps_move_no_other_to_another_year() -> None:
     day = yearless(datetime(2000, 11, 5, tzinfo=UTC))
     odd = [yearless(datetime(2000, month, 7, tzinfo=UTC)) for month in (1, 12, 8)]
     for count in (1, 2, 3):
-        for place in (2, 5):
+        for place in (1, 2, 5):
             seconds = [day] * place + odd[:count] + [day + 60] * 4
             steps = year_steps(np.array(seconds))
             assert steps[:place].tolist() == [0] * place
             assert steps[place + count :].tolist() == [0] * 4
+
+
+@pytest.mark.parametrize("days_back", [10, 30])
+def test_a_log_that_goes_back_by_weeks_stays_in_its_year(days_back: int) -> None:
+    """A wrong digit in the first line, or rotated logs put together with the newest first."""
+    day = yearless(datetime(2000, 11, 5, tzinfo=UTC))
+    for first in ([day], [day] * 9):
+        assert not year_steps(np.array(first + [day - days_back * 86_400] * 9)).any()
 
 
 def test_last_line_is_not_after_the_file_was_written() -> None:

@@ -160,7 +160,7 @@ def _between(finder: _Finder, file: IO[bytes], before: _Sample | None, after: _S
     """Every stamp between two that are far apart, in whichever year the second is."""
     if before is None:
         return
-    # A late one, up to a week, is not far.
+    # A late one, up to a month, is not far.
     if _APART_S < (after.seconds - before.seconds) % _YEAR_S < _YEAR_S - LATE_DAYS_MAX * 86_400:
         file.seek(before.at)
         for sample in finder.in_lines(file, before.at, None, after.at):

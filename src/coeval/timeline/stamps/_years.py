@@ -10,8 +10,11 @@ import numpy.typing as npt
 from coeval.timeline.readers._values import BoolArray, Int64Array
 from coeval.timeline.stamps._written import YEARLESS_YEAR
 
-LATE_DAYS_MAX = 7
-"""How much earlier than the line before it a line may be without meaning the next year: logs arrive in disorder."""
+LATE_DAYS_MAX = 31
+"""
+How much earlier than the line before it a line may be without meaning the next year: logs arrive in disorder, and
+rotated ones are put together with the newest first. A log that says nothing for eleven months is rarer.
+"""
 
 ODD_ONES_MAX = 3
 """So many odd stamps in a row are told from a New Year."""
@@ -28,7 +31,7 @@ def year_steps(seconds: Int64Array) -> npt.NDArray[np.int64]:
     """
     How many New Years lie between the first stamp of a log and each, in its order.
 
-    A stamp that is more than a week earlier in the year than the one before it is of the next year; one that is almost
+    A stamp that is more than a month earlier in the year than the one before it is of the next year; one that is almost
     a year later is a late one of the year before. A few stamps in a row that are far from those around them, which are
     of one day, are odd ones, and count for themselves only: one wrong letter must not move all that follows by a year.
 
@@ -63,7 +66,7 @@ def _without_odd_ones(days: Int64Array) -> Int64Array:
     usual, back = days, 0
     # Few, so that going through them one by one costs nothing.
     for place in leaps.tolist():
-        if place <= back or place < 2 or abs(days[place - 1] - days[place - 2]) > 1:
+        if place <= back or (place > 1 and abs(days[place - 1] - days[place - 2]) > 1):
             continue
         near = np.flatnonzero(np.abs(days[place + 1 : place + 1 + ODD_ONES_MAX] - days[place - 1]) <= 1)
         if len(near):
