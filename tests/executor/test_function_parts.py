@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
+import pickle
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
@@ -14,6 +18,7 @@ import pytest
 
 from coeval.engines._payload import dump, load
 from coeval.executor import _functions
+from coeval.executor._function_parts import parts_of
 from coeval.executor._functions import Functions
 
 SOURCE = """
@@ -43,6 +48,15 @@ def has_inside(x): return (lambda: number)()
 def with_default(x, more=(1, [2])): return more
 def of_keyword(x, *, more=1): return more
 def lacks_module(x): return package.later.VALUE
+def compose(*functions): return lambda x: [function(x) for function in functions]
+composed = compose(inner)
+def calls_default(x, function=inner): return function(x)
+def annotated(x: inner) -> int: return x
+def uses_proxy(x): return x.proxy
+class Proxy:
+    @property
+    def __class__(self): raise RuntimeError("not set up")
+proxy = Proxy()
 def closed(value):
     def change(new):
         nonlocal value
@@ -54,13 +68,14 @@ use_closed, change_closed = closed(4)
 
 FIXED = ["plain", "typed", "uses_number", "uses_texts", "uses_modules", "uses_defined", "uses_inner", "uses_itself"]
 FIXED += ["uses_what_comes", "has_inside", "use_closed"]
-UNKNOWN = ["uses_items", "uses_class", "uses_holder", "with_default", "of_keyword"]
+UNKNOWN = ["uses_items", "uses_class", "uses_holder", "with_default", "of_keyword", "composed", "calls_default"]
+UNKNOWN += ["annotated", "uses_proxy"]
 
 
 @pytest.fixture
 def names() -> dict[str, Any]:
     made: dict[str, Any] = {"__name__": "nowhere"}
-    exec(SOURCE, made)
+    exec(compile(SOURCE, "nowhere.py", "exec", dont_inherit=True), made)
     made["holder"] = made["Holder"]()
     made["holder"].value = 1
     return made
@@ -128,6 +143,9 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "with_default within": lambda names: names["with_default"].__defaults__[0][1].append(3),
     "of_keyword its default": lambda names: names["of_keyword"].__kwdefaults__.update(more=2),
     "use_closed what it holds": lambda names: names["change_closed"](8),
+    "composed what it calls uses": lambda names: names.update(number=10),
+    "calls_default what that uses": lambda names: names.update(number=10),
+    "annotated what that uses": lambda names: names.update(number=10),
     "uses_modules another": lambda names: names.update(math=names["pathlib"]),
 }
 
@@ -159,6 +177,62 @@ def test_a_module_of_a_package_that_is_imported_later_is_named(
     for name in ("grown_package", "grown_package.later"):
         del sys.modules[name]
     assert load(after.body)(0) == 9
+
+
+def test_a_class_that_is_not_found_any_more_by_its_name_is_copied(
+    names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "reloaded_module.py").write_text("class Model:\n    version = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("reloaded_module")
+    names["number"] = getattr(module, "Model")  # noqa: B009  # which type checkers know nothing of
+    functions = Functions()
+    before, _ = functions.find(names["uses_number"])
+    assert functions.find(names["uses_number"]) == (before, False)
+    setattr(module, "Model", None)  # noqa: B010
+    after, _ = functions.find(names["uses_number"])
+    del sys.modules["reloaded_module"]
+    assert after.body != before.body
+
+
+def test_what_changes_while_a_function_is_pickled_is_seen(
+    names: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(value: object) -> bytes:
+        names["number"] = 4
+        return dump(value)
+
+    functions = Functions()
+    with monkeypatch.context() as patched:
+        patched.setattr(_functions, "dump", meanwhile)
+        functions.find(names["uses_number"])
+    names["number"] = 3
+    found, _ = functions.find(names["uses_number"])
+    assert found.body == dump(names["uses_number"])
+
+
+def test_nothing_is_kept_alive_that_stands_where_a_function_was_defined() -> None:
+    class Large:
+        pass
+
+    names: dict[str, Any] = {}
+    large = Large()
+    exec("def inner(): return 1\ndef use(x): return inner() if x else use(1)", names)
+    names["large"] = large
+    functions, gone = Functions(), weakref.ref(large)
+    functions.find(names["use"])
+    assert functions._parts
+    del large, names
+    gc.collect()
+    assert gone() is None
+
+
+def test_functions_that_call_each_other_very_deeply_are_pickled_as_far_as_that_goes() -> None:
+    names: dict[str, Any] = {}
+    exec("def f0(): return 0\n" + "\n".join(f"def f{n}(): return f{n - 1}()" for n in range(1, 3000)), names)
+    with contextlib.suppress(RecursionError, pickle.PicklingError):
+        Functions().find(names["f2999"])
+    assert parts_of(names["f2999"]) is None
 
 
 def test_a_module_that_is_to_be_copied_from_now_on_is(names: dict[str, Any]) -> None:

@@ -30,19 +30,23 @@ _MISSING = object()  # instead of a global that is not there, and may come
 _OF_FILE = ("__name__", "__package__", "__file__", "__path__")  # a pickle always has these of a function's globals
 
 # Of so many pieces of code the names are kept.
-_CODES_MAX = 1000
+_CODES_MAX = 256
 
 
 def parts_of(function: Callable[..., Any]) -> list[object] | None:
     """
     The objects on which the pickle of a function depends, in an order of their own; None: more than can be told.
 
-    Others may follow from them: `are_fixed` says whether these stay as they are.
+    They say something only as long as `are_fixed`.
     """
-    parts: list[object] = [len(sys.modules)]  # a package is named with those of its modules that are imported by now
-    if by_value_modules() or not _gather(function, parts, set()):
+    try:
+        if by_value_modules():
+            return None
+        # A package is named with those of its modules that are imported by now.
+        parts: list[object] = [(len(sys.modules), next(reversed(sys.modules)))]
+        return parts if _gather(function, parts, {}) else None
+    except Exception:  # such as of too many functions that call each other: whoever pickles it meets it as well
         return None
-    return parts
 
 
 def are_the_same(parts: list[object], others: list[object]) -> bool:
@@ -56,14 +60,17 @@ def are_the_same(parts: list[object], others: list[object]) -> bool:
 
 
 def are_fixed(parts: list[object]) -> bool:
-    """Whether each part stays as it is, or is named in a pickle."""
-    return all(map(_is_fixed, parts))
+    """Whether each part stays as it is as long as it is the same object, or is named in a pickle."""
+    for part in parts:  # noqa: SIM110  # likewise
+        if not _is_fixed(part):
+            return False
+    return True
 
 
-def _gather(function: Any, parts: list[object], seen: set[int]) -> bool:
+def _gather(function: Any, parts: list[object], seen: dict[int, int]) -> bool:
     if type(function) is not _FUNCTION or function.__kwdefaults__ or function.__dict__:
         return False
-    seen.add(id(function))
+    seen[id(function)] = len(seen)
     code, variables = function.__code__, function.__globals__
     parts += (
         code,
@@ -81,24 +88,28 @@ def _gather(function: Any, parts: list[object], seen: set[int]) -> bool:
             found.append(cell.cell_contents)
         except ValueError:  # not assigned yet
             found.append(_MISSING)
-    parts += found
     for value in found:
-        # One that is not imported by its name travels with this one.
-        is_inner = type(value) is _FUNCTION and id(value) not in seen and not is_importable(value)
-        if is_inner and not _gather(value, parts, seen):
+        # A function that is not imported by its name travels with this one. Its own parts stand for it, and so nothing
+        # here keeps it alive, nor what else is where it was defined.
+        if type(value) is not _FUNCTION or is_importable(value):
+            parts.append(value)
+        elif id(value) in seen:
+            parts.append(seen[id(value)])
+        elif not _gather(value, parts, seen):
             return False
     return True
 
 
 def _is_fixed(value: Any) -> bool:
+    # Not `isinstance`, which asks objects that stand in for others what they are.
     kind = type(value)
-    if kind in _PLAIN or kind is _CODE or kind is _FUNCTION or value is _MISSING:
+    if kind in _PLAIN or kind is _CODE or value is _MISSING:
         return True
     if kind is tuple:
         return all(map(_is_fixed, value))
     if kind is _MODULE:
         return sys.modules.get(value.__name__) is value
-    return (kind is _FUNCTION_IN_C or isinstance(value, type)) and is_importable(value)
+    return (kind is _FUNCTION or kind is _FUNCTION_IN_C or issubclass(kind, type)) and is_importable(value)
 
 
 _names: dict[CodeType, tuple[str, ...]] = {}

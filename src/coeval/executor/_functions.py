@@ -63,7 +63,7 @@ class Functions:
         parts = parts_of(function)
         if parts is not None:
             seen = self._parts.get(id(function))
-            if seen is not None and are_the_same(parts, seen[0]):
+            if seen is not None and are_the_same(parts, seen[0]) and are_fixed(parts):
                 return seen[1], False
         body = dump(function)
         if is_importable(function):
@@ -86,6 +86,9 @@ class Functions:
     def _note_parts(self, function: Callable[..., Any], parts: list[object] | None, made: Function) -> None:
         # If another function is at this one's place some day, and has the same parts, its pickle is the same.
         if parts is None or len(made.body) > _BODY_BYTES_WITH_PARTS_MAX or not are_fixed(parts):
+            return
+        now = parts_of(function)
+        if now is None or not are_the_same(parts, now):  # another thread changed one while it was pickled
             return
         if len(self._parts) >= _PARTS_KEPT_MAX:
             self._parts.clear()
