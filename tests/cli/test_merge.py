@@ -165,15 +165,15 @@ def test_the_summary_as_json_adds_up(coeval: Run, folder: Path) -> None:
     assert told["neighbours_turned"] > 0
 
 
-def test_a_merge_writes_behind_a_url(coeval: Run, folder: Path) -> None:
+def test_a_url_of_this_machine_is_a_path(coeval: Run, folder: Path) -> None:
     write_logs(folder, 300)
     url = f"{folder.as_uri()}/all.jsonl"
     done = coeval("merge", "s0.log", "s1.log", "s2.jsonl", *KNOWN, "-o", url)
     assert done.returncode == 0, done.stderr
-    assert f"300 merged to {url}" in " ".join(done.stderr.split())
+    assert f"300 merged to {folder}/all.jsonl" in " ".join(done.stderr.split())
     assert len((folder / "all.jsonl").read_text().splitlines()) == 300
     again = coeval("merge", "s0.log", *KNOWN, "-o", url)
-    assert again.returncode == 2 and f"{url} is there already" in again.stderr
+    assert again.returncode == 2 and "all.jsonl is there already" in again.stderr
     assert coeval("merge", "s0.log", *KNOWN[:2], "-o", url, "--force").returncode == 0
     lines = [(folder / name).read_text().splitlines() for name in ("s0.log", "all.jsonl")]
     assert len(lines[0]) == len(lines[1])
@@ -188,6 +188,10 @@ def test_a_merge_writes_behind_a_url(coeval: Run, folder: Path) -> None:
         (["-o", "x.parquet", "--order", "a,b"], "say how the lines of a --pair go"),
         (["-o", "x.parquet", "--trust-clocks", "5"], "--trust-clocks '5' is none"),
         (["-o", "s0.log"], "is there already"),
+        (["-o", "x.jsonl", "--set-aside", "x.jsonl"], "name two files"),
+        (["-o", "x.jsonl", "--set-aside", "s0.log"], "s0.log is there already"),
+        (["-o", "x.jsonl", "--set-aside", "s0.log", "--force"], "which would be overwritten"),
+        (["-o", "x.jsonl", "--set-aside", "-"], "--set-aside - is no file"),
         (["-o", "s3://bucket/all.parquet"], "s3://bucket/all.parquet cannot be opened"),
         (["-o", "memory://all.jsonl", "--live"], "--live writes as events come"),
         (["-o", "x.parquet", "--tz", "Europe/Berlin"], "expected --source-tz Europe/Berlin if it is the zone of"),

@@ -9,7 +9,7 @@ import fsspec
 import pytest
 
 from coeval.errors import MissingExtra
-from coeval.timeline._url_target import UrlTarget
+from coeval.timeline._url_target import UrlTarget, place_of
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -53,6 +53,25 @@ def test_what_others_write_meanwhile_is_there_at_once(url: str) -> None:
         raise RuntimeError("half way")
     assert filesystem.cat_file(within + ".other") == b"theirs"
     assert names_beside(url) == ["out.jsonl.other"]
+
+
+def test_what_cannot_be_closed_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"memory://{secrets.token_hex(8)}/out.jsonl"
+
+    def refuse(file: object) -> None:
+        raise OSError("the last part was refused")
+
+    with pytest.raises(OSError, match="the last part"), UrlTarget(url) as file:
+        file.write(b"one")
+        monkeypatch.setattr(type(file), "close", refuse)
+    monkeypatch.undo()
+    assert names_beside(url) == []
+
+
+def test_a_url_of_this_machine_is_a_path() -> None:
+    assert place_of("file:///logs/all.parquet") == Path("/logs/all.parquet")
+    assert place_of("logs/all.parquet") == Path("logs/all.parquet")
+    assert place_of("s3://logs/all.parquet") == "s3://logs/all.parquet"
 
 
 def test_a_store_that_is_only_read_says_so() -> None:

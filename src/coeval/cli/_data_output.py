@@ -50,12 +50,13 @@ def check_place(place: Path | str, *, force: bool) -> None:
     from coeval.timeline._url_target import is_there
 
     try:
-        if is_there(place) and not force:
-            raise OutputRefused(f"{place} is there already; name another file, or overwrite it with --force")
+        is_refused = is_there(place) and not force
     except (CoevalError, ValueError) as error:
         raise OutputRefused(str(error)) from None
-    except OSError as error:
-        raise OutputRefused(f"{place} cannot be written: {error}") from None
+    except Exception as error:  # each store has its own kinds
+        raise OutputRefused(f"{place} cannot be written: {type(error).__name__}: {error}") from None
+    if is_refused:
+        raise OutputRefused(f"{place} is there already; name another file, or overwrite it with --force")
 
 
 def check_output(path: Path, *, force: bool) -> None:

@@ -180,9 +180,11 @@ def merge_command(
             raise ValueError("parquet is no text for a terminal; name a file with -o, or put another program behind it")
         place = None if out == STDOUT else place_of(out)
         aside_place = None if set_aside is None else place_of(set_aside)
-        for written, may_go in ((place, force), (aside_place, True)):
+        if set_aside == STDOUT:
+            raise ValueError("--set-aside - is no file, and standard output is for the timeline; name a file")
+        for written in (place, aside_place):
             if written is not None:
-                check_place(written, force=may_go)
+                check_place(written, force=force)
         if spill and "://" not in spill and not Path(spill).is_dir():
             raise ValueError(f"--spill {spill} is no folder; expected one that is there, on a disk with room")
         pairs = _pairs(pair or [], order, sent, received)

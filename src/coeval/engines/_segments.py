@@ -313,18 +313,18 @@ class Segments:
                 return None
             self._look(LOOKS_MAX)
             index = choose([segment.size for segment in self._idle], size)
-            if index is not None:
-                segment = self._idle.pop(index)
-            elif len(self._lent) + len(self._idle) < SEGMENTS_MAX and hasattr(os, "memfd_create"):
-                segment = _Segment(os.memfd_create("coeval-segment"))
-            elif self._idle:
-                segment = self._idle.pop()
-            else:
-                return None
+            segment = self._idle.pop(index) if index is not None else None
+            self._thin_out()  # only now: what is wanted again was not idle for too long
+            if segment is None:
+                if len(self._lent) + len(self._idle) < SEGMENTS_MAX and hasattr(os, "memfd_create"):
+                    segment = _Segment(os.memfd_create("coeval-segment"))
+                elif self._idle:
+                    segment = self._idle.pop()
+                else:
+                    return None
             segment.number = new_number()
             segment.written = segment.dropped = False
             self._lent[segment.number] = segment
-            self._thin_out()  # only now: what is wanted again was not idle for too long
             return segment
 
     def _settle(self) -> None:

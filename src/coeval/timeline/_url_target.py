@@ -2,7 +2,7 @@
 A file behind a URL that is there under its name once it is whole.
 
 fsspec keeps what is written within a transaction apart until it ends: under another name, as parts of an upload that is
-not complete, or in memory. Stores that cannot do that have the file when it is closed.
+not complete, or in memory. Stores that cannot do that have the file when it is closed, and some from the beginning.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from typing import IO, cast
 
 from coeval.timeline.readers._input import filesystem_of, is_url
 
+_OF_THIS_MACHINE = ("file://", "local://")
+
 
 def place_of(text: str) -> Path | str:
-    """What a user names: a URL stays text, anything else is a path."""
+    """What a user names: a path, also of a URL of this machine, or (text) another URL."""
+    for scheme in _OF_THIS_MACHINE:
+        if text.startswith(scheme):
+            return Path(text.removeprefix(scheme))
     return text if is_url(text) else Path(text)
 
 
@@ -66,12 +71,21 @@ class UrlTarget:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._file.close()
-            self._filesystem.end_transaction()
-            return
-        # What went wrong is what counts, and the store may say the same once more.
+        is_whole = False
+        try:
+            if kind is None:
+                self._file.close()
+                self._filesystem.end_transaction()
+                is_whole = True
+        finally:
+            if not is_whole:
+                self._give_up()
+            # Whoever looked there before has a listing without it.
+            filesystem_of(self._url)[0].invalidate_cache()
+
+    def _give_up(self) -> None:
+        """Have nothing there of what was written; what went wrong before is what counts."""
         with contextlib.suppress(Exception):
             self._filesystem.transaction.complete(commit=False)
         with contextlib.suppress(Exception):
-            self._file.close()
+            self._file.closed = True  # else fsspec writes the rest when nobody has the file any more

@@ -227,3 +227,11 @@ def test_a_folder_means_its_logs_and_not_what_merges_keep_beside_them(tmp_path: 
     assert [source.name for source in resolve([str(tmp_path)])] == ["web.log"]
     named = resolve([str(tmp_path / "all.parquet.set-aside.jsonl")])
     assert [source.name for source in named] == ["all.parquet.set-aside.jsonl"]
+
+
+def test_what_merges_keep_beside_the_logs_is_no_source_of_a_wildcard_unless_that_names_it(tmp_path: Path) -> None:
+    for name in ("web.jsonl", "all.parquet.set-aside.jsonl"):
+        (tmp_path / name).write_text("")
+    assert [Path(each.path).name for each in resolve([f"{tmp_path}/*.jsonl"])] == ["web.jsonl"]
+    named = resolve([f"{tmp_path}/*.set-aside.jsonl"])
+    assert [Path(each.path).name for each in named] == ["all.parquet.set-aside.jsonl"]

@@ -36,7 +36,7 @@ from coeval.errors import WrongTable
 from coeval.timeline._layout import TableClaims
 from coeval.timeline._shared_files import begin_file, on_this_machine
 from coeval.timeline._target import Target
-from coeval.timeline._url_target import UrlTarget
+from coeval.timeline._url_target import UrlTarget, place_of
 from coeval.timeline.merge._aside import aside_line, aside_lines
 from coeval.timeline.merge._before import ClockOrder, clock_orders, keys_of, near_each_other, nodes_of, with_messages
 from coeval.timeline.merge._columns import MergedColumns, united, with_codes
@@ -246,7 +246,8 @@ def merge_sources(
         ValueError: the output is one of the sources.
     """
     target = out if isinstance(out, (Path, str)) else None
-    _check_is_no_source(target, sources)
+    aside = settings.set_aside or _beside(target, ".set-aside.jsonl")
+    _check_are_no_sources(target, aside, sources)
     kind = kind or (format_of(str(target)) if target is not None else "jsonl")
     with contextlib.ExitStack() as stack:
         spill = stack.enter_context(SpillFolder(spill_folder(settings.spill, target)))
@@ -276,18 +277,30 @@ def _opened(place: Path | str) -> Target | UrlTarget:
     return UrlTarget(place) if isinstance(place, str) else Target(place, DirectFile)
 
 
-def _check_is_no_source(target: Path | str | None, sources: Sequence[MergeSource]) -> None:
+def _check_are_no_sources(target: Path | str | None, aside: Path | str | None, sources: Sequence[MergeSource]) -> None:
     """What an earlier merge made, in a folder that is merged again, would stand there twice."""
+    if target is not None and aside is not None and _is_same(target, aside):
+        raise ValueError(f"{target} is to be the timeline and also the file of what is set aside; name two files")
     for source in sources:
-        if isinstance(target, Path):
-            is_source = target.exists() and Path(source.path).exists() and target.samefile(source.path)
-        else:
-            is_source = target == source.path
-        if is_source:
+        if target is not None and _is_same(target, source.path):
             raise ValueError(
                 f"{target} is to be written and is one of the sources, so its events would be there twice. "
                 "Write to a file that the sources do not mean, or remove this one"
             )
+        if aside is not None and _is_same(aside, source.path):
+            raise ValueError(
+                f"{aside} is to take what is set aside and is one of the sources, which would be overwritten. "
+                "Name another file for it, with --set-aside or set_aside="
+            )
+
+
+def _is_same(place: Path | str, other: Path | str) -> bool:
+    one, two = (place_of(each) if isinstance(each, str) else each for each in (place, other))
+    if isinstance(one, str) or isinstance(two, str):
+        return one == two
+    if one.exists() and two.exists():
+        return one.samefile(two)
+    return one.absolute() == two.absolute()
 
 
 class _Merge:

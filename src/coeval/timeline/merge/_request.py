@@ -158,7 +158,7 @@ def merge(
         sources: files, folders, patterns with wildcards, URLs, `-` for standard input, run folders; also with settings,
             as `web*.log:tz=Europe/Berlin,clock=web`.
         out: a Parquet file, by its path or URL, which is there once it is whole. None: everything is kept in memory.
-        overwrite: `out` may be there already.
+        overwrite: `out` and `set_aside` may be there already.
         executor: anything with the interface of `concurrent.futures`, such as `coeval.Executor("dask://…")`; its
             workers must reach the sources and `spill`. None: threads of this process.
         on_progress: called with the step ("scan", "sort", "merge"), how much is done, and how much there is.
@@ -184,7 +184,7 @@ def merge(
     Raises:
         ClocksNotRelated: nothing relates some of the clocks; says what would.
         WrongTable, ValueError: what was said is wrong, or a source is none of the formats known.
-        FileExistsError: `out` is there already.
+        FileExistsError: `out` or `set_aside` is there already.
         OSError: a source cannot be read, or there is no room for the result.
 
     Example:
@@ -200,6 +200,9 @@ def merge(
     if target is not None and not overwrite and is_there(target):
         raise FileExistsError(f"{target} is there already; name another file, or say overwrite=True")
     asked_for = requested(named, **asked)
+    aside = asked_for.settings.set_aside
+    if aside is not None and not overwrite and is_there(aside):
+        raise FileExistsError(f"{aside}, for what is set aside, is there already; say overwrite=True, or name another")
     kept: list[TableKeeper] = []
 
     def keeper(file: Any, schema: pa.Schema) -> TableKeeper:

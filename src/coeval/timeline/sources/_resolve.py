@@ -150,6 +150,8 @@ def _paths(spec: str) -> list[tuple[str, SourceKind]]:
     if glob.has_magic(spec):
         # `Path.glob` takes no absolute pattern, and none with `..`.
         matches = [Path(match) for match in sorted(glob.glob(spec, recursive=True))]  # noqa: PTH207
+        if not spec.endswith(_OF_MERGES):
+            matches = [match for match in matches if not match.name.endswith(_OF_MERGES)]
         files: list[tuple[str, SourceKind]] = [(str(match), "file") for match in matches if match.is_file()]
         runs: list[tuple[str, SourceKind]] = [
             (str(match), "run") for match in matches if match.is_dir() and (match / RUN_FILE).is_file()
