@@ -82,6 +82,17 @@ def test_fractions_of_different_length_are_batches_of_their_own(tmp_path: Path) 
     assert [event["raw_ns"] for event in events] == sorted(event["raw_ns"] for event in events)
 
 
+def test_stamps_further_on_in_their_lines_are_found_block_by_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_module, "_BLOCK_BYTES", 300)
+    first = "2026-11-05T23:59:30.000Z WARN message\n" * 40
+    lines = "".join(
+        first + "x" * (number + 1) + f" INFO [2026-11-05T23:59:{10 + number}.000Z WARN message\n" for number in range(9)
+    )
+    assert len(texts(read(tmp_path, "iso", lines.encode()))) == 9 * 41
+
+
 def test_file_whose_stamps_have_no_zone_is_refused_before_it_is_read(tmp_path: Path) -> None:
     content = b"2026-11-05 12:00:00,123 - shop - INFO - x\n"
     path = tmp_path / "app.log"

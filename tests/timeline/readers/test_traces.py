@@ -106,6 +106,16 @@ def test_microseconds_since_1970_as_doubles_hold_what_they_were_rounded_from(pat
     assert batch.raw_ns[0] <= truth_ns < batch.raw_ns[0] + batch.resolution_ns
 
 
+def test_halves_of_characters_are_written_out(path: Path) -> None:
+    read = trace(path, {"ph": "i", "ts": 1, "name": "leaf \ud800", "cat": "c"})
+    assert read.column("name") == ["leaf \\ud800"] and read.column("category") == ["c"]
+    span = {"name": "leaf \ud800", "startTimeUnixNano": str(BASE_NS + 1)}
+    resource = {"attributes": [{"key": "host.name", "value": {"stringValue": "h\udfff"}}]}
+    path.write_text(json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}) + "\n")
+    read = Read("otlp", path)
+    assert read.column("name") == ["leaf \\ud800"] and read.clocks == ["h\\udfff"]
+
+
 def test_array_without_its_end_is_whole(path: Path) -> None:
     path.write_text('[{"ph": "i", "ts": 1, "name": "a"},\n{"ph": "i", "ts": 2, "name": "b"},\n')
     read = Read("chrome", path)

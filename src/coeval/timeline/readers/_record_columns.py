@@ -11,7 +11,7 @@ import pyarrow as pa
 from coeval.errors import WrongTable
 from coeval.timeline.readers._reader import NO_READING, EventBatch, Part
 from coeval.timeline.readers._table_events import batches_by_resolution, clocks_of, grains_by_code_ns
-from coeval.timeline.readers._values import Int64Array, as_numpy
+from coeval.timeline.readers._values import Int64Array, array_of, as_numpy
 from coeval.timeline.stamps._leap import unsmeared
 
 EVENTS_IN_BATCH = 1 << 15
@@ -97,9 +97,9 @@ class RecordColumns:
         clocks = None
         codes = np.zeros(len(raw), dtype=np.int64)
         if not self._settings.clock and any(clock is not None for clock in self._clock):
-            clocks = clocks_of(pa.array([clock or self._source for clock in self._clock], pa.string()))
+            clocks = clocks_of(array_of([clock or self._source for clock in self._clock], pa.string()))
             codes = as_numpy(clocks.indices).astype(np.int64)
-        columns = [pa.array([row[index] for row in self._rows], self._schema.field(index).type) for index in self._kept]
+        columns = [array_of([row[index] for row in self._rows], self._schema.field(index).type) for index in self._kept]
         payload = pa.RecordBatch.from_arrays(
             columns, schema=pa.schema([self._schema.field(index) for index in self._kept])
         )

@@ -70,9 +70,12 @@ class RunReader:
                 tally.aside.add(SetAsideRow(part.source, "row", line + 1, reason, values))
                 continue
             row = (
-                *(_encodable(text) for text in (event.kind, event.name, event.label, event.host)),
+                event.kind,
+                event.name,
+                event.label,
+                event.host,
                 *(getattr(event, name) for name in _NUMBERS),
-                _encodable(json.dumps(dict(event.fields), ensure_ascii=False)) if event.fields else None,
+                json.dumps(dict(event.fields), ensure_ascii=False) if event.fields else None,
             )
             raw_ns, spread_ns = event.begin_stamp.reading_ns, 0
             if event.piece is not None:
@@ -99,8 +102,3 @@ def _opened(path: str) -> Recording:
         # What is missing is said with the part's problems.
         warnings.simplefilter("ignore", RecordingWarning)
         return Recording.open(path)
-
-
-def _encodable(text: str) -> str:
-    """Names of files that are no Unicode come as surrogates, which have no UTF-8."""
-    return text.encode(errors="backslashreplace").decode()

@@ -358,7 +358,7 @@ class _PartOfText:
             return
         read = self._shapes_of_texts.read_texts(pc.struct_field(found, "time"))
         # The pattern found it, so that no form fits means that it is no time.
-        read.state[read.state == NO_STAMP] = IMPOSSIBLE
+        read = read._replace(state=np.where(read.state == NO_STAMP, np.uint8(IMPOSSIBLE), read.state))
         if not self._form.whole:
             before = as_numpy(pc.binary_length(pc.struct_field(found, "before")))
             read = read._replace(begin=before, end=before + read.end)

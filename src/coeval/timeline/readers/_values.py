@@ -231,6 +231,22 @@ def _is_text(kind: pa.DataType) -> bool:
     return any(check(kind) for check in _TEXT)
 
 
+def encodable(text: str) -> str:
+    """
+    A text that UTF-8 can hold: halves of characters, as JSON writes them (\\ud800) and names of files that are no
+    Unicode come, are written out.
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
+def array_of(values: Sequence[object], kind: pa.DataType) -> pa.Array:
+    """An array of what was found one by one, texts as `encodable`."""
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:
+        return pa.array([encodable(value) if isinstance(value, str) else value for value in values], kind)
+
+
 def _text_of(value: object) -> str | None:
     if isinstance(value, bytes):
         try:
