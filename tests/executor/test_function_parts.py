@@ -17,7 +17,7 @@ import cloudpickle
 import pytest
 
 from coeval.engines._payload import dump, load
-from coeval.executor import _functions
+from coeval.executor import _function_parts, _functions
 from coeval.executor._function_parts import parts_of
 from coeval.executor._functions import Functions
 
@@ -79,6 +79,15 @@ def names() -> dict[str, Any]:
     made["holder"] = made["Holder"]()
     made["holder"].value = 1
     return made
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests have their own modules copied to workers, and then nothing is kept."""
+    others = cloudpickle.list_registry_pickle_by_value()
+    monkeypatch.setattr(
+        _function_parts, "by_value_modules", lambda: cloudpickle.list_registry_pickle_by_value() - others
+    )
 
 
 @pytest.fixture
