@@ -177,6 +177,8 @@ def memory_group() -> Iterator[Path | None]:
 def run(name: str, folder: Path, kind: str, out: Path, group: Path | None) -> Run:
     """One run of one rival, from its start to its end."""
     out.unlink(missing_ok=True)
+    # Nobody waits for the disk while it writes what another left; coeval's own output is there at the end.
+    os.sync()
     started = time.perf_counter()
     child = os.fork()
     if not child:
