@@ -5,7 +5,7 @@ from math import ceil, floor
 from typing import NamedTuple
 
 import numpy as np
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coeval.alignment import RATE_BOUND_PPM_DEFAULT, Messages, align
@@ -68,7 +68,6 @@ def test_the_true_offset_is_between_the_bounds(run: Run) -> None:
 
 
 @given(runs())
-@example(Run(-100_000, 100_000, 0, [(1, 4, 85_930_346, 85_913_164)], 85_921_757))
 def test_alignment_is_at_least_as_narrow(run: Run) -> None:
     messages = []
     for sent, arrived, replied, seen in run.exchanges:
@@ -80,9 +79,7 @@ def test_alignment_is_at_least_as_narrow(run: Run) -> None:
     # Alignment is asked by readings of the far clock, of which the middle one is close enough.
     reading_ns = np.array([now_ns + (least_ns + greatest_ns) // 2])
     found = align(Messages.of(messages), reference=OURS).offset(FAR, reading_ns, "declared")
-    # It rounds outwards once more, and has the product of the two rates, 4e-8 of the time gone by at most.
-    elapsed_ns = now_ns - min(sent for sent, *_ in run.exchanges)
-    grown_ns = (greatest_ns - least_ns) // 1000 + 2 + 4 * elapsed_ns // 10**8
+    grown_ns = (greatest_ns - least_ns) // 1000 + 2
     assert least_ns - grown_ns <= found.least_ns[0]
     assert found.greatest_ns[0] <= greatest_ns + grown_ns
 
