@@ -7,7 +7,8 @@ Newcomers are called as their README's first example does; *best* is the rival w
 (preload, chunk size, put). coeval records, and has default settings; only the cold start beside rivals that were told
 what to preload has it told the same (`coeval+preload`), each at its best. Every contender is a process of its own, a
 fresh one for each sample where starting is what is measured. All take turns: one sample each in a round, in an order
-that changes from round to round. What takes longer than two seconds has fewer rounds.
+that changes from round to round. Whoever is not at work is suspended, as idle pools of some (Ray: some hundred threads)
+keep a core busy. What takes longer than two seconds has fewer rounds.
 
 A ratio is coeval's figure over the rival's of the same round. Which rival is best is decided by its median, in this
 very run, so that chance helps the rival. The interval round a median is that of the sign test: two order statistics of
@@ -49,7 +50,7 @@ from typing import Any, Literal, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import coeval
-from benchmarks.contenders.processes import birth, births, tree
+from benchmarks.contenders.processes import birth, births, resume, suspend, tree
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = HERE / "contenders"
@@ -62,6 +63,8 @@ SLOW_S = 2.0
 SAMPLE_S_MAX = 180.0
 # Likewise its end: some pools never end once a worker was killed under them.
 CLOSE_S_MAX = 10.0
+# What a suspended pool has missed (its timers, its heartbeats) it does within this time, before it is measured.
+AWAKE_S = 0.3
 COVERAGE = 0.95
 
 OURS = "coeval"
@@ -491,7 +494,7 @@ def verdict(claim: Claim, values: list[float], rival: str) -> Verdict:
 
 class Session:
     """
-    A contender in a process of its own, which measures when asked.
+    A contender in a process of its own, which measures when asked and is suspended in between.
 
     Args:
         row: what it will be asked for.
@@ -503,15 +506,21 @@ class Session:
         command = [str(SCRIPTS / "warm.py"), name, str(row.workers), "quick" if quick else "full"]
         self._process = start_script(command, self._log, stdin=subprocess.PIPE)
         self._measure = row.measure
+        self._is_suspended = False
 
     def sample(self) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        if self._is_suspended:
+            resume(self._process.pid)
+            time.sleep(AWAKE_S)
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(f"{self._measure}\n".encode())
             self._process.stdin.flush()
         with ended_after(self._process, SAMPLE_S_MAX):
             line = self._process.stdout.readline()
+        suspend(self._process.pid)
+        self._is_suspended = True
         if not line:
             return {"failed": no_answer(Path(self._log.name))}
         answer: dict[str, Any] = json.loads(line)
@@ -520,6 +529,7 @@ class Session:
     def close(self) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        resume(self._process.pid)
         its_own = births(self._process.pid)
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()

@@ -1,8 +1,13 @@
-"""What a process and all that descend from it use, read from /proc: memory, processor time, wake-ups."""
+"""
+A process and all that descend from it: suspended and resumed, and what they use, read from /proc: memory, processor
+time, wake-ups.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +41,23 @@ def birth(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return ""
+
+
+def suspend(pid: int) -> None:
+    """Stop `tree`, parents first, until nobody is left who started another meanwhile."""
+    stopped: set[int] = set()
+    while found := [each for each in tree(pid) if each not in stopped]:
+        for each in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGSTOP)
+        stopped.update(found)
+
+
+def resume(pid: int) -> None:
+    """Let a suspended `tree` go on, children first: who waits for one finds it at work."""
+    for each in [*tree(pid)][::-1]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGCONT)
 
 
 def memory_bytes(pid: int) -> int:

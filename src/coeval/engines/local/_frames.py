@@ -47,27 +47,29 @@ class FrameReader:
     """Gathers bytes as they come and gives back whole frames."""
 
     def __init__(self) -> None:
-        self._bytes = b""  # most often just what one read gave
+        self._bytes: bytes | bytearray = b""  # most often just what one read gave
         self._start = 0  # of the next frame
-        self._later: list[bytes] = []  # came after these, and is joined to them when the frame is whole
-        self._there = 0  # bytes from the start on, with those that came later
+        self._there = 0  # bytes from the start on
         self._wanted = _LENGTH_BYTES  # of them until something can be told
 
     def feed(self, data: bytes) -> None:
         """Add what was read."""
-        if self._there:
-            self._later.append(data)
-        else:
+        if not self._there:
             self._bytes, self._start = data, 0
+        else:
+            # One block that grows: what is kept piece by piece until it is whole may stay with the allocator afterwards.
+            if type(self._bytes) is bytearray:
+                del self._bytes[: self._start]
+            else:
+                self._bytes = bytearray(memoryview(self._bytes)[self._start :])
+            self._start = 0
+            self._bytes += data
         self._there += len(data)
 
     def has_frame(self) -> bool:
         """Is there a whole one?"""
         if self._there < self._wanted:
             return False
-        if self._later:
-            self._bytes, self._start = b"".join([memoryview(self._bytes)[self._start :], *self._later]), 0
-            self._later.clear()
         if self._wanted == _LENGTH_BYTES:
             start = self._start
             length = int.from_bytes(self._bytes[start : start + _LENGTH_BYTES], "little")

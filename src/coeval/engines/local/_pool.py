@@ -32,6 +32,7 @@ from coeval.engines._segments import Heavy, Segments
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
 from coeval.engines.local._channel import raised
 from coeval.engines.local._cores import usable_cores
+from coeval.engines.local._crowding import Crowding, Elsewhere
 from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, frame
 from coeval.engines.local._helper import Helper
 from coeval.engines.local._interrupts import Uninterrupted
@@ -81,10 +82,6 @@ FUNCTION_BYTES_KEPT_MAX = 1 << 26
 # caller's part to have left the caches (4 ms cost calls of 1 ms 2 % of two cores). More: results come home later.
 BATCH_ITEMS_MAX = 512
 BATCH_NS = 8_000_000
-
-# Whoever waits for a result looks three times so often before it sleeps, if a core is free for that: about 60 us.
-# Fewer: a chain of calls waits for this process to wake, some 30 us each. More: it takes time from others.
-LOOKS_BEFORE_SLEEP = 40
 
 # While results stream in, limits and what waits are looked at so often.
 LOOK_EVERY_NS = 1_000_000
@@ -154,6 +151,7 @@ class LocalEngine:
         self._workers: dict[int, _Worker] = {}
         self._by_fd: dict[int, _Worker] = {}
         self._cores = usable_cores()
+        self._crowding = Crowding()
         self._has_preloaded = False
         self._first_function = ""
         self._bell = -1
@@ -359,12 +357,9 @@ class LocalEngine:
     def _wait(self, wait_ns: int | None) -> list[tuple[int, int]]:
         poll = self._epoll.poll
         if wait_ns != 0 and self._state.busy_workers < self._cores:
-            for _ in range(LOOKS_BEFORE_SLEEP):
-                # Letting others run, who may be whom we wait for, takes longer than a look.
-                events = poll(0) or poll(0) or poll(0)
-                if events:
-                    return events
-                os.sched_yield()
+            events = self._look()
+            if events:
+                return events
         with self._lock:
             look_ns = self._state.next_look_ns()
             self._reads_until_ns = look_ns or 0
@@ -373,6 +368,21 @@ class LocalEngine:
             wait_ns = until_look_ns if wait_ns is None else min(wait_ns, until_look_ns)
         # Rounded up: waking a millisecond late costs nothing, waking early costs a second look.
         return poll(None if wait_ns is None else -(-wait_ns // 1_000_000) / 1000)
+
+    def _look(self) -> list[tuple[int, int]]:
+        """Look for news, for a moment: waking up takes longer than most short calls."""
+        poll, raw_ns, crowding = self._epoll.poll, self._clock.raw_ns, self._crowding
+        others_ns = 0
+        for _ in range(crowding.looks()):
+            # Letting others run, who may be whom we wait for, takes longer than a look.
+            events = poll(0) or poll(0) or poll(0)
+            if events:
+                break
+            yielded_ns = raw_ns()
+            os.sched_yield()
+            others_ns = max(others_ns, raw_ns() - yielded_ns)
+        crowding.looked(others_ns, is_there=bool(events))
+        return events
 
     def _take_soundly(self, events: list[tuple[int, int]]) -> bool:
         try:
@@ -459,6 +469,7 @@ class LocalEngine:
                 actions = self._state.piece_arrived(worker.number, turn, Piece.of_plain(fields), seen_ns)
                 return _with_parcels(actions, worker.parcels)
             case ("ready", str(host), int(pid), clock, str(python), Event() as snapshot):
+                worker.pid = pid
                 introduced = Worker(worker.number, host, pid, clock, python)
                 # No item belongs to it: a batch id of -1 says so. Its snapshot was taken before it was sent, so the two
                 # are a message between our clocks.
@@ -633,7 +644,12 @@ class LocalEngine:
         is_refused = False
         if not worker.unwritten:  # most often all of it goes at once
             try:
-                written = os.write(worker.commands, data)
+                if self._crowding.waits and self._crowding.parts(now_ns):
+                    with Elsewhere(worker.pid):
+                        written = os.write(worker.commands, data)
+                else:
+                    written = os.write(worker.commands, data)
+                    self._crowding.wrote(self._clock.raw_ns() - now_ns)
             except BlockingIOError:
                 pass
             except BrokenPipeError:
@@ -803,6 +819,7 @@ class _Worker:
     Attributes:
         commands, results, parcels: our ends; they never block.
         theirs: the worker's.
+        pid: 0 until it is ready.
         how: it ended; None: it runs.
     """
 
@@ -815,6 +832,7 @@ class _Worker:
         "is_written",
         "number",
         "parcels",
+        "pid",
         "reader",
         "refusal",
         "results",
@@ -841,6 +859,7 @@ class _Worker:
         os.set_blocking(self.commands, False)
         os.set_blocking(self.results, False)
         self.row = -1
+        self.pid = 0
         self.reader = FrameReader()
         self.refusal = ""
         self.how: Exit | None = None

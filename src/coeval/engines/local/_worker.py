@@ -42,11 +42,14 @@ CLOCK_EVERY_NS = 5_000_000_000
 # Fewer: the next call of a chain of calls waits for it to wake. More: it takes time from others where cores are few.
 LOOKS_BEFORE_SLEEP = 30
 
-# When letting others run takes this long, somebody did. Two that take turns on one core are twice as slow as on two,
-# and the kernel does not part them while they only look: it finds a free core for those that it wakes. So then the
-# worker sleeps once.
-# Shorter: interrupts count. Longer: what the caller does between two calls does not.
-SHARED_CORE_NS = 5_000
+# Where its last batch came while it looked, calls come one after the other, and it looks for longer: about 0.3 ms. In a
+# virtual machine its core may be given away while it sleeps, and then it wakes up beside the caller.
+# Fewer: what holds the caller up for a moment ends that. More: at the end of each such chain it looks for nothing.
+LOOKS_IN_A_CHAIN = 200
+
+# When letting others run takes this long, somebody has more to do on this core than to hand over the next batch.
+# Shorter: a caller that does something between two calls counts. Longer: that somebody is interrupted for nothing.
+SHARED_CORE_NS = 200_000
 
 
 def work(commands: int, results: int, parcels: int, board: int, cell: int, lifeline: int) -> None:
@@ -87,7 +90,7 @@ class _Commands:
         self._reader = FrameReader()
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
-        self._shares_core = False  # with somebody who is at work, maybe the caller
+        self._is_in_chain = False  # the last batch came while it looked
 
     def next(self) -> Any:
         """The next frame; None when the pipe is closed."""
@@ -101,19 +104,18 @@ class _Commands:
 
     def _look_for_more(self) -> None:
         """Look until something comes, or it is better to sleep."""
-        if self._shares_core:
-            self._shares_core = False
-            return
         look, raw_ns = self._poll.poll, SYSTEM_CLOCK.raw_ns
-        for _ in range(LOOKS_BEFORE_SLEEP):
+        looks = LOOKS_IN_A_CHAIN if self._is_in_chain else LOOKS_BEFORE_SLEEP
+        for _ in range(looks):
             # Letting others run, who may be whom we wait for, takes longer than a look.
             if look(0) or look(0) or look(0):
+                self._is_in_chain = True
                 return
             yielded_ns = raw_ns()
             os.sched_yield()
             if raw_ns() - yielded_ns > SHARED_CORE_NS:
-                self._shares_core = True
-                return
+                break
+        self._is_in_chain = False
 
 
 class _Worker:

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from coeval.engines.local._crowding import (
+    CROWDED_NS,
+    CROWDED_WAITS,
+    LOOKS_AFTER_PARTING,
+    LOOKS_BEFORE_SLEEP,
+    PAUSE_NS_MAX,
+    PAUSE_NS_MIN,
+    Crowding,
+    Elsewhere,
+)
+
+CORES = sorted(os.sched_getaffinity(0))
+
+
+def crowded(crowding: Crowding, waits: int = CROWDED_WAITS) -> Crowding:
+    for _ in range(waits):
+        crowding.looked(CROWDED_NS, is_there=True)
+    return crowding
+
+
+def test_two_are_parted_after_some_crowded_waits_in_a_row() -> None:
+    crowding = crowded(Crowding(), CROWDED_WAITS - 1)
+    assert not crowding.parts(0)
+    crowding.looked(CROWDED_NS, is_there=True)
+    assert crowding.parts(0)
+    assert not crowding.parts(10 * PAUSE_NS_MAX), "what was noticed before counts no more"
+
+
+def test_a_wait_with_the_core_to_itself_begins_the_count_anew() -> None:
+    crowding = crowded(Crowding(), CROWDED_WAITS - 1)
+    crowding.looked(CROWDED_NS - 1, is_there=True)
+    assert not crowded(crowding, CROWDED_WAITS - 1).parts(0)
+
+
+def test_a_worker_that_ran_while_its_batch_was_written_shares_the_core() -> None:
+    crowding = Crowding()
+    for _ in range(CROWDED_WAITS):
+        crowding.wrote(CROWDED_NS)
+        crowding.looked(0, is_there=True)
+    assert crowding.parts(0)
+
+
+def test_whoever_has_parted_looks_for_longer_once() -> None:
+    crowding = crowded(Crowding())
+    assert crowding.looks() == LOOKS_BEFORE_SLEEP
+    assert crowding.parts(0)
+    assert crowding.looks() == LOOKS_AFTER_PARTING
+    crowding.looked(0, is_there=True)
+    assert crowding.looks() == LOOKS_BEFORE_SLEEP
+
+
+def pause_after(crowding: Crowding, parted_ns: int) -> int:
+    """How long after a parting the two may be parted again, if that is a doubling of the least."""
+    pause_ns = PAUSE_NS_MIN
+    while not crowded(crowding).parts(parted_ns + pause_ns):
+        pause_ns *= 2
+    return pause_ns
+
+
+def test_where_parting_does_not_help_it_is_tried_ever_less_often() -> None:
+    """The other core is busy as well."""
+    crowding, now_ns, pauses = Crowding(), 0, []
+    assert crowded(crowding).parts(now_ns)
+    for _ in range(15):
+        crowding.looked(CROWDED_NS, is_there=False)
+        pauses.append(pause_after(crowding, now_ns))
+        now_ns += pauses[-1]
+    assert pauses[:9] == [PAUSE_NS_MIN << doubled for doubled in range(1, 10)]
+    assert pauses[9:] == [PAUSE_NS_MIN << 10] * 6  # the first doubling that is not less than the greatest
+
+
+def test_where_it_helped_it_is_tried_again_soon() -> None:
+    crowding = Crowding()
+    assert crowded(crowding).parts(0)
+    crowding.looked(0, is_there=False)
+    assert crowded(crowding).parts(PAUSE_NS_MAX)
+    crowding.looked(0, is_there=True)
+    crowded(crowding)
+    assert not crowding.parts(PAUSE_NS_MAX + PAUSE_NS_MIN - 1)
+    assert crowding.parts(PAUSE_NS_MAX + PAUSE_NS_MIN)
+
+
+@contextmanager
+def sleeper() -> Iterator[int]:
+    """A process that waits for its input."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        yield process.pid
+    finally:
+        process.communicate(b"\n")
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+def test_a_process_is_kept_off_this_core_and_then_may_go_where_it_could() -> None:
+    ours = {CORES[0]}
+    before = os.sched_getaffinity(0)
+    with sleeper() as pid:
+        os.sched_setaffinity(0, ours)  # else this thread might change its core meanwhile
+        try:
+            with Elsewhere(pid):
+                assert os.sched_getaffinity(pid) == before - ours
+            assert os.sched_getaffinity(pid) == before
+            os.sched_setaffinity(pid, {CORES[1]})  # as its user has it
+            with Elsewhere(pid):
+                assert os.sched_getaffinity(pid) == {CORES[1]}
+            assert os.sched_getaffinity(pid) == {CORES[1]}
+        finally:
+            os.sched_setaffinity(0, before)
+
+
+def test_a_process_that_may_run_on_one_core_only_stays_there() -> None:
+    ours, before = {CORES[0]}, os.sched_getaffinity(0)
+    with sleeper() as pid:
+        os.sched_setaffinity(0, ours)
+        try:
+            os.sched_setaffinity(pid, ours)
+            with Elsewhere(pid):
+                assert os.sched_getaffinity(pid) == ours
+            assert os.sched_getaffinity(pid) == ours
+        finally:
+            os.sched_setaffinity(0, before)
+
+
+def test_a_process_that_has_ended_is_no_problem() -> None:
+    with sleeper() as pid:
+        pass
+    with Elsewhere(pid):
+        assert not Path(f"/proc/{pid}").exists()
