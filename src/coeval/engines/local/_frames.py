@@ -57,7 +57,7 @@ class FrameReader:
         if not self._there:
             self._bytes, self._start = data, 0
         else:
-            # One block that grows: what is kept piece by piece until it is whole may stay with the allocator afterwards.
+            # One block that grows: of many small ones the allocator may keep what it was given back.
             if type(self._bytes) is bytearray:
                 del self._bytes[: self._start]
             else:
