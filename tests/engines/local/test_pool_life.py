@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coeval.clocks import ClockId
@@ -428,5 +428,6 @@ class Life:
 
 @settings(max_examples=300)
 @given(st.integers(0, 2**64))
+@example(562413)  # a worker was stopped between two items, and what it finished afterwards was held back
 def test_in_every_life_each_call_comes_home_once_runs_once_and_none_waits_behind_a_long_one(seed: int) -> None:
     Life(seed).live()

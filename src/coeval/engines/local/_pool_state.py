@@ -689,7 +689,9 @@ def _look_ns(member: _Member, somebody_idles: bool) -> int | None:
 
 def _next_kept_ns(member: _Member, board: BoardReading, now_ns: int) -> int:
     """When to look at a worker's shelf again."""
-    if board.batch != member.held[0].turn or board.item == LOADING:
+    front = member.held[0]
+    if board.batch != front.turn or board.item == LOADING or board.item < front.delivered:
+        # It runs none of the items that are to come: when it began what it shows says nothing.
         return now_ns + LOADING_LOOK_NS
     return now_ns + max(KEPT_AFTER_NS, now_ns - board.started_ns)
 
