@@ -30,6 +30,7 @@ import sys
 
 from coeval.clocks._named_tuple import NamedTuple
 from coeval.engines._copying import copy
+from coeval.engines._huge_pages import HUGE_BYTES, aligned_mapping, collapse
 
 if sys.platform != "win32":  # there are no segments there either
     import fcntl
@@ -68,6 +69,12 @@ LOOKS_MAX = 8
 WASTE_MAX = 4
 # A small value may take any segment up to this size.
 _SMALL_BYTES_MAX = 1 << 22
+
+# From so many huge pages on a segment has them; what the last one has too much is memory that nobody uses.
+_HUGE_PAGES_MIN = 8
+# So much longer than usual they may take: for the first value, and for the second, as then there will be a third.
+# Shorter: on virtual machines there are none. Longer: those few that store two values only wait for that.
+_HUGE_PATIENCE_NS = 3_000_000, 300_000_000
 
 _ALIGNMENT = 64  # of a cache line; Arrow and vector instructions ask for it
 _WORD_BYTES = 8
@@ -144,12 +151,24 @@ class Parcel:
 
 
 class _Segment:
-    __slots__ = ("descriptor", "dropped", "idle_since_ns", "memory", "number", "size", "written")
+    __slots__ = (
+        "descriptor",
+        "dropped",
+        "huge_asked",
+        "huge_size",
+        "idle_since_ns",
+        "memory",
+        "number",
+        "size",
+        "written",
+    )
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.number = 0
         self.size = 0  # bytes that have pages
+        self.huge_size = 0  # of them in huge ones
+        self.huge_asked = 0  # how often they were asked for
         self.written = False
         self.dropped = False
         self.idle_since_ns = 0
@@ -225,6 +244,8 @@ class Segments:
             segment = self._reserve(end)
             if segment is None:
                 return None
+            if end >= _HUGE_PAGES_MIN * HUGE_BYTES and segment.huge_asked < 2:
+                _ask_for_huge_pages(segment, end, self._clock)
             _write(segment, segment.number.to_bytes(_WORD_BYTES, "little") + bytes(_WORD_BYTES), 0)
             for part, place in zip(parts, places, strict=True):
                 _write(segment, part, place)
@@ -439,6 +460,23 @@ def _write(segment: _Segment, part: bytes | memoryview, offset: int) -> None:
         offset += written
 
 
+def _ask_for_huge_pages(segment: _Segment, end: int, clock: Clock) -> None:
+    """Before a value goes there that is so long. What is in the segment may be lost."""
+    patience_ns = _HUGE_PATIENCE_NS[segment.huge_asked]
+    segment.huge_asked += 1
+    if segment.huge_size >= end:
+        return
+    try:
+        if segment.memory is None or len(segment.memory) < end or not segment.huge_size:
+            segment.memory = aligned_mapping(segment.descriptor, max(end, segment.size))
+    except OSError:  # it is written without a mapping
+        segment.memory = None
+    if segment.memory is not None:
+        begin = segment.huge_size
+        segment.huge_size = collapse(segment.descriptor, segment.memory, begin, end, clock, patience_ns)
+        segment.size = max(segment.size, segment.huge_size)
+
+
 def _is_free(segment: _Segment) -> bool:
     """Is it dropped and mapped nowhere? Then what is in it has no name any more."""
     if not segment.dropped:
@@ -453,7 +491,8 @@ def _is_free(segment: _Segment) -> bool:
     if os.fstat(segment.descriptor).st_size:
         os.pwrite(segment.descriptor, _NOBODY, 0)
     else:
-        segment.size, segment.memory = 0, None
+        segment.size = segment.huge_size = segment.huge_asked = 0
+        segment.memory = None
     fcntl.flock(segment.descriptor, fcntl.LOCK_UN)
     return True
 
