@@ -12,6 +12,8 @@ import _thread
 import os
 import sys
 
+from coeval.engines._this_core import this_core
+
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -104,8 +106,6 @@ def _other_cores() -> set[int]:
     of 4 ms, in which a hundred megabytes could have been copied.
     """
     try:
-        with open("/proc/thread-self/stat", "rb", buffering=0) as file:
-            core = int(file.read(1024).rpartition(b")")[2].split()[36])
-        return os.sched_getaffinity(0) - {core}
-    except (OSError, AttributeError, ValueError, IndexError):
+        return os.sched_getaffinity(0) - {this_core()}
+    except (OSError, AttributeError):  # no Linux
         return set()

@@ -30,7 +30,6 @@ import sys
 
 from coeval.clocks._named_tuple import NamedTuple
 from coeval.engines._copying import copy
-from coeval.engines._huge_pages import HUGE_BYTES, aligned_mapping, collapse
 
 if sys.platform != "win32":  # there are no segments there either
     import fcntl
@@ -70,8 +69,8 @@ WASTE_MAX = 4
 # A small value may take any segment up to this size.
 _SMALL_BYTES_MAX = 1 << 22
 
-# From so many huge pages on a segment has them; what the last one has too much is memory that nobody uses.
-_HUGE_PAGES_MIN = 8
+# Values from this size on are in huge pages of 2 MB; what the last one has too much is memory that nobody uses.
+_HUGE_BYTES_MIN = 1 << 24
 # So much longer than usual they may take: for the first value, and for the second, as then there will be a third.
 # Shorter: on virtual machines there are none. Longer: those few that store two values only wait for that.
 _HUGE_PATIENCE_NS = 3_000_000, 300_000_000
@@ -244,7 +243,7 @@ class Segments:
             segment = self._reserve(end)
             if segment is None:
                 return None
-            if end >= _HUGE_PAGES_MIN * HUGE_BYTES and segment.huge_asked < 2:
+            if end >= _HUGE_BYTES_MIN and segment.huge_asked < len(_HUGE_PATIENCE_NS):
                 _ask_for_huge_pages(segment, end, self._clock)
             _write(segment, segment.number.to_bytes(_WORD_BYTES, "little") + bytes(_WORD_BYTES), 0)
             for part, place in zip(parts, places, strict=True):
@@ -462,6 +461,8 @@ def _write(segment: _Segment, part: bytes | memoryview, offset: int) -> None:
 
 def _ask_for_huge_pages(segment: _Segment, end: int, clock: Clock) -> None:
     """Before a value goes there that is so long. What is in the segment may be lost."""
+    from coeval.engines._huge_pages import aligned_mapping, collapse  # small values never need it
+
     patience_ns = _HUGE_PATIENCE_NS[segment.huge_asked]
     segment.huge_asked += 1
     if segment.huge_size >= end:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import os
 
+from coeval.engines._this_core import this_core
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,7 +103,7 @@ class Elsewhere:
     def __enter__(self) -> None:
         try:
             allowed = os.sched_getaffinity(self._pid)
-            others = allowed - {_core()}
+            others = allowed - {this_core()}
             if others and others != allowed:
                 os.sched_setaffinity(self._pid, others)
                 self._allowed = allowed
@@ -114,10 +116,3 @@ class Elsewhere:
                 os.sched_setaffinity(self._pid, self._allowed)
             except OSError:
                 pass
-
-
-def _core() -> int:
-    """The core that this thread is on."""
-    with open("/proc/thread-self/stat", "rb", buffering=0) as file:
-        # Its 39th field; the second one, a name in brackets, may have anything in it.
-        return int(file.read(1024).rpartition(b")")[2].split()[36])
