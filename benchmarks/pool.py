@@ -65,6 +65,8 @@ SAMPLE_S_MAX = 180.0
 CLOSE_S_MAX = 10.0
 # What a suspended pool has missed (its timers, its heartbeats) it does within this time, before it is measured.
 AWAKE_S = 0.3
+# It is let do so at least this often: some give up workers that were not heard of for minutes.
+SUSPENDED_S_MAX = 60.0
 COVERAGE = 0.95
 
 OURS = "coeval"
@@ -506,25 +508,35 @@ class Session:
         command = [str(SCRIPTS / "warm.py"), name, str(row.workers), "quick" if quick else "full"]
         self._process = start_script(command, self._log, stdin=subprocess.PIPE)
         self._measure = row.measure
-        self._is_suspended = False
+        self._suspended_s: float | None = None  # since when
 
     def sample(self) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        if self._is_suspended:
-            resume(self._process.pid)
-            time.sleep(AWAKE_S)
+        self.catch_up(0)
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(f"{self._measure}\n".encode())
             self._process.stdin.flush()
         with ended_after(self._process, SAMPLE_S_MAX):
             line = self._process.stdout.readline()
-        suspend(self._process.pid)
-        self._is_suspended = True
+        self.suspend()
         if not line:
             return {"failed": no_answer(Path(self._log.name))}
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def suspend(self) -> None:
+        suspend(self._process.pid)
+        self._suspended_s = time.monotonic()
+
+    def catch_up(self, suspended_s_max: float = SUSPENDED_S_MAX) -> bool:
+        """Let it do what it has missed, if it was suspended for so long."""
+        if self._suspended_s is None or time.monotonic() - self._suspended_s < suspended_s_max:
+            return False
+        resume(self._process.pid)
+        time.sleep(AWAKE_S)
+        self._suspended_s = None
+        return True
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -615,6 +627,9 @@ def run_row(row: Row, contenders: Sequence[str], rounds: int, place: Path, *, qu
             if number >= ROUNDS_SLOW:
                 taking = [name for name in taking if statistics.median(taken_s[name]) <= SLOW_S]
             for name in shuffled.sample(taking, len(taking)):
+                for session in sessions.values():
+                    if session.catch_up():
+                        session.suspend()
                 began_s = time.monotonic()
                 note(samples[name], sample(row, name, sessions, place, quick=quick), number)
                 taken_s[name].append(time.monotonic() - began_s)
@@ -714,6 +729,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="smaller samples: shows that all works, not what is true")
     parser.add_argument("--json", type=Path, help="also write every sample here")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nobody is to be left suspended
     needed = sorted({RIVALS[name].module for name in given.rivals if RIVALS[name].module})
     absent = [module for module in needed if importlib.util.find_spec(module) is None]
     if absent:

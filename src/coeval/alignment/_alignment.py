@@ -40,7 +40,7 @@ from coeval.alignment._instants import (
     Offsets,
 )
 from coeval.alignment._messages import Messages, described
-from coeval.alignment._rate import GRID_BITS, BoolArray, Int64Array, grid_up, ppm
+from coeval.alignment._rate import BoolArray, Int64Array, grid_up, ppm
 from coeval.alignment._rate_bound import RATE_BOUND_PPM_DEFAULT
 from coeval.alignment._report import ClockFit, clock_fit
 from coeval.alignment._sieve import worth_solving
@@ -435,7 +435,9 @@ def _believed(
         messages, worth_solving(messages, rows, limits) if is_sieved else rows, splits, limits
     )
     while True:
-        slopes = [_slopes(believed.limits[each.clock]) for each in believed.sorting.strands]
+        slopes = [
+            Slopes(-believed.limits[each.clock], believed.limits[each.clock]) for each in believed.sorting.strands
+        ]
         # While d true seconds pass, the reference counts at least d / (1 + bound).
         delay_rate = grid_up(bound(reference) / (1 + bound(reference)))
         axis = axis_of(reference, messages, believed.sorting, slopes, pinned=believed.pinned, delay_rate=delay_rate)
@@ -456,12 +458,6 @@ def _limits(clocks: Sequence[ClockId], bound: Callable[[ClockId], Fraction]) -> 
     """The declared rate bound of each clock against the first, on the grid."""
     reference = bound(clocks[0])
     return [0, *(grid_up(bound(clock) + reference + bound(clock) * reference) for clock in clocks[1:])]
-
-
-def _slopes(limit: int) -> Slopes:
-    """Of a clock and its reference, each of which counts at most 1 + `limit` seconds in a second of the other."""
-    whole = 1 << GRID_BITS
-    return Slopes(-limit * whole // (whole + limit), limit)
 
 
 def _check_segments(segments: Mapping[ClockId, Sequence[int]], reference: ClockId) -> None:
@@ -498,7 +494,7 @@ def _tie_to_utc(
     declared_against_reference = _limits(clocks, bound)
     raised = [max(0, own - usual) for own, usual in zip(believed.limits, declared_against_reference, strict=True)]
     limits = [grid_up(bound(clocks[strand.clock])) + raised[strand.clock] for strand in sorting.strands]
-    slopes = [_slopes(limit) for limit in limits]
+    slopes = [Slopes(-limit, limit) for limit in limits]
     strands = [_strand_of(anchor, clocks, sorting) for anchor in anchors]
     axis = axis_of(UTC, messages, sorting, slopes, pinned=None, delay_rate=0, anchors=anchors, anchor_strands=strands)
     declared, costs = solve_declared(axis, slopes)

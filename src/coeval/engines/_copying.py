@@ -84,9 +84,22 @@ def _by_two_threads(move: Move, size: int) -> None:
         take_pieces()
     finally:
         begins.clear()  # if this one was interrupted, nothing is left to do for the other
-        is_over.acquire()
+        _acquire_in_any_case(is_over)
     if problems:
         raise problems[0]
+
+
+def _acquire_in_any_case(lock: _thread.LockType) -> None:
+    """Whoever interrupts once more must wait as well: the other thread writes into what would be given back."""
+    interruption: BaseException | None = None
+    while True:
+        try:
+            lock.acquire()
+            break
+        except BaseException as error:
+            interruption = error
+    if interruption is not None:
+        raise interruption
 
 
 def _move_to(cores: set[int]) -> None:

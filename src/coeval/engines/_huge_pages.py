@@ -31,8 +31,11 @@ PIECE_NS = 500_000
 
 _MADV_COLLAPSE = 25
 
-# Once it has refused the first piece of a file it always will: it is too old, or was told not to.
-_is_refused = sys.platform != "linux"
+_HUGE_SIZE_FILE = "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
+
+# None: not asked yet. Once the kernel has refused the first piece of a file it always will: it is too old, or was told
+# not to.
+_is_refused: bool | None = None
 
 
 def aligned_mapping(descriptor: int, size: int) -> mmap.mmap | None:
@@ -41,13 +44,13 @@ def aligned_mapping(descriptor: int, size: int) -> mmap.mmap | None:
     pages more, for which there is no memory yet: what has no pages must not be touched.
 
     Returns:
-        The mapping, not shorter than `size` and a multiple of `HUGE_BYTES`. None: there are no huge pages.
+        The mapping, at least as long as those huge pages that `size` bytes need. None: there are no huge pages.
 
     Raises:
         OSError: there is no room for it.
     """
     numpy: Any = sys.modules.get("numpy")  # tells addresses; whoever has large arrays has it
-    if _is_refused or not hasattr(numpy, "frombuffer"):
+    if not hasattr(numpy, "frombuffer") or _refuses():
         return None
     size = -(-size // HUGE_BYTES) * HUGE_BYTES
     beyond = 0
@@ -60,6 +63,17 @@ def aligned_mapping(descriptor: int, size: int) -> mmap.mmap | None:
         # The kernel puts a mapping below the last one: one that is longer begins lower by what it is longer.
         mapping.close()
     return None  # another thread has mapped something in between
+
+
+def _refuses() -> bool:
+    global _is_refused
+    if _is_refused is None:
+        try:
+            with open(_HUGE_SIZE_FILE, "rb", buffering=0) as file:
+                _is_refused = int(file.read(32)) != HUGE_BYTES  # other machines have other sizes
+        except (OSError, ValueError):
+            _is_refused = True
+    return _is_refused
 
 
 def collapse(descriptor: int, mapping: mmap.mmap, begin: int, end: int, clock: Clock, patience_ns: int) -> int:

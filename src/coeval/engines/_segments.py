@@ -463,19 +463,22 @@ def _ask_for_huge_pages(segment: _Segment, end: int, clock: Clock) -> None:
     """Before a value goes there that is so long. What is in the segment may be lost."""
     from coeval.engines._huge_pages import aligned_mapping, collapse  # small values never need it
 
-    patience_ns = _HUGE_PATIENCE_NS[segment.huge_asked]
-    segment.huge_asked += 1
     if segment.huge_size >= end:
         return
+    patience_ns = _HUGE_PATIENCE_NS[segment.huge_asked]
+    segment.huge_asked += 1
     try:
         if segment.memory is None or len(segment.memory) < end or not segment.huge_size:
+            segment.memory = None
             segment.memory = aligned_mapping(segment.descriptor, max(end, segment.size))
-    except OSError:  # it is written without a mapping
-        segment.memory = None
+    except OSError:  # no room for a mapping now
+        return
     if segment.memory is not None:
         begin = segment.huge_size
         segment.huge_size = collapse(segment.descriptor, segment.memory, begin, end, clock, patience_ns)
         segment.size = max(segment.size, segment.huge_size)
+        if segment.huge_size < end:  # it has not all pages yet: see `_write`
+            segment.memory = None
 
 
 def _is_free(segment: _Segment) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from coeval.engines._this_core import core_of
 from coeval.engines.local._crowding import (
     CROWDED_NS,
     CROWDED_WAITS,
@@ -25,30 +26,55 @@ CORES = sorted(os.sched_getaffinity(0))
 
 def crowded(crowding: Crowding, waits: int = CROWDED_WAITS) -> Crowding:
     for _ in range(waits):
-        crowding.looked(CROWDED_NS, is_there=True)
+        wait(crowding, CROWDED_NS)
     return crowding
+
+
+def wait(crowding: Crowding, others_ns: int, *, wrote_ns: int = 0) -> None:
+    """For what was handed over before."""
+    crowding.wrote(wrote_ns)
+    crowding.looked(others_ns, is_there=True)
 
 
 def test_two_are_parted_after_some_crowded_waits_in_a_row() -> None:
     crowding = crowded(Crowding(), CROWDED_WAITS - 1)
     assert not crowding.parts(0)
-    crowding.looked(CROWDED_NS, is_there=True)
+    wait(crowding, CROWDED_NS)
     assert crowding.parts(0)
     assert not crowding.parts(10 * PAUSE_NS_MAX), "what was noticed before counts no more"
 
 
 def test_a_wait_with_the_core_to_itself_begins_the_count_anew() -> None:
     crowding = crowded(Crowding(), CROWDED_WAITS - 1)
-    crowding.looked(CROWDED_NS - 1, is_there=True)
+    wait(crowding, CROWDED_NS - 1)
     assert not crowded(crowding, CROWDED_WAITS - 1).parts(0)
 
 
 def test_a_worker_that_ran_while_its_batch_was_written_shares_the_core() -> None:
     crowding = Crowding()
     for _ in range(CROWDED_WAITS):
-        crowding.wrote(CROWDED_NS)
-        crowding.looked(0, is_there=True)
+        wait(crowding, 0, wrote_ns=CROWDED_NS)
     assert crowding.parts(0)
+
+
+def test_waiting_for_what_was_not_handed_over_does_not_count() -> None:
+    """As while the first worker starts."""
+    crowding = Crowding()
+    for _ in range(10 * CROWDED_WAITS):
+        crowding.looked(CROWDED_NS, is_there=True)
+    assert not crowding.parts(0)
+
+
+def test_where_they_were_apart_it_is_tried_ever_less_often() -> None:
+    """Another thread of the caller computes: it, too, runs when others are let."""
+    crowding, now_ns, pauses = Crowding(), 0, []
+    assert crowded(crowding).parts(now_ns)
+    for _ in range(5):
+        crowding.was_apart()
+        assert crowding.looks() == LOOKS_BEFORE_SLEEP
+        pauses.append(pause_after(crowding, now_ns))
+        now_ns += pauses[-1]
+    assert pauses == [PAUSE_NS_MIN << doubled for doubled in range(1, 6)]
 
 
 def test_whoever_has_parted_looks_for_longer_once() -> None:
@@ -101,39 +127,59 @@ def sleeper() -> Iterator[int]:
         process.communicate(b"\n")
 
 
-@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
-def test_a_process_is_kept_off_this_core_and_then_may_go_where_it_could() -> None:
-    ours = {CORES[0]}
+@contextmanager
+def here_on(core: int) -> Iterator[None]:
+    """This thread, which else might change its core at any moment."""
     before = os.sched_getaffinity(0)
-    with sleeper() as pid:
-        os.sched_setaffinity(0, ours)  # else this thread might change its core meanwhile
-        try:
-            with Elsewhere(pid):
-                assert os.sched_getaffinity(pid) == before - ours
-            assert os.sched_getaffinity(pid) == before
-            os.sched_setaffinity(pid, {CORES[1]})  # as its user has it
-            with Elsewhere(pid):
-                assert os.sched_getaffinity(pid) == {CORES[1]}
-            assert os.sched_getaffinity(pid) == {CORES[1]}
-        finally:
-            os.sched_setaffinity(0, before)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def sleeper_on(core: int) -> Iterator[int]:
+    """A process that has run there last, and sleeps."""
+    with here_on(core), sleeper() as pid:
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S" or core_of(pid) != core:
+            os.sched_yield()
+        os.sched_setaffinity(pid, CORES)
+        yield pid
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+def test_a_process_that_was_on_this_core_is_kept_off_it_and_then_may_go_where_it_could() -> None:
+    with sleeper_on(CORES[0]) as pid, here_on(CORES[0]):
+        elsewhere = Elsewhere(pid)
+        assert elsewhere.begin()
+        assert os.sched_getaffinity(pid) == set(CORES[1:])
+        elsewhere.end()
+        assert os.sched_getaffinity(pid) == set(CORES)
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+def test_a_process_that_was_on_another_core_is_left_alone() -> None:
+    with sleeper_on(CORES[1]) as pid, here_on(CORES[0]):
+        elsewhere = Elsewhere(pid)
+        assert not elsewhere.begin()
+        assert os.sched_getaffinity(pid) == set(CORES)
+        elsewhere.end()
+        assert os.sched_getaffinity(pid) == set(CORES)
 
 
 def test_a_process_that_may_run_on_one_core_only_stays_there() -> None:
-    ours, before = {CORES[0]}, os.sched_getaffinity(0)
-    with sleeper() as pid:
-        os.sched_setaffinity(0, ours)
-        try:
-            os.sched_setaffinity(pid, ours)
-            with Elsewhere(pid):
-                assert os.sched_getaffinity(pid) == ours
-            assert os.sched_getaffinity(pid) == ours
-        finally:
-            os.sched_setaffinity(0, before)
+    with sleeper_on(CORES[0]) as pid, here_on(CORES[0]):
+        os.sched_setaffinity(pid, CORES[:1])
+        elsewhere = Elsewhere(pid)
+        assert not elsewhere.begin()
+        elsewhere.end()
+        assert os.sched_getaffinity(pid) == {CORES[0]}
 
 
 def test_a_process_that_has_ended_is_no_problem() -> None:
     with sleeper() as pid:
         pass
-    with Elsewhere(pid):
-        assert not Path(f"/proc/{pid}").exists()
+    elsewhere = Elsewhere(pid)
+    assert not elsewhere.begin()
+    elsewhere.end()

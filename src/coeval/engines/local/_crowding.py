@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 
-from coeval.engines._this_core import this_core
+from coeval.engines._this_core import core_of, this_core
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,13 +46,20 @@ LOOKS_AFTER_PARTING = 250
 
 
 class Crowding:
-    """When to part them; the clock is an argument. Belongs to whoever reads and hands over."""
+    """
+    When to part them; the clock is an argument.
 
+    Attributes:
+        waits: how many in a row were crowded.
+    """
+
+    # Those who hand over and those who read may be several threads. What they note may then be about each other's
+    # calls, and for a while two are parted that need not be, or not those that should.
     __slots__ = ("_has_parted", "_not_before_ns", "_pause_ns", "_wrote_ns", "waits")
 
     def __init__(self) -> None:
-        self.waits = 0  # in a row that were crowded
-        self._wrote_ns = 0
+        self.waits = 0
+        self._wrote_ns: int | None = None  # None: nothing was handed over since the last wait
         self._has_parted = False
         self._pause_ns = PAUSE_NS_MIN
         self._not_before_ns = 0
@@ -67,18 +74,17 @@ class Crowding:
 
     def looked(self, others_ns: int, *, is_there: bool) -> None:
         """
-        Note how looking ended.
+        Note how looking ended. It counts where something was handed over before.
 
         Args:
             others_ns: how long others ran, at most, when they were let.
             is_there: the result came meanwhile.
         """
         if self._has_parted:
-            self._has_parted = False
-            self._pause_ns = PAUSE_NS_MIN if is_there else min(2 * self._pause_ns, PAUSE_NS_MAX)
-            self._not_before_ns += self._pause_ns
-        is_crowded = others_ns >= CROWDED_NS or self._wrote_ns >= CROWDED_NS
-        self.waits = self.waits + 1 if is_crowded else 0
+            self._pause(PAUSE_NS_MIN if is_there else 2 * self._pause_ns)
+        if self._wrote_ns is not None:
+            self.waits = self.waits + 1 if max(others_ns, self._wrote_ns) >= CROWDED_NS else 0
+            self._wrote_ns = None
 
     def parts(self, now_ns: int) -> bool:
         """Is the next batch to be taken up elsewhere? Then it is, and that counts."""
@@ -87,11 +93,23 @@ class Crowding:
         self.waits, self._has_parted, self._not_before_ns = 0, True, now_ns
         return True
 
+    def was_apart(self) -> None:
+        """They were not on one core after all: another thread of this process had the interpreter, or the like."""
+        self._pause(2 * self._pause_ns)
+
+    def _pause(self, pause_ns: int) -> None:
+        self._has_parted = False
+        self._pause_ns = min(pause_ns, PAUSE_NS_MAX)
+        self._not_before_ns += self._pause_ns
+
 
 class Elsewhere:
     """
-    `with Elsewhere(pid):` that process, if it is woken, wakes up on another core than this thread's. Then it may go
-    where it could before. Does nothing where it may run on this core only, or where the system tells no cores.
+    Another process is kept off this thread's core, from `begin` to `end`, if that is where it was last. Who wakes it
+    meanwhile wakes it on another one.
+
+    Nothing is done where it may run on this core only, or where the system tells no cores. Threads and children that
+    it makes meanwhile would be kept off for good.
     """
 
     __slots__ = ("_allowed", "_pid")
@@ -100,17 +118,23 @@ class Elsewhere:
         self._pid = pid
         self._allowed: Iterable[int] = ()
 
-    def __enter__(self) -> None:
+    def begin(self) -> bool:
+        """Keep it off; False: it need not, or cannot."""
         try:
-            allowed = os.sched_getaffinity(self._pid)
-            others = allowed - {this_core()}
-            if others and others != allowed:
-                os.sched_setaffinity(self._pid, others)
-                self._allowed = allowed
+            core = this_core()
+            if core_of(self._pid) == core:
+                allowed = os.sched_getaffinity(self._pid)
+                others = allowed - {core}
+                if others:
+                    self._allowed = allowed
+                    os.sched_setaffinity(self._pid, others)
+                    return True
         except (OSError, AttributeError):  # it has ended; or no Linux
-            return
+            pass
+        return False
 
-    def __exit__(self, *_: object) -> None:
+    def end(self) -> None:
+        """It may run where it could before."""
         if self._allowed:
             try:  # noqa: SIM105  # `contextlib` is not free
                 os.sched_setaffinity(self._pid, self._allowed)

@@ -644,12 +644,12 @@ class LocalEngine:
         is_refused = False
         if not worker.unwritten:  # most often all of it goes at once
             try:
-                if self._crowding.waits and self._crowding.parts(now_ns):
-                    with Elsewhere(worker.pid):
-                        written = os.write(worker.commands, data)
-                else:
-                    written = os.write(worker.commands, data)
-                    self._crowding.wrote(self._clock.raw_ns() - now_ns)
+                crowding, began_ns = self._crowding, now_ns
+                if crowding.waits and self._state.has_one(worker.number) and crowding.parts(now_ns):
+                    written = self._wake_elsewhere(worker, data)
+                    began_ns = self._clock.raw_ns()
+                written += os.write(worker.commands, data[written:] if written else data)
+                crowding.wrote(self._clock.raw_ns() - began_ns)
             except BlockingIOError:
                 pass
             except BrokenPipeError:
@@ -661,6 +661,21 @@ class LocalEngine:
         elif written < len(data):
             worker.unwritten += data[written:]
             self._write(worker)
+
+    def _wake_elsewhere(self, worker: _Worker, data: bytes) -> int:
+        """
+        Write the beginning of a frame, so that its reader wakes up on another core than this.
+
+        Not all of it: a call that began before the worker may be anywhere again would leave threads and children so.
+        """
+        elsewhere = Elsewhere(worker.pid)
+        try:
+            if elsewhere.begin():
+                return os.write(worker.commands, data[:1])
+        finally:
+            elsewhere.end()
+        self._crowding.was_apart()
+        return 0
 
     def _batch_frame(self, worker: _Worker, batch: Batch, turn: int) -> bytes:
         function = batch.function

@@ -507,6 +507,10 @@ class PoolState:
         member = self._members.get(number)
         return member is not None and member.worker is not None and not member.held
 
+    def has_one(self, number: int) -> bool:
+        """Has this worker one batch, and nothing before it?"""
+        return len(self._members[number].held) == 1
+
     # What follows -----------------------------------------------------------------------------------------------------
 
     def _feed(self) -> list[Action]:
