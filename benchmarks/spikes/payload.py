@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import pickle
 import platform
+import statistics
 import time
 from collections.abc import Callable
 from timeit import repeat
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from coeval.clocks import SYSTEM_CLOCK
+from coeval.engines import _huge_pages
 from coeval.engines._payload import drop, dump, load, take
 from coeval.engines._segments import Segments
 from coeval.engines._shares import settle
@@ -84,6 +86,19 @@ def rate_best(work: Callable[[], object], size: int, rounds: int = ROUNDS) -> fl
     return size / min(taken_s) / 1e9
 
 
+def into_new_memory_s(array: Any, *, has_huge_pages: bool) -> float:
+    """Store an array where there is no memory yet."""
+    asked, _huge_pages._is_refused = _huge_pages._is_refused, None if has_huge_pages else True
+    segments = Segments(SYSTEM_CLOCK)
+    began_s = time.perf_counter()
+    content = dump(array, segments)
+    taken_s = time.perf_counter() - began_s
+    drop(content, segments)
+    segments.close()
+    _huge_pages._is_refused = asked
+    return taken_s
+
+
 def main() -> None:
     commands, results = os.pipe(), os.pipe()
     if not (pid := os.fork()):
@@ -106,6 +121,12 @@ def main() -> None:
     print(f"Python {platform.python_version()}, numpy {np.__version__}, {platform.release()}, {os.cpu_count()} cores")
     print(f"array in,  {BYTES // 10**6} MB   {rate_best(lambda: travel_in(array, segments), BYTES):6.2f} GB/s")
     print(f"array out, {BYTES // 10**6} MB   {rate_best(lambda: travel_out(True), BYTES):6.2f} GB/s")
+    for has_huge_pages in (True, False):
+        taken_s = [into_new_memory_s(array, has_huge_pages=has_huge_pages) for _ in range(ROUNDS)]
+        print(
+            f"stored in new memory, {'huge' if has_huge_pages else 'small'} pages   "
+            f"{statistics.median(taken_s) * 1000:6.1f} ms, at most {max(taken_s) * 1000:.1f}"
+        )
     text = bytes(BYTES)
     print(f"bytes in,  {BYTES // 10**6} MB   {rate_best(lambda: travel_in(text, segments), BYTES):6.2f} GB/s")
     print(f"array in,  in-band  {rate_best(lambda: travel_in(array, None), BYTES, 3):6.2f} GB/s")
