@@ -274,7 +274,7 @@ ROWS = (
     ),
     Row(
         "map-best",
-        "map of 100 k small items: coeval's default beside the rivals' best chunk size",
+        "map of 100 k small items (Dask: 2 k): coeval's default beside the rivals' best chunk size",
         "map_best",
         (Figure("items_per_s", "/s", (Claim("≥", 0.95, anyone, "the best rival at its best"),), more_is_better=True),),
         contenders=(OURS, *CHUNKED),

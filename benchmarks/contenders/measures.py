@@ -94,7 +94,7 @@ def map_best(contender: Contender) -> Figures:
     """With the chunk that proves best when all are tried once; coeval as it is."""
     if contender.name.startswith("coeval"):
         return map_default(contender)
-    items = range(contender.count(100_000))
+    items = range(contender.count(contender.pool.chunked_items))
 
     def rate(size: int) -> float:
         return timed_map(items, lambda: contender.pool.map_in_chunks(calls.successor, items, size))["items_per_s"]

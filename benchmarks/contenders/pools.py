@@ -32,7 +32,7 @@ class Pool:
     A contender. What is here fits whatever is a `concurrent.futures.Executor`.
 
     Attributes:
-        submits, round_trips, map_items: how many a sample takes; fewer where they are slow.
+        submits, round_trips, map_items, chunked_items: how many a sample takes; fewer where they are slow.
         has_workers: False for what is no pool, but a floor.
     """
 
@@ -41,6 +41,7 @@ class Pool:
     submits = 10_000
     round_trips = 300
     map_items = 100_000
+    chunked_items = 100_000
 
     def __init__(self, pool: Any) -> None:
         self.pool = pool
@@ -261,6 +262,7 @@ class Dask(Pool):
     submits = 1_000
     round_trips = 20
     map_items = 2_000
+    chunked_items = 2_000  # its batches reach the scheduler together, and each item is a task of its own all the same
 
     def __init__(self, workers: int) -> None:
         client = library("distributed").Client
