@@ -71,9 +71,11 @@ _SMALL_BYTES_MAX = 1 << 22
 
 # Values from this size on are in huge pages of 2 MB; what the last one has too much is memory that nobody uses.
 _HUGE_BYTES_MIN = 1 << 24
-# So much longer than usual they may take: for the first value, and for the second, as then there will be a third.
-# Shorter: on virtual machines there are none. Longer: those few that store two values only wait for that.
-_HUGE_PATIENCE_NS = 3_000_000, 300_000_000
+# So much longer than usual they may take, for the first value and once more for the second. A copy into them takes a
+# fifteenth less time, so what takes 40 times as long as usual is not worth it before hundreds of values.
+# Shorter: one that took long by chance is the last. Longer: on virtual machines the first values wait for nothing.
+_HUGE_PATIENCE_NS = 3_000_000
+_HUGE_ASKED_MAX = 2
 
 _ALIGNMENT = 64  # of a cache line; Arrow and vector instructions ask for it
 _WORD_BYTES = 8
@@ -243,7 +245,7 @@ class Segments:
             segment = self._reserve(end)
             if segment is None:
                 return None
-            if end >= _HUGE_BYTES_MIN and segment.huge_asked < len(_HUGE_PATIENCE_NS):
+            if end >= _HUGE_BYTES_MIN and segment.huge_asked < _HUGE_ASKED_MAX:
                 _ask_for_huge_pages(segment, end, self._clock)
             _write(segment, segment.number.to_bytes(_WORD_BYTES, "little") + bytes(_WORD_BYTES), 0)
             for part, place in zip(parts, places, strict=True):
@@ -465,7 +467,6 @@ def _ask_for_huge_pages(segment: _Segment, end: int, clock: Clock) -> None:
 
     if segment.huge_size >= end:
         return
-    patience_ns = _HUGE_PATIENCE_NS[segment.huge_asked]
     segment.huge_asked += 1
     try:
         if segment.memory is None or len(segment.memory) < end or not segment.huge_size:
@@ -475,7 +476,7 @@ def _ask_for_huge_pages(segment: _Segment, end: int, clock: Clock) -> None:
         return
     if segment.memory is not None:
         begin = segment.huge_size
-        segment.huge_size = collapse(segment.descriptor, segment.memory, begin, end, clock, patience_ns)
+        segment.huge_size = collapse(segment.descriptor, segment.memory, begin, end, clock, _HUGE_PATIENCE_NS)
         segment.size = max(segment.size, segment.huge_size)
         if segment.huge_size < end:  # it has not all pages yet: see `_write`
             segment.memory = None
