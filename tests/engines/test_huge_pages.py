@@ -30,15 +30,24 @@ def file() -> Iterator[int]:
 
 
 @pytest.fixture
-def mapping(file: int) -> mmap.mmap:
+def mapping(file: int, monkeypatch: pytest.MonkeyPatch) -> mmap.mmap:
     """Of eight huge pages that are not there yet."""
-    made = aligned_mapping(file, 8 * HUGE_BYTES - 1)
-    if made is None or not collapse(file, made, 0, 1, SYSTEM_CLOCK, FOREVER_NS):
+    if not kernel_has_them():
         pytest.skip("this kernel gives no huge pages to files in memory")
-    os.ftruncate(file, 0)
+    monkeypatch.setattr(_huge_pages, "_is_refused", None)
     mapped = aligned_mapping(file, 8 * HUGE_BYTES - 1)
     assert mapped is not None
     return mapped
+
+
+def kernel_has_them() -> bool:
+    """By what it says of itself, not by what we are told when we ask."""
+    version = tuple(map(int, os.uname().release.split(".")[:2]))
+    settings = Path("/sys/kernel/mm/transparent_hugepage")
+    if version < (6, 1) or not settings.is_dir():
+        return False
+    size = int((settings / "hpage_pmd_size").read_text())
+    return size == HUGE_BYTES and "[deny]" not in (settings / "shmem_enabled").read_text()
 
 
 class SlowClock:

@@ -13,14 +13,6 @@ the worker takes it up on another core. Where that core turns out to be busy too
 
 from __future__ import annotations
 
-import os
-
-from coeval.engines._this_core import core_of, this_core
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 # When letting others run takes this long, one of them did something, and it was no interrupt.
 # Shorter: interrupts of virtual machines count. Longer: a worker that does an empty call does not.
 CROWDED_NS = 15_000
@@ -101,42 +93,3 @@ class Crowding:
         self._has_parted = False
         self._pause_ns = min(pause_ns, PAUSE_NS_MAX)
         self._not_before_ns += self._pause_ns
-
-
-class Elsewhere:
-    """
-    Another process is kept off this thread's core, from `begin` to `end`, if that is where it was last. Who wakes it
-    meanwhile wakes it on another one.
-
-    Nothing is done where it may run on this core only, or where the system tells no cores. Threads and children that
-    it makes meanwhile would be kept off for good.
-    """
-
-    __slots__ = ("_allowed", "_pid")
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._allowed: Iterable[int] = ()
-
-    def begin(self) -> bool:
-        """Keep it off; False: it need not, or cannot."""
-        try:
-            core = this_core()
-            if core_of(self._pid) == core:
-                allowed = os.sched_getaffinity(self._pid)
-                others = allowed - {core}
-                if others:
-                    self._allowed = allowed
-                    os.sched_setaffinity(self._pid, others)
-                    return True
-        except (OSError, AttributeError):  # it has ended; or no Linux
-            pass
-        return False
-
-    def end(self) -> None:
-        """It may run where it could before."""
-        if self._allowed:
-            try:  # noqa: SIM105  # `contextlib` is not free
-                os.sched_setaffinity(self._pid, self._allowed)
-            except OSError:
-                pass

@@ -29,10 +29,11 @@ from coeval.clocks import SYSTEM_CLOCK
 from coeval.engines._attempt import Piece
 from coeval.engines._engine import Capabilities, Failure, Outcome, Stamps, Worker
 from coeval.engines._segments import Heavy, Segments
+from coeval.engines._this_core import Elsewhere
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
 from coeval.engines.local._channel import raised
 from coeval.engines.local._cores import usable_cores
-from coeval.engines.local._crowding import Crowding, Elsewhere
+from coeval.engines.local._crowding import Crowding
 from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, frame
 from coeval.engines.local._helper import Helper
 from coeval.engines.local._interrupts import Uninterrupted
