@@ -30,6 +30,9 @@ HUGE_BYTES = 1 << 21
 # kernel has to move others first, and on a virtual machine that gets its memory only as it touches it.
 PIECE_NS = 500_000
 
+# The second fits, unless the gap in which the first was is too small for it, or another thread takes that.
+_TRIES = 5
+
 _MADV_COLLAPSE = 25
 
 _HUGE_SIZE_FILE = "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
@@ -55,15 +58,16 @@ def aligned_mapping(descriptor: int, size: int) -> mmap.mmap | None:
         return None
     size = -(-size // HUGE_BYTES) * HUGE_BYTES
     beyond = 0
-    for _ in range(2):
+    for _ in range(_TRIES):
         os.ftruncate(descriptor, size + beyond)
         mapping = mmap.mmap(descriptor, size + beyond)
-        beyond = numpy.frombuffer(mapping, "u1").__array_interface__["data"][0] % HUGE_BYTES
-        if not beyond:
+        rest = numpy.frombuffer(mapping, "u1").__array_interface__["data"][0] % HUGE_BYTES
+        if not rest:
             return mapping
-        # The kernel puts a mapping below the last one: one that is longer begins lower by what it is longer.
+        # The kernel puts a mapping at the upper end of a gap: one that is longer begins lower by what it is longer.
         mapping.close()
-    return None  # another thread has mapped something in between
+        beyond = (beyond + rest) % HUGE_BYTES
+    return None
 
 
 def _refuses() -> bool:
