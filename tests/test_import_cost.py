@@ -175,6 +175,7 @@ print(*seen[0])
         "coeval.executor._standard",
         "coeval.engines",
         "coeval.engines._open",
+        "coeval.engines._this_core",
         "coeval.engines.local",
         "coeval.engines.local._launch",
         "coeval.engines.local._channel",

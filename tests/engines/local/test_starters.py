@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import coeval
+from coeval.engines import _this_core
 from coeval.engines.local import _starters
 from coeval.engines.local._child import NATIVE_THREADS, changes_between
+from coeval.engines.local._launch import LaunchedServer
 from coeval.engines.local._pool_state import Exit
 from coeval.engines.local._preload import is_found_elsewhere, modules_worth_preloading
 from coeval.engines.local._starters import Ended, NotStarted, Reaped, Started, Starter, starter_of
@@ -792,6 +794,27 @@ def test_the_server_leaves_no_stand_in_for_functools(library: Path) -> None:
         )
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_a_server_that_begins_on_its_callers_core_goes_on_on_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores, allowed = os.sched_getaffinity(0), []
+    set_affinity = os.sched_setaffinity
+
+    def noted(pid: int, chosen: set[int]) -> None:
+        set_affinity(pid, chosen)
+        allowed.append((pid, set(chosen)))
+
+    monkeypatch.setattr(os, "sched_setaffinity", noted)
+    monkeypatch.setattr(_this_core, "core_of", lambda pid: min(cores))
+    monkeypatch.setattr(_this_core, "this_core", lambda: min(cores))
+    server = LaunchedServer(entry=ENTRY)
+    try:
+        assert allowed == [(server.pid, cores - {min(cores)}), (server.pid, cores)]
+    finally:
+        server.adopt()
+        server.abandon()
+        os.waitpid(server.pid, 0)
+
+
 IMPORTS = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
@@ -815,7 +838,7 @@ def test_the_module_that_launches_a_server_imports_next_to_nothing() -> None:
         text=True,
         check=True,
     ).stdout
-    ours = {"coeval.engines.local._launch", "coeval.engines.local._channel"}
+    ours = {"coeval.engines.local._launch", "coeval.engines.local._channel", "coeval.engines._this_core"}
     assert set(printed.split()) - ours <= {"_socket", "fcntl", "__future__"}
 
 
