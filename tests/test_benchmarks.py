@@ -35,10 +35,13 @@ from benchmarks.pool import (
     Claim,
     Figure,
     Interval,
+    Row,
     Samples,
     anyone,
     anyone_thread_safe,
+    compared,
     judge,
+    rounds_of,
     sign_interval,
 )
 from coeval.alignment import Alignment, Messages
@@ -127,6 +130,15 @@ def test_what_was_not_measured_holds_nothing_and_says_why() -> None:
     assert judge(Claim("≤", 9, anyone), Figure("x", "s"), made) == (None, "", "not there yet: ex.share")
     made = {OURS: samples(1), "loky": Samples(problem="failed: wrong result")}
     assert judge(Claim("≤", 9, anyone), Figure("x", "s"), made) == (None, "", "no rival was measured")
+
+
+def test_who_takes_long_has_fewer_rounds_unless_a_claim_compares_it() -> None:
+    assert [rounds_of(taken_s, 20) for taken_s in ([], [1.9, 1.9, 9.0], [2.1], [9.0, 8.1])] == [20, 20, 5, 3]
+    assert rounds_of([9.0], 2) == 2
+    row = Row("x", "x", "x", (Figure("x", "s", (Claim("≤", 1, anyone_thread_safe),)),))
+    made = {OURS: samples(1), "ppe-fork": samples(1), "loky": samples(3), "dask": samples(2), "(floor)": samples(0)}
+    assert compared(row, made) == {OURS, "dask"}
+    assert compared(row, {}) == {OURS, ""}
 
 
 def test_every_newcomer_is_in_every_row_that_is_not_ours_alone() -> None:
@@ -388,6 +400,7 @@ def test_memory_and_activity_of_a_tree_count_its_descendants() -> None:
     [
         ("cold", ["ppe-fork", "mp.Pool-fork"]),
         ("submit", ["ppe-fork", "mp.Pool-fork"]),
+        ("array-in", ["ppe-fork"]),
         ("crash", ["ppe-fork"]),
         ("idle-killed", ["ppe-fork"]),
         ("recording", []),
@@ -401,7 +414,7 @@ def test_a_row_of_the_pool_benchmark_measures_everyone_and_judges_every_claim(
     assert done.returncode == 0, done.stderr
     (made,) = json.loads((tmp_path / "made.json").read_text())["rows"]
     assert made["problems"] == {}
-    expected = {OURS, "coeval-unrecorded"} if row == "recording" else {OURS, *rivals}
+    expected = {OURS, *rivals, *{"recording": ["coeval-unrecorded"], "array-in": ["(copy alone)"]}.get(row, [])}
     assert {name for name, by_round in made["samples"].items() if len(by_round) == 2} == expected
     assert all(claim["word"] in ("held", "held, barely", "not held") for claim in made["claims"])
     assert len(made["claims"]) == sum(

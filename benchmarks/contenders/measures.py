@@ -129,76 +129,90 @@ def efficiency(contender: Contender, work_us: int, count: int) -> Figures:
     return {"part": count * work_us / 1e6 / contender.workers / taken_s, "us_per_call": taken_s / count * 1e6}
 
 
-STEPS = 3
-
-
 def array_in(contender: Contender) -> Figures:
-    """A few steps of a loop that changes all of an array in place, and then has it used; the change is not timed."""
+    """A loop that changes all of an array in place, and then has it used; the change is not timed."""
+    import numpy
+
     from benchmarks.contenders import heavy
 
-    array = kept_array(contender, ARRAY_BYTES)
-    taken_s = 0.0
-    for _ in range(STEPS):
-        number = contender.kept["number"] = contender.kept.get("number", 0) + 1
+    array = numpy.ones(ARRAY_BYTES // 8)
+
+    def step(number: int) -> float:
         index = number * 99_991 % len(array)
         array[:] = -number
         began_s = time.perf_counter()
         result = contender.pool.call(heavy.element, (array, index))
-        taken_s += time.perf_counter() - began_s
+        taken_s = time.perf_counter() - began_s
         check(result == -number, "an array that was changed in place: the worker saw the old one")
-    return {"gb_per_s": STEPS * ARRAY_BYTES / 1e9 / taken_s}
+        return taken_s
+
+    return rates(ARRAY_BYTES, loop(contender, contender.pool.array_steps, step))
 
 
 def array_out(contender: Contender) -> Figures:
+    """A loop that takes an array from a worker, which changes one element of it each time."""
     from benchmarks.contenders import heavy
 
-    number = contender.kept["number"] = contender.kept.get("number", 0) + 1
-    began_s = time.perf_counter()
-    array = contender.pool.call(heavy.kept_array, (ARRAY_BYTES, float(number)))
-    taken_s = time.perf_counter() - began_s
-    check(array.nbytes == ARRAY_BYTES and array[0] == number and array[-1] == 1, "an array that a call returned")
-    return {"gb_per_s": ARRAY_BYTES / 1e9 / taken_s}
+    def step(number: int) -> float:
+        began_s = time.perf_counter()
+        array = contender.pool.call(heavy.kept_array, (ARRAY_BYTES, float(number)))
+        taken_s = time.perf_counter() - began_s
+        check(array.nbytes == ARRAY_BYTES and array[0] == number and array[-1] == 1, "an array that a call returned")
+        return taken_s
+
+    return rates(ARRAY_BYTES, loop(contender, contender.pool.array_steps, step))
 
 
 def broadcast(contender: Contender) -> Figures:
     """
-    Time with nobody looking, then once more for the memory beyond what was in use before the first time.
-
-    The caller's own change of the array before each use is not in the time. The machine's shared memory counts only as
-    far as it grew while this contender was at work, as others keep theirs while it is not their turn.
+    A loop that changes an array in place and then has many calls use it, with nobody looking; then one step more for
+    the memory beyond what was in use before the loop. The change is not timed.
     """
+    import numpy
+
     from benchmarks.contenders import heavy
 
-    array = kept_array(contender, SHARED_BYTES)
+    array = numpy.ones(SHARED_BYTES // 8)
     indices = range(0, len(array), len(array) // SHARED_CALLS)[:SHARED_CALLS]
-    if "added_bytes" not in contender.kept:
-        contender.meet(heavy.meet)
-        gc.collect()
-        contender.kept["added_bytes"] = 0
 
-    def use() -> float:
-        array[:] = contender.kept["round"] = contender.kept.get("round", 0.0) + 1
+    def step(number: int) -> float:
+        array[:] = -number
         began_s = time.perf_counter()
         results = contender.pool.with_one_array(heavy.element_of, array, indices)
         taken_s = time.perf_counter() - began_s
-        check(results == [contender.kept["round"]] * SHARED_CALLS, "elements of a shared array")
+        check(results == [-number] * SHARED_CALLS, "elements of a shared array")
         return taken_s
 
+    contender.meet(heavy.meet)
+    gc.collect()
     began_bytes = memory_with_segments_bytes(os.getpid())
-    earlier_bytes = contender.kept["added_bytes"]
-    taken_s = use()
+    taken_s = loop(contender, contender.pool.shared_steps, step)
     with PeakMemory() as memory:
-        use()
-    contender.kept["added_bytes"] = earlier_bytes + memory_with_segments_bytes(os.getpid()) - began_bytes
-    return {"s": taken_s, "memory_mb": (earlier_bytes + memory.peak_bytes - began_bytes) / MB}
+        step(len(taken_s) + 1)
+    return {
+        "s": statistics.fmean(taken_s),
+        "step_s": statistics.median(taken_s),
+        "memory_mb": (memory.peak_bytes - began_bytes) / MB,
+    }
 
 
-def kept_array(contender: Contender, size_bytes: int) -> Any:
-    import numpy
+def loop(contender: Contender, count: int, step: Callable[[int], float]) -> list[float]:
+    """
+    What each of so many steps took in a new pool, whose workers are up and have imported what they need. The first step
+    is one of them: whoever takes memory for it, and for later ones, has that in the loop's time, as its user has.
+    """
+    from benchmarks.contenders import heavy
 
-    if "array" not in contender.kept:
-        contender.kept["array"] = numpy.ones(size_bytes // 8)
-    return contender.kept["array"]
+    contender.meet(heavy.meet)
+    return [step(number) for number in range(1, min(count, 3 if contender.quick else count) + 1)]
+
+
+def rates(size_bytes: int, taken_s: list[float]) -> Figures:
+    """Of a loop, and of its median step."""
+    return {
+        "gb_per_s": size_bytes / 1e9 / statistics.fmean(taken_s),
+        "step_gb_per_s": size_bytes / 1e9 / statistics.median(taken_s),
+    }
 
 
 def memory(contender: Contender) -> Figures:

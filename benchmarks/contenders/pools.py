@@ -33,6 +33,7 @@ class Pool:
 
     Attributes:
         submits, round_trips, map_items, chunked_items: how many a sample takes; fewer where they are slow.
+        array_steps, shared_steps: likewise, of loops with large arrays; few where each goes through a pipe.
         has_workers: False for what is no pool, but a floor.
     """
 
@@ -42,6 +43,8 @@ class Pool:
     round_trips = 300
     map_items = 100_000
     chunked_items = 100_000
+    array_steps = 5
+    shared_steps = 1
 
     def __init__(self, pool: Any) -> None:
         self.pool = pool
@@ -78,6 +81,9 @@ class Pool:
 
 
 class Coeval(Pool):
+    array_steps = 60
+    shared_steps = 20
+
     def __init__(self, workers: int, **options: Any) -> None:
         from coeval import Executor
 
@@ -174,6 +180,8 @@ def loky(workers: int) -> Pool:
 class Joblib(Pool):
     round_trips = 20
     submits = 5_000
+    array_steps = 60
+    shared_steps = 20
 
     def __init__(self, workers: int) -> None:
         joblib = library("joblib")
@@ -262,6 +270,8 @@ class Dask(Pool):
     submits = 1_000
     round_trips = 20
     map_items = 2_000
+    array_steps = 20
+    shared_steps = 5
     chunked_items = 2_000  # its batches reach the scheduler together, and each item is a task of its own all the same
 
     def __init__(self, workers: int) -> None:
@@ -294,6 +304,8 @@ class Ray(Pool):
     submits = 2_000
     round_trips = 100
     map_items = 2_000
+    array_steps = 60
+    shared_steps = 20
 
     def __init__(self, workers: int) -> None:
         ray = library("ray")
@@ -335,6 +347,8 @@ class CopyAlone(Pool):
     """
 
     has_workers = False
+    array_steps = 60
+    shared_steps = 20
 
     def __init__(self, workers: int) -> None:
         super().__init__(None)
