@@ -97,7 +97,7 @@ class Coeval(Pool):
 
 def coeval_preloaded(workers: int) -> Pool:
     try:
-        return Coeval(workers, preload=[HEAVY])
+        return Coeval(workers, preload=[HEAVY], min_workers=workers)
     except TypeError as error:
         if "preload" not in str(error):
             raise

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from coeval.engines._this_core import Elsewhere, core_of, this_core
+from coeval.engines._this_core import Elsewhere, core_of, move_off_this_core, this_core
 
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -80,6 +80,18 @@ def test_a_process_that_has_ended_is_no_problem() -> None:
     elsewhere = Elsewhere(pid)
     assert not elsewhere.begin()
     elsewhere.end()
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+def test_a_busy_process_that_shares_this_core_goes_on_on_another_one() -> None:
+    with here_on(CORES[0]), subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            os.sched_setaffinity(process.pid, CORES)
+            move_off_this_core(process.pid)
+            assert core_of(process.pid) != CORES[0]
+            assert os.sched_getaffinity(process.pid) == set(CORES)
+        finally:
+            process.kill()
 
 
 def test_a_thread_is_told_the_core_that_it_may_run_on() -> None:

@@ -76,3 +76,10 @@ class Elsewhere:
                 os.sched_setaffinity(self._pid, self._allowed)
             except OSError:
                 pass
+
+
+def move_off_this_core(pid: int) -> None:
+    """Have another process that runs on this thread's core go on on another one, if there is one for it."""
+    elsewhere = Elsewhere(pid)
+    elsewhere.begin()
+    elsewhere.end()

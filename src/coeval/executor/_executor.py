@@ -43,6 +43,7 @@ class Executor(StandardExecutor):
         engine: where calls run, as a URL ("local", "local:4", "inline:", "dask://host:8786") or an `Engine`. None:
             `COEVAL_ENGINE`, or else "local", one process for each usable core.
         max_workers: at most so many workers.
+        min_workers: so many start at once, and not when there are calls for them; name in `preload` what those need.
         run: a new or empty folder to record into; what is in memory is bounded, what is there is all. A `RunFolder` is
             recorded into as it is. None: the run that `coeval run` opened, if any.
         retries: how often a failed call is tried again; a `Retry` says more.
@@ -82,6 +83,7 @@ class Executor(StandardExecutor):
         engine: str | Engine | None = None,
         max_workers: int | None = None,
         *,
+        min_workers: int = 0,
         run: str | os.PathLike[str] | RunFolder | None = None,
         retries: int | Retry = 0,
         time_limit: float | None = None,
@@ -111,12 +113,14 @@ class Executor(StandardExecutor):
 
             # What starts workers boots while this process goes on importing.
             more = {} if recycle_after is None and output == "plain" else _engine_options(recycle_after, output)
+            if min_workers:
+                more["min_workers"] = min_workers
             opened = open_engine(engine, max_workers, preload=preload, launch=True, **more)
         else:
-            if recycle_after is not None or output != "plain":
+            if min_workers or recycle_after is not None or output != "plain":
                 raise ValueError(
-                    f"recycle_after={recycle_after!r}, output={output!r}: an engine that was made already says so "
-                    f"itself, as in LocalEngine(2, recycle_after=100, labels_output=True)"
+                    f"min_workers={min_workers!r}, recycle_after={recycle_after!r}, output={output!r}: an engine that "
+                    f"was made already says so itself, as in LocalEngine(2, recycle_after=100, labels_output=True)"
                 )
             opened = engine
         try:

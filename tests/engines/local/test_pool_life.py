@@ -156,7 +156,9 @@ class Life:
         self.deaths_left = draw.choice([0, 0, 3, 10])
         self.stops_left = draw.choice([0, 3, 20])
         self.is_long_at_times = draw.random() < 0.7
-        self.state = PoolState(draw.randrange(1, 5), draw.choice([None, None, None, 2]))
+        workers_max, recycle_after = draw.randrange(1, 5), draw.choice([None, None, None, 2])
+        self.workers_min = seed // 3 % (workers_max + 1) if seed % 3 == 2 else 0
+        self.state = PoolState(workers_max, recycle_after, self.workers_min)
         self.workers: dict[int, SimulatedWorker] = {}
         self.pipes: dict[int, deque[tuple[int, Piece] | None]] = {}
         self.to_do: deque[tuple[int, ...]] = deque()  # calls that wait in the executor, each a batch of its own
@@ -178,6 +180,8 @@ class Life:
         heapq.heappush(self.events, (self.now_ns + delay_ns, next(self.sequence), what))
 
     def live(self) -> None:
+        self.act(self.state.opened())
+        assert len(self.workers) == self.workers_min
         self.feed()
         for _ in range(self.deaths_left):
             self.at(self.draw.randrange(200 * MS), self.kill_somebody)

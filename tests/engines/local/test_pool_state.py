@@ -70,6 +70,33 @@ def test_workers_start_on_demand_and_never_beyond_the_limit() -> None:
     assert state.batch_sent(batch(2)) == []
 
 
+def test_as_many_workers_as_there_shall_be_at_least_start_before_there_is_work_and_are_replaced_without_it() -> None:
+    state = PoolState(3, workers_min=2)
+    assert state.opened() == [StartWorker(0), StartWorker(1)]
+    state.worker_ready(0, worker(0))
+    state.worker_ready(1, worker(1))
+    assert state.is_quiet()
+    assert state.batch_sent(batch(0)) == [HandOver(0, batch(0), 0)]
+    assert state.batch_sent(batch(1)) == [HandOver(1, batch(1), 1)]
+    assert state.batch_sent(batch(2)) == [StartWorker(2)]
+    assert state.worker_gone(2, KILLED, BoardReading(-1, 0, 0), 1_000) == [StartWorker(3)]  # for the batch that waits
+    idle = PoolState(3, workers_min=1)
+    idle.opened()
+    idle.worker_ready(0, worker(0))
+    assert idle.worker_ended(0) == [StartWorker(1)]
+    assert idle.worker_gone(0, KILLED, BoardReading(-1, 0, 0), 1_000) == []
+
+
+def test_workers_that_do_not_start_are_not_started_for_ever_where_there_is_no_work() -> None:
+    state = PoolState(2, workers_min=1)
+    actions = state.opened()
+    for number in range(START_FAILURES_MAX):
+        assert actions == [StartWorker(number)]
+        actions = state.worker_gone(number, Exit("", 1), BoardReading(-1, 0, 0), 1_000)
+    assert actions == []
+    assert state.is_quiet()
+
+
 def test_an_idle_worker_is_used_before_another_is_started() -> None:
     state = one_busy()
     state.workers_max = 2

@@ -127,7 +127,6 @@ def be_worker(entry: str, descriptors: Sequence[int], cell: int, lifeline: int, 
         os.close(lifeline)
         reset_signals()
         take_over(changes)
-        _draw_anew()
         gc.enable()
         module, _, function = entry.partition(":")
         work = getattr(__import__(module, fromlist=(function,)), function)
@@ -140,8 +139,11 @@ def be_worker(entry: str, descriptors: Sequence[int], cell: int, lifeline: int, 
     _leave(code)
 
 
-def _draw_anew() -> None:
-    # `random` seeds itself anew in a fork; numpy's global generator would give every worker the same numbers.
+def draw_anew() -> None:
+    """
+    To be called for each fork, on either side of it: numpy's global generator would give every worker the same numbers.
+    (`random` seeds itself anew in a fork.)
+    """
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()

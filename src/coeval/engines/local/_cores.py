@@ -95,3 +95,16 @@ def _read(path: str) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def check_min_workers(min_workers: int, max_workers: int | None) -> None:
+    """
+    Args:
+        max_workers: None: one for each usable core.
+
+    Raises:
+        ValueError: there cannot be so many.
+    """
+    limit = max_workers or usable_cores()
+    if not 0 <= min_workers <= limit:
+        raise ValueError(f"min_workers is {min_workers}; expected 0 to {limit}, which is max_workers")

@@ -15,7 +15,7 @@ import marshal
 import os
 import sys
 
-from coeval.engines._this_core import Elsewhere
+from coeval.engines._this_core import move_off_this_core
 from coeval.engines.local._channel import memory_file, raised, raised_socket
 
 TYPE_CHECKING = False
@@ -135,7 +135,9 @@ def launch(state: Mapping[str, Any], descriptors: Sequence[int], environment: Ma
         )
     finally:
         os.close(told)
-    _move_off_this_core(pid)
+    # It begins on this thread's core, and where the others have halted (virtual machines) or are busy the kernel leaves
+    # both there for a while: what the caller does meanwhile, which is to import, then takes twice as long.
+    move_off_this_core(pid)
     try:
         return pid, raised(os.pidfd_open(pid))
     except OSError:
@@ -145,18 +147,6 @@ def launch(state: Mapping[str, Any], descriptors: Sequence[int], environment: Ma
         except ChildProcessError:
             pass  # somebody else reaped it
         raise
-
-
-def _move_off_this_core(pid: int) -> None:
-    """
-    Have a process that was just started go on on another core, where there is one.
-
-    It begins on the core of whoever started it, and where all others have halted or are busy the kernel leaves both
-    there for a while: the caller's imports then take twice as long.
-    """
-    elsewhere = Elsewhere(pid)
-    elsewhere.begin()
-    elsewhere.end()
 
 
 def interpreter_command(told: int) -> list[str]:

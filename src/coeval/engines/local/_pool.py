@@ -32,7 +32,7 @@ from coeval.engines._segments import Heavy, Segments
 from coeval.engines._this_core import Elsewhere
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
 from coeval.engines.local._channel import raised
-from coeval.engines.local._cores import usable_cores
+from coeval.engines.local._cores import check_min_workers, usable_cores
 from coeval.engines.local._crowding import Crowding
 from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, frame
 from coeval.engines.local._helper import Helper
@@ -100,6 +100,7 @@ class LocalEngine:
 
     Args:
         max_workers: None: one for each usable core.
+        min_workers: so many start at once.
         start_method: "server", "fork" or "spawn", see `_starters.py`.
         preload: modules to import before workers are forked, besides those that the program uses.
         initializer, initargs: called in each worker before its first call.
@@ -116,6 +117,7 @@ class LocalEngine:
         self,
         max_workers: int | None = None,
         *,
+        min_workers: int = 0,
         start_method: Method = "server",
         preload: Sequence[str] = (),
         initializer: Callable[..., object] | None = None,
@@ -128,6 +130,7 @@ class LocalEngine:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.workers_max = max_workers or usable_cores()
+        check_min_workers(min_workers, self.workers_max)
         self.capabilities = Capabilities(
             separate_process=True,
             stops_running_work=True,
@@ -148,12 +151,12 @@ class LocalEngine:
         self._labels_output = labels_output
         self._initializer = _packed(initializer, initargs)
         self._clock = clock
-        self._state = PoolState(self.workers_max, recycle_after)
+        self._state = PoolState(self.workers_max, recycle_after, min_workers)
         self._workers: dict[int, _Worker] = {}
         self._by_fd: dict[int, _Worker] = {}
         self._cores = usable_cores()
         self._crowding = Crowding()
-        self._has_preloaded = False
+        self._preloaded_for: str | None = None
         self._first_function = ""
         self._bell = -1
         self._make_locks()
@@ -205,6 +208,8 @@ class LocalEngine:
         if not self._results_leave_host:
             self.segments = Segments(self._clock)
         _pools.add(self)
+        with Uninterrupted(), self._lock:
+            self._do(self._state.opened())
 
     def window(self) -> int:
         # What waits is better off with the executor, where it can be cancelled.
@@ -604,8 +609,8 @@ class LocalEngine:
         self._workers[number] = worker
         self._by_fd[worker.results] = self._by_fd[worker.commands] = worker
         try:
-            if not self._has_preloaded:
-                self._has_preloaded = True
+            if self._preloaded_for != self._first_function:
+                self._preloaded_for = self._first_function
                 self._starter.preload(modules_worth_preloading(self._first_function))
             self._epoll.register(worker.results, select.EPOLLIN)
             worker.is_read = True

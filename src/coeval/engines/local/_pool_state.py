@@ -239,13 +239,15 @@ class PoolState:
     Args:
         workers_max: never more workers than this.
         recycle_after: a worker that was given so many batches leaves when they are done; None: never.
+        workers_min: never fewer workers than this, whether there is work for them or not.
 
     Attributes:
         busy_workers: how many have a batch.
     """
 
-    def __init__(self, workers_max: int, recycle_after: int | None = None) -> None:
+    def __init__(self, workers_max: int, recycle_after: int | None = None, workers_min: int = 0) -> None:
         self.workers_max = workers_max
+        self._workers_min = workers_min
         self._recycle_after = recycle_after
         self._members: dict[int, _Member] = {}
         self._queue: deque[Batch] = deque()
@@ -261,6 +263,10 @@ class PoolState:
         self.busy_workers = 0
 
     # Facts ------------------------------------------------------------------------------------------------------------
+
+    def opened(self) -> list[Action]:
+        """The pool begins."""
+        return self._feed()
 
     def batch_sent(self, batch: Batch) -> list[Action]:
         """The executor sent a batch."""
@@ -515,12 +521,13 @@ class PoolState:
 
     def _feed(self) -> list[Action]:
         actions: list[Action] = []
-        if self._queue and self.busy_workers < self._living_members():
+        living = self._living_members()
+        if self._queue and self.busy_workers < living:
             self._give(0, actions)
-        if (self._queue or self._followed_members) and self._has_place():
+        if (self._queue or self._followed_members or living < self._workers_min) and self._has_place():
             ready = sum(member.worker is None or member.takes(0) for member in self._members.values())
-            wanted = len(self._queue) + self._followed_members - ready
-            for _ in range(min(wanted, self.workers_max - self._living_members())):
+            wanted = max(len(self._queue) + self._followed_members - ready, self._workers_min - living)
+            for _ in range(min(wanted, self.workers_max - living)):
                 self._members[self._next_number] = _Member()
                 actions.append(StartWorker(self._next_number))
                 self._next_number += 1

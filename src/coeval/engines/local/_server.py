@@ -31,6 +31,7 @@ import sys
 from coeval.engines.local import _channel
 from coeval.engines.local._child import (
     be_worker,
+    draw_anew,
     flush_standard_streams,
     keep_only,
     limit_native_threads,
@@ -105,6 +106,7 @@ class _Server:
 
     def _start(self, number: int, cell: int, changes: dict[str, Any], descriptors: list[int]) -> None:
         flush_standard_streams()
+        draw_anew()  # here and not in the worker, which would copy 100 pages for it
         gc.freeze()
         try:
             pid = os.fork()

@@ -30,7 +30,7 @@ from collections import deque
 from coeval.clocks._named_tuple import NamedTuple
 from coeval.engines.local import _channel
 from coeval.engines.local._channel import raised
-from coeval.engines.local._child import be_worker, changes_between, limit_native_threads
+from coeval.engines.local._child import be_worker, changes_between, draw_anew, limit_native_threads
 from coeval.engines.local._launch import (
     ENTRY,
     LaunchedServer,
@@ -434,6 +434,7 @@ class _ForkStarter(_ChildStarter):
                 if fd == 0 or not is_open(fd):
                     os.dup2(null, fd)
             os.close(null)
+            draw_anew()
             be_worker(self._entry, descriptors, cell, lifeline, changes)
         finally:
             os._exit(1)

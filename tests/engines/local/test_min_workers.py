@@ -1,0 +1,57 @@
+"""Workers that are there before the first call."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from coeval.engines import open_engine
+from coeval.engines.inline import InlineEngine
+from coeval.errors import UnsupportedByEngine
+from coeval.executor import Executor
+from coeval.testing import leaks
+
+
+def pid_once_there_are(workers: int) -> int:
+    """This worker's, when so many of its pool are there."""
+    server = os.getppid()
+    children, deadline_s = Path(f"/proc/{server}/task/{server}/children"), time.monotonic() + 20
+    while len(children.read_text().split()) != workers:
+        assert time.monotonic() < deadline_s, children.read_text()
+        os.sched_yield()
+    return os.getpid()
+
+
+def test_more_workers_than_one_are_there_for_the_first_call() -> None:
+    with Executor("local:3", min_workers=2) as ex:
+        assert ex.submit(pid_once_there_are, 2).result() > 0
+
+
+def test_one_that_ends_while_it_idles_is_replaced_by_the_next_call() -> None:
+    with Executor("local:2", min_workers=2) as ex:
+        pid = ex.submit(pid_once_there_are, 2).result()
+        os.kill(pid, signal.SIGKILL)
+        assert ex.submit(pid_once_there_are, 2).result() != pid
+
+
+def test_a_pool_that_is_closed_before_its_workers_are_ready_leaves_nothing() -> None:
+    with leaks():
+        Executor("local:2", min_workers=2).shutdown()
+
+
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_fewer_than_none_and_more_than_there_may_be_are_refused_before_anything_starts(wrong: int) -> None:
+    with leaks(), pytest.raises(ValueError, match=f"min_workers is {wrong}; expected 0 to 2"):
+        Executor("local:2", min_workers=wrong)
+
+
+def test_only_an_engine_that_starts_workers_can_start_some_at_once() -> None:
+    for url in ("inline:", "dask://127.0.0.1:1"):
+        with pytest.raises(UnsupportedByEngine, match="min_workers= was asked of engine"):
+            open_engine(url, min_workers=1)
+    with pytest.raises(ValueError, match="min_workers=1"):
+        Executor(InlineEngine(), min_workers=1)
