@@ -34,7 +34,7 @@ def open_engine(
     Args:
         url: such as "local", "local:4", "inline:"; None: `COEVAL_ENGINE`, or else "local".
         max_workers: how many workers at most; None: as many as the URL or the engine says.
-        min_workers: how many start at once, before there are calls.
+        min_workers: how many start at once, before there are calls, where the engine starts them itself.
         preload: modules that the calls need, where the engine can import them ahead.
         launch: begin now what takes long; then the engine must be started or closed.
         recycle_after, recycle_after_bytes: a worker that ran so many calls, or that holds more memory than this after
@@ -43,15 +43,14 @@ def open_engine(
 
     Raises:
         UnknownEngine: no engine has this scheme, or the rest of the URL is not one it understands.
-        UnsupportedByEngine: the engine starts no workers by itself, does not recycle them, or does not label lines.
-        ValueError: `max_workers` is less than one, or less than `min_workers`.
+        UnsupportedByEngine: the engine does not recycle workers, or does not label lines.
+        ValueError: `max_workers` is less than one, or less than `min_workers` on this machine.
     """
     if max_workers is not None and max_workers < 1:
         raise ValueError(f"max_workers is {max_workers}; expected at least 1, or None for the engine's own choice")
     if max_workers is None and (not url or url.strip() == DEFAULT_URL) and _is_in_a_pool():
         from coeval.engines.inline import InlineEngine
 
-        _refuse("inline", "min_workers", min_workers)
         _refuse("inline", "recycle_after", recycle_after or recycle_after_bytes)
         _refuse("inline", "output", labels_output)
         return InlineEngine()
@@ -77,7 +76,6 @@ def open_engine(
             recycle_after_bytes=recycle_after_bytes,
             labels_output=labels_output,
         )
-    _refuse(scheme, "min_workers", min_workers)
     _refuse(scheme, "recycle_after", recycle_after or recycle_after_bytes)
     if scheme == "inline":
         _refuse(scheme, "output", labels_output)

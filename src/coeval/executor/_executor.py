@@ -43,7 +43,8 @@ class Executor(StandardExecutor):
         engine: where calls run, as a URL ("local", "local:4", "inline:", "dask://host:8786") or an `Engine`. None:
             `COEVAL_ENGINE`, or else "local", one process for each usable core.
         max_workers: at most so many workers.
-        min_workers: so many start at once, and not when there are calls for them; name in `preload` what those need.
+        min_workers: so many start at once, and not when there are calls for them, where the engine starts them itself;
+            name in `preload` what calls need.
         run: a new or empty folder to record into; what is in memory is bounded, what is there is all. A `RunFolder` is
             recorded into as it is. None: the run that `coeval run` opened, if any.
         retries: how often a failed call is tried again; a `Retry` says more.
@@ -113,9 +114,7 @@ class Executor(StandardExecutor):
 
             # What starts workers boots while this process goes on importing.
             more = {} if recycle_after is None and output == "plain" else _engine_options(recycle_after, output)
-            if min_workers:
-                more["min_workers"] = min_workers
-            opened = open_engine(engine, max_workers, preload=preload, launch=True, **more)
+            opened = open_engine(engine, max_workers, min_workers=min_workers, preload=preload, launch=True, **more)
         else:
             if min_workers or recycle_after is not None or output != "plain":
                 raise ValueError(

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from coeval.engines import open_engine
 from coeval.engines.inline import InlineEngine
-from coeval.errors import UnsupportedByEngine
 from coeval.executor import Executor
 from coeval.testing import leaks
 
@@ -49,9 +47,19 @@ def test_fewer_than_none_and_more_than_there_may_be_are_refused_before_anything_
         Executor("local:2", min_workers=wrong)
 
 
-def test_only_an_engine_that_starts_workers_can_start_some_at_once() -> None:
-    for url in ("inline:", "dask://127.0.0.1:1"):
-        with pytest.raises(UnsupportedByEngine, match="min_workers= was asked of engine"):
-            open_engine(url, min_workers=1)
+def total(numbers: list[int]) -> int:
+    """As a library function may be, which does not know where it runs."""
+    with Executor(min_workers=1) as ex:
+        return sum(ex.map(abs, numbers))
+
+
+def test_where_there_are_no_workers_to_start_it_means_nothing_also_in_a_worker() -> None:
+    with Executor("inline:", min_workers=2) as ex:
+        assert ex.submit(total, [1, -2]).result() == 3
+    with Executor("local:1", min_workers=1) as ex:
+        assert ex.submit(total, [1, -2]).result() == 3
+
+
+def test_an_engine_that_was_made_already_has_said_so_itself() -> None:
     with pytest.raises(ValueError, match="min_workers=1"):
         Executor(InlineEngine(), min_workers=1)
