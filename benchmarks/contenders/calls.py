@@ -8,6 +8,7 @@ import os
 import time
 
 MEET_S_MAX = 30
+ARRAY_BYTES = 100_000_000
 
 
 def empty(_: int) -> None:

@@ -24,7 +24,7 @@ from benchmarks.contenders.processes import PeakMemory, activity, memory_bytes, 
 Figures = dict[str, float]
 
 MB = 1_000_000
-ARRAY_BYTES = 100 * MB
+ARRAY_BYTES = calls.ARRAY_BYTES
 SHARED_BYTES = 200 * MB
 SHARED_CALLS = 20
 CHUNKS = (512, 4096, 12_500, 25_000)
@@ -131,11 +131,10 @@ def efficiency(contender: Contender, work_us: int, count: int) -> Figures:
 
 def array_in(contender: Contender) -> Figures:
     """A loop that changes all of an array in place, and then has it used; the change is not timed."""
-    import numpy
-
     from benchmarks.contenders import heavy
 
-    array = numpy.ones(ARRAY_BYTES // 8)
+    contender.meet(heavy.meet)
+    array = ones(ARRAY_BYTES)
 
     def step(number: int) -> float:
         index = number * 99_991 % len(array)
@@ -153,6 +152,8 @@ def array_out(contender: Contender) -> Figures:
     """A loop that takes an array from a worker, which changes one element of it each time."""
     from benchmarks.contenders import heavy
 
+    contender.meet(heavy.meet_with_array)
+
     def step(number: int) -> float:
         began_s = time.perf_counter()
         array = contender.pool.call(heavy.kept_array, (ARRAY_BYTES, float(number)))
@@ -168,11 +169,10 @@ def broadcast(contender: Contender) -> Figures:
     A loop that changes an array in place and then has many calls use it, with nobody looking; then one step more for
     the memory beyond what was in use before the loop. The change is not timed.
     """
-    import numpy
-
     from benchmarks.contenders import heavy
 
-    array = numpy.ones(SHARED_BYTES // 8)
+    contender.meet(heavy.meet)
+    array = ones(SHARED_BYTES)
     indices = range(0, len(array), len(array) // SHARED_CALLS)[:SHARED_CALLS]
 
     def step(number: int) -> float:
@@ -183,7 +183,6 @@ def broadcast(contender: Contender) -> Figures:
         check(results == [-number] * SHARED_CALLS, "elements of a shared array")
         return taken_s
 
-    contender.meet(heavy.meet)
     gc.collect()
     began_bytes = memory_with_segments_bytes(os.getpid())
     taken_s = loop(contender, contender.pool.shared_steps, step)
@@ -201,10 +200,14 @@ def loop(contender: Contender, count: int, step: Callable[[int], float]) -> list
     What each of so many steps took in a new pool, whose workers are up and have imported what they need. The first step
     is one of them: whoever takes memory for it, and for later ones, has that in the loop's time, as its user has.
     """
-    from benchmarks.contenders import heavy
-
-    contender.meet(heavy.meet)
     return [step(number) for number in range(1, min(count, 3 if contender.quick else count) + 1)]
+
+
+def ones(size_bytes: int) -> Any:
+    """An array, made once the workers are there, so that none that was forked shares its memory."""
+    import numpy
+
+    return numpy.ones(size_bytes // 8)
 
 
 def rates(size_bytes: int, taken_s: list[float]) -> Figures:

@@ -43,6 +43,15 @@ def birth(pid: int) -> str:
         return ""
 
 
+def is_there(pid: int, born: str) -> bool:
+    """Is that very process there, and not only waiting to be reaped?"""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[19] == born and fields[0] not in "ZX"
+
+
 def suspend(pid: int) -> None:
     """Stop `tree`, parents first, until nobody is left who started another meanwhile."""
     stopped: set[int] = set()

@@ -43,8 +43,9 @@ class Executor(StandardExecutor):
         engine: where calls run, as a URL ("local", "local:4", "inline:", "dask://host:8786") or an `Engine`. None:
             `COEVAL_ENGINE`, or else "local", one process for each usable core.
         max_workers: at most so many workers.
-        min_workers: so many start at once, and not when there are calls for them, where the engine starts them itself;
-            name in `preload` what calls need.
+        min_workers: so many start at once, and not when there are calls for them, where the engine starts them itself.
+            They find the directory, environment and levels of loggers as they are now; name in `preload` what calls
+            need.
         run: a new or empty folder to record into; what is in memory is bounded, what is there is all. A `RunFolder` is
             recorded into as it is. None: the run that `coeval run` opened, if any.
         retries: how often a failed call is tried again; a `Retry` says more.
@@ -77,6 +78,7 @@ class Executor(StandardExecutor):
         UnsupportedByEngine: the engine cannot keep such a limit, cannot tell what stalls, replaces no workers, labels
             no lines, or cannot ask for a clock.
         RunExists: the folder has something in it.
+        ValueError: `max_workers` is less than one, or less than `min_workers`.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class Executor(StandardExecutor):
             if min_workers or recycle_after is not None or output != "plain":
                 raise ValueError(
                     f"min_workers={min_workers!r}, recycle_after={recycle_after!r}, output={output!r}: an engine that "
-                    f"was made already says so itself, as in LocalEngine(2, recycle_after=100, labels_output=True)"
+                    f"was made already says so itself, as in LocalEngine(2, min_workers=2, recycle_after=100)"
                 )
             opened = engine
         try:

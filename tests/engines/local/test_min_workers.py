@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from coeval.engines.inline import InlineEngine
+from coeval.engines.local._cores import usable_cores
 from coeval.executor import Executor
 from coeval.testing import leaks
 
@@ -41,10 +42,24 @@ def test_a_pool_that_is_closed_before_its_workers_are_ready_leaves_nothing() -> 
         Executor("local:2", min_workers=2).shutdown()
 
 
-@pytest.mark.parametrize("wrong", [-1, 3])
-def test_fewer_than_none_and_more_than_there_may_be_are_refused_before_anything_starts(wrong: int) -> None:
-    with leaks(), pytest.raises(ValueError, match=f"min_workers is {wrong}; expected 0 to 2"):
-        Executor("local:2", min_workers=wrong)
+def test_they_get_ready_before_anybody_calls_or_waits() -> None:
+    with Executor("local:2", min_workers=2) as ex:
+        deadline_s = time.monotonic() + 20
+        while ex.statistics().workers < 2:
+            assert time.monotonic() < deadline_s
+            os.sched_yield()
+
+
+@pytest.mark.parametrize(("wrong", "engine"), [(-1, "local:2"), (3, "local:2"), (-1, "local")])
+def test_fewer_than_none_and_more_than_there_may_be_are_refused_before_anything_starts(wrong: int, engine: str) -> None:
+    with leaks(), pytest.raises(ValueError, match=f"min_workers is {wrong}; expected 0 (to 2|or more)"):
+        Executor(engine, min_workers=wrong)
+
+
+def test_there_may_be_as_many_as_shall_be_on_a_machine_with_fewer_cores() -> None:
+    many = usable_cores() + 1
+    with Executor(min_workers=many) as ex:
+        assert ex.submit(pid_once_there_are, many).result() > 0
 
 
 def total(numbers: list[int]) -> int:

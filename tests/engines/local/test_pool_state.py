@@ -70,7 +70,7 @@ def test_workers_start_on_demand_and_never_beyond_the_limit() -> None:
     assert state.batch_sent(batch(2)) == []
 
 
-def test_as_many_workers_as_there_shall_be_at_least_start_before_there_is_work_and_are_replaced_without_it() -> None:
+def test_as_many_workers_as_there_shall_be_at_least_start_before_there_is_work() -> None:
     state = PoolState(3, workers_min=2)
     assert state.opened() == [StartWorker(0), StartWorker(1)]
     state.worker_ready(0, worker(0))
@@ -80,21 +80,29 @@ def test_as_many_workers_as_there_shall_be_at_least_start_before_there_is_work_a
     assert state.batch_sent(batch(1)) == [HandOver(1, batch(1), 1)]
     assert state.batch_sent(batch(2)) == [StartWorker(2)]
     assert state.worker_gone(2, KILLED, BoardReading(-1, 0, 0), 1_000) == [StartWorker(3)]  # for the batch that waits
-    idle = PoolState(3, workers_min=1)
-    idle.opened()
-    idle.worker_ready(0, worker(0))
-    assert idle.worker_ended(0) == [StartWorker(1)]
-    assert idle.worker_gone(0, KILLED, BoardReading(-1, 0, 0), 1_000) == []
 
 
-def test_workers_that_do_not_start_are_not_started_for_ever_where_there_is_no_work() -> None:
-    state = PoolState(2, workers_min=1)
-    actions = state.opened()
-    for number in range(START_FAILURES_MAX):
-        assert actions == [StartWorker(number)]
-        actions = state.worker_gone(number, Exit("", 1), BoardReading(-1, 0, 0), 1_000)
-    assert actions == []
+def test_one_that_ends_with_nothing_to_do_is_replaced_by_the_next_batch_and_not_again_and_again() -> None:
+    state = PoolState(3, workers_min=2)
+    state.opened()
+    state.worker_ready(0, worker(0))
+    state.worker_ready(1, worker(1))
+    assert state.worker_ended(0) == []
+    assert state.worker_gone(0, KILLED, BoardReading(-1, 0, 0), 1_000) == []
+    assert state.batch_sent(batch(0)) == [HandOver(1, batch(0), 0), StartWorker(2)]
+
+
+def test_workers_that_end_together_before_they_are_ready_have_failed_to_start_once() -> None:
+    state = PoolState(8, workers_min=8)
+    assert len(state.opened()) == 8
+    for number in range(8):  # as when their server was killed
+        assert state.worker_gone(number, Exit("", 1), BoardReading(-1, 0, 0), 1_000) == []
     assert state.is_quiet()
+    assert state.batch_sent(batch(0)) == [StartWorker(number) for number in range(8, 16)]
+    state.worker_ready(8, worker(8))
+    for number in range(9, 16):
+        assert state.worker_gone(number, Exit("", 1), BoardReading(-1, 0, 0), 1_000) == []
+    assert state.batch_sent(batch(1)) == [StartWorker(number) for number in range(16, 23)]
 
 
 def test_an_idle_worker_is_used_before_another_is_started() -> None:
@@ -288,11 +296,11 @@ def test_a_worker_that_was_started_before_the_failures_does_not_make_up_for_them
     state = PoolState(9)
     starting = [action for n in range(5) for action in state.batch_sent(batch(n))]
     assert len(starting) == 5
-    again = [a for n in (1, 2, 3) for a in state.worker_gone(n, NEVER_READY, NEVER_TOOK, 100)]
-    assert again == [StartWorker(5), StartWorker(6)]
+    again = [a for n in (1, 5, 2, 6) for a in state.worker_gone(n, NEVER_READY, NEVER_TOOK, 100)]
+    assert again == [StartWorker(5), StartWorker(6), StartWorker(7)]
     assert state.worker_ready(0, worker(0)) == [HandOver(0, batch(0), 0)]
     # Nor does one that was started between them.
-    assert state.worker_ready(5, worker(5)) == [HandOver(5, batch(1), 1)]
+    assert state.worker_ready(7, worker(7)) == [HandOver(7, batch(1), 1)]
 
 
 def test_a_limit_counts_from_the_items_start_not_from_its_hand_over() -> None:

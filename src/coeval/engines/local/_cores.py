@@ -97,14 +97,17 @@ def _read(path: str) -> str:
         return ""
 
 
-def check_min_workers(min_workers: int, max_workers: int | None) -> None:
+def workers_max_of(min_workers: int, max_workers: int | None) -> int:
     """
+    How many workers there may be.
+
     Args:
-        max_workers: None: one for each usable core.
+        max_workers: None: one for each usable core, and no fewer than are to start at once.
 
     Raises:
-        ValueError: there cannot be so many.
+        ValueError: fewer are to start than none, or more than there may be.
     """
-    limit = max_workers or usable_cores()
-    if not 0 <= min_workers <= limit:
-        raise ValueError(f"min_workers is {min_workers}; expected 0 to {limit}, which is max_workers")
+    if min_workers < 0 or (max_workers is not None and min_workers > max_workers):
+        limit = "or more" if max_workers is None else f"to {max_workers}, which is max_workers"
+        raise ValueError(f"min_workers is {min_workers}; expected 0 {limit}")
+    return max_workers or max(min_workers, usable_cores())

@@ -135,12 +135,12 @@ def launch(state: Mapping[str, Any], descriptors: Sequence[int], environment: Ma
         )
     finally:
         os.close(told)
-    # It begins on this thread's core, and where the others have halted (virtual machines) or are busy the kernel leaves
-    # both there for a while: what the caller does meanwhile, which is to import, then takes twice as long.
-    move_off_this_core(pid)
     try:
+        # It begins on this thread's core, and where the others have halted (virtual machines) or are busy the kernel
+        # leaves both there for a while: what the caller does meanwhile, which is to import, then takes twice as long.
+        move_off_this_core(pid)
         return pid, raised(os.pidfd_open(pid))
-    except OSError:
+    except BaseException:
         os.kill(pid, 9)
         try:  # noqa: SIM105  # `contextlib` is not free
             os.waitpid(pid, 0)

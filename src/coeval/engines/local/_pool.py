@@ -32,7 +32,7 @@ from coeval.engines._segments import Heavy, Segments
 from coeval.engines._this_core import Elsewhere
 from coeval.engines.local._board import BLANK, ROW_BYTES, Board
 from coeval.engines.local._channel import raised
-from coeval.engines.local._cores import check_min_workers, usable_cores
+from coeval.engines.local._cores import usable_cores, workers_max_of
 from coeval.engines.local._crowding import Crowding
 from coeval.engines.local._frames import READ_BYTES_MAX, FrameReader, frame
 from coeval.engines.local._helper import Helper
@@ -97,10 +97,11 @@ class LocalEngine:
     Workers that are processes of this machine.
 
     Workers start when there is work for them, at most `max_workers`; one that ends is replaced when it is needed again.
+    `min_workers` of them start at once; if one ends, another starts with the next call.
 
     Args:
-        max_workers: None: one for each usable core.
-        min_workers: so many start at once.
+        max_workers: None: one for each usable core, and no fewer than `min_workers`.
+        min_workers: they find the surroundings (directory, environment, levels of loggers) of the time of `start`.
         start_method: "server", "fork" or "spawn", see `_starters.py`.
         preload: modules to import before workers are forked, besides those that the program uses.
         initializer, initargs: called in each worker before its first call.
@@ -129,8 +130,7 @@ class LocalEngine:
         results_leave_host: bool = False,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.workers_max = max_workers or usable_cores()
-        check_min_workers(min_workers, self.workers_max)
+        self.workers_max = workers_max_of(min_workers, max_workers)
         self.capabilities = Capabilities(
             separate_process=True,
             stops_running_work=True,
@@ -156,8 +156,9 @@ class LocalEngine:
         self._by_fd: dict[int, _Worker] = {}
         self._cores = usable_cores()
         self._crowding = Crowding()
-        self._preloaded_for: str | None = None
         self._first_function = ""
+        self._preloaded_for: str | None = None  # that function, or "" before there was one
+        self._preloaded: set[str] = set()
         self._bell = -1
         self._make_locks()
         self._outbox: deque[Outcome] = deque()
@@ -208,8 +209,13 @@ class LocalEngine:
         if not self._results_leave_host:
             self.segments = Segments(self._clock)
         _pools.add(self)
-        with Uninterrupted(), self._lock:
-            self._do(self._state.opened())
+        with Uninterrupted():
+            with self._lock:
+                self._do(self._state.opened())
+                self.is_busy = not self._state.is_quiet()
+            if self.is_busy:
+                with contextlib.suppress(RuntimeError):  # no more threads: whoever sends first tries again
+                    self._helper.start()
 
     def window(self) -> int:
         # What waits is better off with the executor, where it can be cancelled.
@@ -611,7 +617,10 @@ class LocalEngine:
         try:
             if self._preloaded_for != self._first_function:
                 self._preloaded_for = self._first_function
-                self._starter.preload(modules_worth_preloading(self._first_function))
+                # None of them twice: the server may have died of it.
+                names = [name for name in modules_worth_preloading(self._first_function) if name not in self._preloaded]
+                self._preloaded.update(names)
+                self._starter.preload(names)
             self._epoll.register(worker.results, select.EPOLLIN)
             worker.is_read = True
             self._starter.start(number, (*worker.theirs, self._board.fd), worker.row * ROW_BYTES)

@@ -239,7 +239,7 @@ class PoolState:
     Args:
         workers_max: never more workers than this.
         recycle_after: a worker that was given so many batches leaves when they are done; None: never.
-        workers_min: never fewer workers than this, whether there is work for them or not.
+        workers_min: so many are there at the beginning, and whenever a batch is sent.
 
     Attributes:
         busy_workers: how many have a batch.
@@ -266,12 +266,12 @@ class PoolState:
 
     def opened(self) -> list[Action]:
         """The pool begins."""
-        return self._feed()
+        return self._feed(self._workers_min)
 
     def batch_sent(self, batch: Batch) -> list[Action]:
         """The executor sent a batch."""
         self._queue.append(batch)
-        return self._feed()
+        return self._feed(self._workers_min)
 
     def worker_ready(self, number: int, worker: Worker) -> list[Action]:
         """A worker that was started waits for its first batch."""
@@ -378,8 +378,10 @@ class PoolState:
         self._followed_members -= member.is_followed
         actions: list[Action] = []
         if member.worker is None:
-            self._start_failures += 1
-            self._unproven_below = self._next_number
+            # Several that were started together have one failure: theirs may be that of their fork server.
+            if number >= self._unproven_below:
+                self._start_failures += 1
+                self._unproven_below = self._next_number
             if not self._may_start():
                 # The others, if there are any, carry on by themselves.
                 return [] if self._living_members() else self._give_up(how, now_ns)
@@ -519,14 +521,21 @@ class PoolState:
 
     # What follows -----------------------------------------------------------------------------------------------------
 
-    def _feed(self) -> list[Action]:
+    def _feed(self, workers_min: int = 0) -> list[Action]:
+        """
+        Give what waits to those who can take it, and start others for the rest.
+
+        Args:
+            workers_min: start as many as are missing to that. Not whenever one ends: one that ends again and again,
+                with nothing to do, would be started as often.
+        """
         actions: list[Action] = []
         living = self._living_members()
         if self._queue and self.busy_workers < living:
             self._give(0, actions)
-        if (self._queue or self._followed_members or living < self._workers_min) and self._has_place():
+        if (self._queue or self._followed_members or living < workers_min) and self._has_place():
             ready = sum(member.worker is None or member.takes(0) for member in self._members.values())
-            wanted = max(len(self._queue) + self._followed_members - ready, self._workers_min - living)
+            wanted = max(len(self._queue) + self._followed_members - ready, workers_min - living)
             for _ in range(min(wanted, self.workers_max - living)):
                 self._members[self._next_number] = _Member()
                 actions.append(StartWorker(self._next_number))

@@ -106,9 +106,9 @@ class _Server:
 
     def _start(self, number: int, cell: int, changes: dict[str, Any], descriptors: list[int]) -> None:
         flush_standard_streams()
-        draw_anew()  # here and not in the worker, which would copy 100 pages for it
-        gc.freeze()
         try:
+            draw_anew()  # here, as a worker would touch a hundred pages for it
+            gc.freeze()
             pid = os.fork()
         except OSError as error:
             self._tell("not started", number, f"fork: {error.strerror}")
