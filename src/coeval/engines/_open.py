@@ -61,9 +61,9 @@ def open_engine(
 
         workers_max = max_workers or _count(text, rest)
         if min_workers:
-            from coeval.engines.local._cores import workers_max_of  # before anything is launched
+            from coeval.engines.local._cores import usable_cores, workers_max_of  # before anything is launched
 
-            workers_max = workers_max_of(min_workers, workers_max)
+            workers_max = workers_max_of(min_workers, workers_max, usable_cores())
         server = launch_server(workers_max, preload) if launch else None
         from coeval.engines.local import LocalEngine  # while the server boots
 

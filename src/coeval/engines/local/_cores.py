@@ -97,12 +97,12 @@ def _read(path: str) -> str:
         return ""
 
 
-def workers_max_of(min_workers: int, max_workers: int | None) -> int:
+def workers_max_of(min_workers: int, max_workers: int | None, cores: int) -> int:
     """
     How many workers there may be.
 
     Args:
-        max_workers: None: one for each usable core, and no fewer than are to start at once.
+        max_workers: None: one for each core, and no fewer than are to start at once.
 
     Raises:
         ValueError: fewer are to start than none, or more than there may be.
@@ -110,4 +110,4 @@ def workers_max_of(min_workers: int, max_workers: int | None) -> int:
     if min_workers < 0 or (max_workers is not None and min_workers > max_workers):
         limit = "or more" if max_workers is None else f"to {max_workers}, which is max_workers"
         raise ValueError(f"min_workers is {min_workers}; expected 0 {limit}")
-    return max_workers or max(min_workers, usable_cores())
+    return max_workers or max(min_workers, cores)

@@ -130,7 +130,8 @@ class LocalEngine:
         results_leave_host: bool = False,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.workers_max = workers_max_of(min_workers, max_workers)
+        self._cores = usable_cores()
+        self.workers_max = workers_max_of(min_workers, max_workers, self._cores)
         self.capabilities = Capabilities(
             separate_process=True,
             stops_running_work=True,
@@ -154,7 +155,6 @@ class LocalEngine:
         self._state = PoolState(self.workers_max, recycle_after, min_workers)
         self._workers: dict[int, _Worker] = {}
         self._by_fd: dict[int, _Worker] = {}
-        self._cores = usable_cores()
         self._crowding = Crowding()
         self._first_function = ""
         self._preloaded_for: str | None = None  # that function, or "" before there was one
@@ -188,7 +188,11 @@ class LocalEngine:
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
         self._starter: Starter = starter_of(
-            self._start_method, preload=self._preload, workers_max=self.workers_max, server=self._server
+            self._start_method,
+            preload=self._preload,
+            workers_max=self.workers_max,
+            cores=self._cores,
+            server=self._server,
         )
         self._server = None
         self._starter_fd = self._starter.fd

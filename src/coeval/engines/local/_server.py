@@ -31,7 +31,6 @@ import sys
 from coeval.engines.local import _channel
 from coeval.engines.local._child import (
     be_worker,
-    draw_anew,
     flush_standard_streams,
     keep_only,
     limit_native_threads,
@@ -106,9 +105,8 @@ class _Server:
 
     def _start(self, number: int, cell: int, changes: dict[str, Any], descriptors: list[int]) -> None:
         flush_standard_streams()
+        gc.freeze()
         try:
-            draw_anew()  # here, as a worker would touch a hundred pages for it
-            gc.freeze()
             pid = os.fork()
         except OSError as error:
             self._tell("not started", number, f"fork: {error.strerror}")
@@ -180,7 +178,9 @@ class _Server:
     def _preload(self, names: Sequence[str]) -> None:
         dropped: list[str] = self._state.setdefault("dropped", [])
         if names:  # whose libraries read this as they are imported; a worker is told by the pool
-            os.environ.update(limit_native_threads(os.environ, self._state["workers_max"]))
+            from coeval.engines.local._cores import usable_cores
+
+            os.environ.update(limit_native_threads(os.environ, self._state["workers_max"], usable_cores()))
         for position, name in enumerate(names):
             if name in dropped:
                 continue

@@ -30,7 +30,8 @@ from collections import deque
 from coeval.clocks._named_tuple import NamedTuple
 from coeval.engines.local import _channel
 from coeval.engines.local._channel import raised
-from coeval.engines.local._child import be_worker, changes_between, draw_anew, limit_native_threads
+from coeval.engines.local._child import be_worker, changes_between, limit_native_threads
+from coeval.engines.local._cores import usable_cores
 from coeval.engines.local._launch import (
     ENTRY,
     LaunchedServer,
@@ -140,6 +141,7 @@ def starter_of(
     *,
     preload: Sequence[str] = (),
     workers_max: int | None = None,
+    cores: int | None = None,
     entry: str = ENTRY,
     server: LaunchedServer | None = None,
 ) -> Starter:
@@ -149,8 +151,8 @@ def starter_of(
     Args:
         method: "server", "fork" or "spawn".
         preload: modules that a fork server imports before it forks.
-        workers_max: native libraries in each worker use at most usable cores / `workers_max` threads, unless the
-            environment says otherwise; None: one.
+        workers_max, cores: native libraries in each worker use at most `cores` / `workers_max` threads, unless the
+            environment says otherwise. None for `workers_max`: one; for `cores`: all that this process may use.
         entry: "module:function" of what workers run, called with the descriptors that they are started with, the
             cell, and the armed lifeline.
         server: one that was launched earlier, with the same arguments.
@@ -161,11 +163,11 @@ def starter_of(
     """
     starter: _Starter
     if method == "server":
-        starter = _ServerStarter(preload, workers_max, entry, server)
+        starter = _ServerStarter(preload, workers_max, cores, entry, server)
     elif method == "fork":
-        starter = _ForkStarter(workers_max, entry)
+        starter = _ForkStarter(workers_max, cores, entry)
     elif method == "spawn":
-        starter = _SpawnStarter(workers_max, entry)
+        starter = _SpawnStarter(workers_max, cores, entry)
     else:
         raise ValueError(f"start method {method!r}: it is one of 'server', 'fork' and 'spawn'")
     _starters.add(starter)
@@ -244,8 +246,9 @@ def _signal_names() -> dict[int, str]:
 class _Starter(ABC):
     """What the three have in common: workers by number, their ends by pidfd, and news for whoever asks."""
 
-    def __init__(self, workers_max: int | None, entry: str) -> None:
+    def __init__(self, workers_max: int | None, cores: int | None, entry: str) -> None:
         self._workers_max = workers_max
+        self._cores = cores or usable_cores()
         self._entry = entry
         self._lock = threading.RLock()
         self._is_closed = False
@@ -369,15 +372,15 @@ class _Starter(ABC):
         self._tell(Ended(number, how))
 
     def _environment_changes(self) -> dict[str, Any]:
-        limits = limit_native_threads(os.environ, self._workers_max)
+        limits = limit_native_threads(os.environ, self._workers_max, self._cores)
         return {"environment": limits} if limits else {}
 
 
 class _ChildStarter(_Starter):
     """Workers that are children of the caller's process."""
 
-    def __init__(self, workers_max: int | None, entry: str) -> None:
-        super().__init__(workers_max, entry)
+    def __init__(self, workers_max: int | None, cores: int | None, entry: str) -> None:
+        super().__init__(workers_max, cores, entry)
         try:
             self._lifeline_read, self._lifeline = pipe_above_standard_streams()
         except BaseException:
@@ -434,7 +437,6 @@ class _ForkStarter(_ChildStarter):
                 if fd == 0 or not is_open(fd):
                     os.dup2(null, fd)
             os.close(null)
-            draw_anew()
             be_worker(self._entry, descriptors, cell, lifeline, changes)
         finally:
             os._exit(1)
@@ -494,9 +496,14 @@ class _ServerStarter(_Starter):
     """
 
     def __init__(
-        self, preload: Sequence[str], workers_max: int | None, entry: str, server: LaunchedServer | None
+        self,
+        preload: Sequence[str],
+        workers_max: int | None,
+        cores: int | None,
+        entry: str,
+        server: LaunchedServer | None,
     ) -> None:
-        super().__init__(workers_max, entry)
+        super().__init__(workers_max, cores, entry)
         self._preload = list(preload)
         self._server: LaunchedServer | None = None
         self._server_process: _Process | None = None
@@ -548,7 +555,7 @@ class _ServerStarter(_Starter):
             self._launch()
         assert self._server is not None
         changes = changes_between(self._server.surroundings, read_surroundings())
-        limits = limit_native_threads(os.environ, self._workers_max)
+        limits = limit_native_threads(os.environ, self._workers_max, self._cores)
         if limits:
             changes["environment"] = {**limits, **changes.get("environment", {})}
         with contextlib.ExitStack() as at_once:
