@@ -34,7 +34,8 @@ def open_engine(
     Args:
         url: such as "local", "local:4", "inline:"; None: `COEVAL_ENGINE`, or else "local".
         max_workers: how many workers at most; None: as many as the URL or the engine says.
-        min_workers: how many start at once, before there are calls, where the engine starts them itself.
+        min_workers: how many start at once, before there are calls, where the engine starts them itself; no more than
+            `COEVAL_ENGINE` says.
         preload: modules that the calls need, where the engine can import them ahead.
         launch: begin now what takes long; then the engine must be started or closed.
         recycle_after, recycle_after_bytes: a worker that ran so many calls, or that holds more memory than this after
@@ -63,6 +64,8 @@ def open_engine(
         if min_workers:
             from coeval.engines.local._cores import usable_cores, workers_max_of  # before anything is launched
 
+            if not url and max_workers is None and workers_max:  # who set the environment did not see the program
+                min_workers = min(min_workers, workers_max)
             workers_max = workers_max_of(min_workers, workers_max, usable_cores())
         server = launch_server(workers_max, preload) if launch else None
         from coeval.engines.local import LocalEngine  # while the server boots

@@ -62,6 +62,12 @@ def test_there_may_be_as_many_as_shall_be_on_a_machine_with_fewer_cores() -> Non
         assert ex.submit(pid_once_there_are, many).result() > 0
 
 
+def test_whoever_allows_fewer_by_the_environment_gets_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COEVAL_ENGINE", "local:1")
+    with Executor(min_workers=2) as ex:
+        assert ex.submit(pid_once_there_are, 1).result() > 0
+
+
 def total(numbers: list[int]) -> int:
     """As a library function may be, which does not know where it runs."""
     with Executor(min_workers=1) as ex:
