@@ -90,6 +90,10 @@ def test_one_that_ends_with_nothing_to_do_is_replaced_by_the_next_batch_and_not_
     assert state.worker_ended(0) == []
     assert state.worker_gone(0, KILLED, BoardReading(-1, 0, 0), 1_000) == []
     assert state.batch_sent(batch(0)) == [HandOver(1, batch(0), 0), StartWorker(2)]
+    state.handed_over(1, 1_000)
+    state.piece_arrived(1, 0, piece(0, 1), 2_000)
+    assert state.worker_ended(1) == [StartWorker(3)]  # it has done something
+    assert state.worker_gone(1, KILLED, BoardReading(0, 0, 0), 3_000) == []
 
 
 def test_workers_that_end_together_before_they_are_ready_have_failed_to_start_once() -> None:

@@ -239,7 +239,7 @@ class PoolState:
     Args:
         workers_max: never more workers than this.
         recycle_after: a worker that was given so many batches leaves when they are done; None: never.
-        workers_min: so many are there at the beginning, and whenever a batch is sent.
+        workers_min: so many start at the beginning; whoever ends is replaced once that is known and there are calls.
 
     Attributes:
         busy_workers: how many have a batch.
@@ -367,7 +367,7 @@ class PoolState:
             is_full = self.busy_workers + self._followed_members >= self.workers_max
             member.is_followed = is_full or _has_several(member)
         self._note_end(member)
-        return self._feed()
+        return self._feed(self._workers_min if member.calls_given else 0)
 
     def worker_gone(self, number: int, how: Exit, board: BoardReading, now_ns: int) -> list[Action]:
         """A worker ended, and everything it had sent before has been reported."""
@@ -390,7 +390,7 @@ class PoolState:
                 actions += self._lost(member, held, how, board, now_ns)
             else:
                 actions += _give_back(held, 0, now_ns)
-        return actions + self._feed()
+        return actions + self._feed(self._workers_min if member.calls_given else 0)
 
     def stop_asked(self, batch: int, item: int, boards: Mapping[int, BoardReading], now_ns: int) -> list[Action]:
         """Somebody wants one item ended. No action means that it is not here any more."""
@@ -526,8 +526,8 @@ class PoolState:
         Give what waits to those who can take it, and start others for the rest.
 
         Args:
-            workers_min: start as many as are missing to that. Not whenever one ends: one that ends again and again,
-                with nothing to do, would be started as often.
+            workers_min: start as many as are missing to that. Not where one ends that was given nothing: one that ends
+                again and again would be started as often.
         """
         actions: list[Action] = []
         living = self._living_members()
