@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+import coeval
 from coeval.engines.inline import InlineEngine
 from coeval.engines.local._cores import usable_cores
 from coeval.executor import Executor
@@ -60,6 +63,39 @@ def test_there_may_be_as_many_as_shall_be_on_a_machine_with_fewer_cores() -> Non
     many = usable_cores() + 1
     with Executor(min_workers=many) as ex:
         assert ex.submit(pid_once_there_are, many).result() > 0
+
+
+KILLER = """
+import os, signal
+
+if os.environ["PROGRAM"] != str(os.getpid()):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+PROGRAM = """
+import os
+
+os.environ["PROGRAM"] = str(os.getpid())
+import killer
+from coeval import Executor
+
+with Executor("local:3", min_workers=3) as ex:
+    print(sum(ex.map(abs, [1, -2])))
+"""
+
+
+def test_a_module_of_the_program_that_kills_whoever_imports_it_ahead_is_imported_ahead_once(tmp_path: Path) -> None:
+    (tmp_path / "killer.py").write_text(KILLER)
+    source = Path(coeval.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(source)])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "3\n", done.stderr
+    assert done.stderr.count("the next start launches another one") == 1
 
 
 def test_whoever_allows_fewer_by_the_environment_gets_fewer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,7 @@ class _Server:
     def serve(self) -> NoReturn:
         _import_pickler()
         self._import(self._state["entry"].partition(":")[0])
+        self._read_what_stays()
         self._preload(self._state.pop("preload"))
         while True:
             for fd, _ in self._poll.poll():
@@ -91,6 +92,12 @@ class _Server:
                     self._leave()
                 else:
                     self._hear(message, descriptors)
+
+    def _read_what_stays(self) -> None:
+        """Once, what each worker would read of this machine."""
+        clocks = sys.modules.get("coeval.clocks")
+        if clocks is not None:
+            clocks.clock_id(clocks.SYSTEM_CLOCK)
 
     def _hear(self, message: tuple[Any, ...], descriptors: list[int]) -> None:
         match message:
