@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import logging
 import os
 import select
@@ -72,6 +73,20 @@ def pipe(tmp_path: Path) -> Path:
 
 
 # In -------------------------------------------------------------------------------------------------------------------
+
+
+def test_callbacks_that_ask_for_statistics_do_not_nest() -> None:
+    depths: list[int] = []
+
+    def ask(_: object) -> None:
+        ex.statistics()
+        depths.append(len(inspect.stack(0)))
+
+    with Executor("local:1") as ex:
+        for _ in range(600):
+            ex.submit(int).add_done_callback(ask)
+    assert len(depths) == 600
+    assert max(depths) < min(depths) + 40
 
 
 def test_a_submit_that_is_overtaken_by_shutdown_is_refused_and_counts_nothing() -> None:

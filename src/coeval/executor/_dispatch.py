@@ -645,6 +645,11 @@ class Dispatch:
 
     # The end ----------------------------------------------------------------------------------------------------------
 
+    def take_news(self) -> None:
+        """Read what has come and nobody has read yet, but not within a callback, which would nest for each outcome."""
+        if threading.get_ident() not in self._delivering:
+            self.engine.pump(lambda: True, 0)
+
     def statistics(self) -> Statistics:
         """Count."""
         with self.lock:

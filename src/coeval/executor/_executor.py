@@ -418,6 +418,7 @@ class Executor(StandardExecutor):
 
     def statistics(self) -> Statistics:
         """Tell how many calls wait, run and are done."""
+        self._dispatch.take_news()
         return self._dispatch.statistics()
 
     @property
@@ -433,7 +434,7 @@ class Executor(StandardExecutor):
         return RunTimeline.of(self._dispatch.recorder.recording())
 
     def __repr__(self) -> str:
-        counts = self.statistics()
+        counts = self._dispatch.statistics()
         return (
             f"<coeval.Executor {self._dispatch.engine.name}: {counts.running} running, {counts.waiting} waiting, "
             f"{counts.finished} finished, {counts.failed} failed>"

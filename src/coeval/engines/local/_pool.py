@@ -213,13 +213,11 @@ class LocalEngine:
         if not self._results_leave_host:
             self.segments = Segments(self._clock)
         _pools.add(self)
-        with Uninterrupted():
-            with self._lock:
-                self._do(self._state.opened())
-                self.is_busy = not self._state.is_quiet()
-            if self.is_busy:
-                with contextlib.suppress(RuntimeError):  # no more threads: whoever sends first tries again
-                    self._helper.start()
+        with Uninterrupted(), self._lock:
+            self._do(self._state.opened())
+            # Whoever sends first, or asks, reads that they are ready. A thread that did it now would take the
+            # interpreter from what this program does meanwhile, eleven milliseconds of an import with eight workers.
+            self.is_busy = not self._state.is_quiet()
 
     def window(self) -> int:
         # What waits is better off with the executor, where it can be cancelled.
