@@ -57,7 +57,7 @@ from typing import Any, Literal, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import coeval
-from benchmarks.contenders.processes import birth, births, is_there, resume, suspend, tree
+from benchmarks.contenders.processes import birth, births, resume, suspend, tree, wait_until_ended
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = HERE / "contenders"
@@ -494,17 +494,20 @@ def best_rival(claim: Claim, figure: Figure, samples: dict[str, Samples]) -> str
 def compared(row: Row, samples: dict[str, Samples]) -> set[str]:
     """Those whose figures decide about the row's claims: coeval's, the best rival's, and whose may be better yet."""
     found: set[str] = set()
-    for figure in row.figures:
-        best: Callable[[list[float]], float] = max if figure.more_is_better else min
-        for claim in figure.claims:
-            found.add(claim.ours)
-            leader = best_rival(claim, figure, samples)
-            for name, made in samples.items():
-                if leader and made.by_round and is_compared(claim, name):
-                    median = samples[leader].median(figure.name)
-                    if best([*made.values(figure.name), median]) != median or name == leader:
-                        found.add(name)
+    for figure, claim in [(each, claim) for each in row.figures for claim in each.claims]:
+        found.add(claim.ours)
+        if leader := best_rival(claim, figure, samples):
+            usual = samples[leader].median(figure.name)
+            found |= {leader} | {
+                name
+                for name, made in samples.items()
+                if is_compared(claim, name) and any(better(figure, value, usual) for value in made.values(figure.name))
+            }
     return found
+
+
+def better(figure: Figure, value: float, other: float) -> bool:
+    return value > other if figure.more_is_better else value < other
 
 
 def rounds_of(taken_s: Sequence[float], rounds: int) -> int:
@@ -589,8 +592,8 @@ class Session:
                     os.kill(pid, signal.SIGKILL)
         # Whoever is next finds their memory given back, and not on its way.
         deadline_s = time.monotonic() + CLOSE_S_MAX
-        while any(is_there(pid, born) for pid, born in its_own.items()) and time.monotonic() < deadline_s:
-            time.sleep(0.01)
+        for pid, born in its_own.items():
+            wait_until_ended(pid, born, max(0.0, deadline_s - time.monotonic()))
         self._process.stdout.close()
         self._log.close()
 
@@ -664,11 +667,11 @@ def run_row(row: Row, contenders: Sequence[str], rounds: int, place: Path, *, qu
                 sessions[name] = Session(name, row, place, quick=quick)
                 note(samples[name], sessions[name].sample(), None)  # workers start, modules are imported
         for number in range(min(rounds, row.rounds_max)):
+            needed = compared(row, samples)
             taking = [
                 name
                 for name in contenders
-                if not samples[name].problem
-                and (number < rounds_of(taken_s[name], rounds) or name in compared(row, samples))
+                if not samples[name].problem and (name in needed or number < rounds_of(taken_s[name], rounds))
             ]
             for name in shuffled.sample(taking, len(taking)):
                 for session in sessions.values():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import threading
 from collections.abc import Iterator
@@ -43,13 +44,17 @@ def birth(pid: int) -> str:
         return ""
 
 
-def is_there(pid: int, born: str) -> bool:
-    """Is that very process there, and not only waiting to be reaped?"""
+def wait_until_ended(pid: int, born: str, limit_s: float) -> None:
+    """Wait for that very process, at most so long; one that only waits to be reaped has ended."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        pidfd = os.pidfd_open(pid)
     except OSError:
-        return False
-    return fields[19] == born and fields[0] not in "ZX"
+        return
+    try:
+        if birth(pid) == born:
+            select.select([pidfd], [], [], limit_s)
+    finally:
+        os.close(pidfd)
 
 
 def suspend(pid: int) -> None:

@@ -45,7 +45,7 @@ def open_engine(
     Raises:
         UnknownEngine: no engine has this scheme, or the rest of the URL is not one it understands.
         UnsupportedByEngine: the engine does not recycle workers, or does not label lines.
-        ValueError: `max_workers` is less than one, or less than `min_workers` on this machine.
+        ValueError: `max_workers` is less than one, or less than `min_workers` where the engine is local.
     """
     if max_workers is not None and max_workers < 1:
         raise ValueError(f"max_workers is {max_workers}; expected at least 1, or None for the engine's own choice")

@@ -417,7 +417,11 @@ class Executor(StandardExecutor):
         write_stacks(self._dispatch, file)
 
     def statistics(self) -> Statistics:
-        """Tell how many calls wait, run and are done."""
+        """
+        Tell how many calls wait, run and are done, and how many workers are ready.
+
+        What has come and nobody has read yet is read first, so a callback may run here.
+        """
         self._dispatch.take_news()
         return self._dispatch.statistics()
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,16 @@ from coeval.engines.inline import InlineEngine
 from coeval.engines.local._cores import usable_cores
 from coeval.executor import Executor
 from coeval.testing import leaks
+from coeval.testing._gate import wait_until
+
+PATIENCE_S = 20.0
 
 
 def pid_once_there_are(workers: int) -> int:
     """This worker's, when so many of its pool are there."""
     server = os.getppid()
-    children, deadline_s = Path(f"/proc/{server}/task/{server}/children"), time.monotonic() + 20
-    while len(children.read_text().split()) != workers:
-        assert time.monotonic() < deadline_s, children.read_text()
-        os.sched_yield()
+    children = Path(f"/proc/{server}/task/{server}/children")
+    assert wait_until(lambda: len(children.read_text().split()) == workers, PATIENCE_S), children.read_text()
     return os.getpid()
 
 
@@ -47,10 +47,7 @@ def test_a_pool_that_is_closed_before_its_workers_are_ready_leaves_nothing() -> 
 
 def test_they_get_ready_before_anybody_calls_or_waits() -> None:
     with Executor("local:2", min_workers=2) as ex:
-        deadline_s = time.monotonic() + 20
-        while ex.statistics().workers < 2:
-            assert time.monotonic() < deadline_s
-            os.sched_yield()
+        assert wait_until(lambda: ex.statistics().workers == 2, PATIENCE_S)
 
 
 @pytest.mark.parametrize(("wrong", "engine"), [(-1, "local:2"), (3, "local:2"), (-1, "local")])

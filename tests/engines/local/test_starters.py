@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib
 import os
 import resource
 import select
@@ -509,11 +510,10 @@ def test_a_start_that_a_killed_server_did_not_answer_is_not_started(library: Pat
 
 @pytest.mark.parametrize("method", ["server", "fork"])
 def test_two_workers_do_not_draw_the_same_numbers(library: Path, method: Method) -> None:
-    import random  # noqa: F401  (what is forked from here has both)
-
-    import numpy.random  # noqa: F401
-
-    with shop_of(method, preload=["random", "numpy.random"]) as shop:
+    modules = ["random", "numpy.random"]
+    for name in modules:  # what is forked from here has both
+        importlib.import_module(name)
+    with shop_of(method, preload=modules) as shop:
         for draw in ("__import__('random').random()", "float(__import__('numpy').random.random())"):
             assert len({talk.ask(draw) for talk in (shop.start(), shop.start())}) == 2
 

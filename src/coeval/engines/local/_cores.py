@@ -108,6 +108,6 @@ def workers_max_of(min_workers: int, max_workers: int | None, cores: int) -> int
         ValueError: fewer are to start than none, or more than there may be.
     """
     if min_workers < 0 or (max_workers is not None and min_workers > max_workers):
-        limit = "or more" if max_workers is None else f"to {max_workers}, which is max_workers"
-        raise ValueError(f"min_workers is {min_workers}; expected 0 {limit}")
+        limit = "or more" if max_workers is None else f"to {max_workers}, as there may be no more workers"
+        raise ValueError(f"min_workers is {min_workers}; expected 0 {limit}. Ask for others, or change max_workers.")
     return max_workers or max(min_workers, cores)

@@ -188,11 +188,7 @@ class LocalEngine:
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
         self._starter: Starter = starter_of(
-            self._start_method,
-            preload=self._preload,
-            workers_max=self.workers_max,
-            cores=self._cores,
-            server=self._server,
+            self._start_method, preload=self._preload, workers_max=self.workers_max, server=self._server
         )
         self._server = None
         self._starter_fd = self._starter.fd

@@ -390,7 +390,7 @@ class PoolState:
                 actions += self._lost(member, held, how, board, now_ns)
             else:
                 actions += _give_back(held, 0, now_ns)
-        return actions + self._feed(self._workers_min if member.calls_given else 0)
+        return actions + self._feed()
 
     def stop_asked(self, batch: int, item: int, boards: Mapping[int, BoardReading], now_ns: int) -> list[Action]:
         """Somebody wants one item ended. No action means that it is not here any more."""

@@ -95,9 +95,9 @@ class _Server:
 
     def _read_what_stays(self) -> None:
         """Once, what each worker would read of this machine."""
-        clocks = sys.modules.get("coeval.clocks")
-        if clocks is not None:
-            clocks.clock_id(clocks.SYSTEM_CLOCK)
+        from coeval.clocks import SYSTEM_CLOCK, clock_id
+
+        clock_id(SYSTEM_CLOCK)
 
     def _hear(self, message: tuple[Any, ...], descriptors: list[int]) -> None:
         match message:

@@ -141,7 +141,6 @@ def starter_of(
     *,
     preload: Sequence[str] = (),
     workers_max: int | None = None,
-    cores: int | None = None,
     entry: str = ENTRY,
     server: LaunchedServer | None = None,
 ) -> Starter:
@@ -151,8 +150,8 @@ def starter_of(
     Args:
         method: "server", "fork" or "spawn".
         preload: modules that a fork server imports before it forks.
-        workers_max, cores: native libraries in each worker use at most `cores` / `workers_max` threads, unless the
-            environment says otherwise. None for `workers_max`: one; for `cores`: all that this process may use.
+        workers_max: native libraries in each worker use at most usable cores / `workers_max` threads, unless the
+            environment says otherwise; None: one.
         entry: "module:function" of what workers run, called with the descriptors that they are started with, the
             cell, and the armed lifeline.
         server: one that was launched earlier, with the same arguments.
@@ -163,11 +162,11 @@ def starter_of(
     """
     starter: _Starter
     if method == "server":
-        starter = _ServerStarter(preload, workers_max, cores, entry, server)
+        starter = _ServerStarter(preload, workers_max, entry, server)
     elif method == "fork":
-        starter = _ForkStarter(workers_max, cores, entry)
+        starter = _ForkStarter(workers_max, entry)
     elif method == "spawn":
-        starter = _SpawnStarter(workers_max, cores, entry)
+        starter = _SpawnStarter(workers_max, entry)
     else:
         raise ValueError(f"start method {method!r}: it is one of 'server', 'fork' and 'spawn'")
     _starters.add(starter)
@@ -246,9 +245,9 @@ def _signal_names() -> dict[int, str]:
 class _Starter(ABC):
     """What the three have in common: workers by number, their ends by pidfd, and news for whoever asks."""
 
-    def __init__(self, workers_max: int | None, cores: int | None, entry: str) -> None:
+    def __init__(self, workers_max: int | None, entry: str) -> None:
         self._workers_max = workers_max
-        self._cores = cores or usable_cores()
+        self._cores = usable_cores()  # once, as it reads some files
         self._entry = entry
         self._lock = threading.RLock()
         self._is_closed = False
@@ -371,16 +370,15 @@ class _Starter(ABC):
         self._workers[number].is_over = True
         self._tell(Ended(number, how))
 
-    def _environment_changes(self) -> dict[str, Any]:
-        limits = limit_native_threads(os.environ, self._workers_max, self._cores)
-        return {"environment": limits} if limits else {}
+    def _native_limits(self) -> dict[str, str]:
+        return limit_native_threads(os.environ, self._workers_max, self._cores)
 
 
 class _ChildStarter(_Starter):
     """Workers that are children of the caller's process."""
 
-    def __init__(self, workers_max: int | None, cores: int | None, entry: str) -> None:
-        super().__init__(workers_max, cores, entry)
+    def __init__(self, workers_max: int | None, entry: str) -> None:
+        super().__init__(workers_max, entry)
         try:
             self._lifeline_read, self._lifeline = pipe_above_standard_streams()
         except BaseException:
@@ -399,7 +397,7 @@ class _ForkStarter(_ChildStarter):
     def _begin(self, number: int, descriptors: Sequence[int], cell: int) -> None:
         import warnings
 
-        changes = self._environment_changes()
+        changes = {"environment": self._native_limits()}
         lifeline = raised(os.dup(self._lifeline_read))  # in the child all of the starter's own descriptors are closed
         is_frozen = gc.get_freeze_count() > 0  # by the caller, who may count on it
         if not is_frozen:
@@ -473,7 +471,7 @@ class _SpawnStarter(_ChildStarter):
             "cell": cell,
             "lifeline": self._lifeline_read,
         }
-        environment = {**os.environ, **self._environment_changes().get("environment", {})}
+        environment = {**os.environ, **self._native_limits()}
         pid, pidfd = launch(state, (*descriptors, self._lifeline_read), environment)
         self._add(number, pid, pidfd)
         self._watch(number)
@@ -496,14 +494,9 @@ class _ServerStarter(_Starter):
     """
 
     def __init__(
-        self,
-        preload: Sequence[str],
-        workers_max: int | None,
-        cores: int | None,
-        entry: str,
-        server: LaunchedServer | None,
+        self, preload: Sequence[str], workers_max: int | None, entry: str, server: LaunchedServer | None
     ) -> None:
-        super().__init__(workers_max, cores, entry)
+        super().__init__(workers_max, entry)
         self._preload = list(preload)
         self._server: LaunchedServer | None = None
         self._server_process: _Process | None = None
@@ -555,9 +548,7 @@ class _ServerStarter(_Starter):
             self._launch()
         assert self._server is not None
         changes = changes_between(self._server.surroundings, read_surroundings())
-        limits = limit_native_threads(os.environ, self._workers_max, self._cores)
-        if limits:
-            changes["environment"] = {**limits, **changes.get("environment", {})}
+        changes["environment"] = {**self._native_limits(), **changes.get("environment", {})}
         with contextlib.ExitStack() as at_once:
             streams = []
             for fd in (1, 2):
