@@ -107,7 +107,11 @@ def workers_max_of(min_workers: int, max_workers: int | None, cores: int) -> int
     Raises:
         ValueError: fewer are to start than none, or more than there may be.
     """
-    if min_workers < 0 or (max_workers is not None and min_workers > max_workers):
-        limit = "or more" if max_workers is None else f"to {max_workers}, as there may be no more workers"
-        raise ValueError(f"min_workers is {min_workers}; expected 0 {limit}. Ask for others, or change max_workers.")
+    if min_workers < 0:
+        raise ValueError(f"min_workers is {min_workers}; expected 0 or more")
+    if max_workers is not None and min_workers > max_workers:
+        raise ValueError(
+            f"min_workers is {min_workers}; expected 0 to {max_workers}, as there may be no more workers. Ask for "
+            "fewer, or raise max_workers."
+        )
     return max_workers or max(min_workers, cores)
