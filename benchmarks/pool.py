@@ -23,8 +23,10 @@ the per-round ratios, which cover it with at least 95 % whatever their distribut
 and the greatest, which cover less). Where the median is good enough but a part of the interval is not, it says
 `held, barely`.
 
-Names in brackets are no pools but floors, measured in the same run and compared with nothing: `(import alone)` is the
-caller's own import, which is a part of everybody's time, and `(copy alone)` one ordinary copy of the array.
+Names in brackets are no pools but floors, measured in the same run and judged by nothing. `(import alone)` is the
+caller's own import, which is a part of everybody's time; `(forks alone)` is that beside another interpreter's, from
+which eight processes are then forked, and nothing else: what no pool can leave out whose workers are not forked from
+the caller. Its ratio to the same rival is printed below the claim. `(copy alone)` is one ordinary copy of the array.
 
 Needs what requirements/bench.lock lists: `make bench`. A rival that is not installed ends the run, unless --rivals
 leaves it out.
@@ -48,7 +50,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -154,6 +156,7 @@ class Claim:
         against: whose best is compared with; "" in words. None: the figure itself is compared with the bound.
         how: ratio: ours over theirs; difference: ours less theirs.
         ours: which of coeval's own settings it speaks of.
+        floor: the contender in brackets that does only what nobody can leave out, "" if none is known.
     """
 
     sense: Literal["≤", "≥"]
@@ -162,6 +165,7 @@ class Claim:
     words: str = ""
     how: Literal["ratio", "difference"] = "ratio"
     ours: str = OURS
+    floor: str = ""
 
     def holds(self, value: float) -> bool:
         return value <= self.bound if self.sense == "≤" else value >= self.bound
@@ -233,13 +237,14 @@ ROWS = (
                         best_thread_safe,
                         "the best thread-safe rival at its best, by coeval told what to preload",
                         ours="coeval+preload",
+                        floor="(forks alone)",
                     ),
                 ),
             ),
         ),
         workers=8,
         is_cold=True,
-        contenders=(OURS, *NEWCOMERS, *PRELOADED, "(import alone)"),
+        contenders=(OURS, *NEWCOMERS, *PRELOADED, "(import alone)", "(forks alone)"),
     ),
     Row(
         "submit",
@@ -482,6 +487,11 @@ def judge(claim: Claim, figure: Figure, samples: dict[str, Samples]) -> Verdict:
         (made[figure.name], theirs[number][figure.name]) for number, made in ours.by_round.items() if number in theirs
     ]
     return verdict(claim, [own / other if claim.how == "ratio" else own - other for own, other in pairs], rival)
+
+
+def judge_floor(claim: Claim, figure: Figure, samples: dict[str, Samples]) -> Verdict:
+    """What would become of the claim, did coeval do only what nobody can leave out."""
+    return judge(replace(claim, ours=claim.floor), figure, samples)
 
 
 def best_rival(claim: Claim, figure: Figure, samples: dict[str, Samples]) -> str:
@@ -731,10 +741,15 @@ def told(row: Row, samples: dict[str, Samples]) -> Iterator[str]:
     for figure in row.figures:
         for claim in figure.claims:
             found, rival, word = judge(claim, figure, samples)
-            text = (
-                f"{number_text(found.median)} [{number_text(found.low)}, {number_text(found.high)}]" if found else "-"
-            )
-            yield f"  {word.upper():<12}  {figure.name} {claim}{f' ({rival})' if rival else ''}: {text}"
+            against = f" ({rival})" if rival else ""
+            yield f"  {word.upper():<12}  {figure.name} {claim}{against}: {interval_text(found)}"
+            if claim.floor:
+                least = judge_floor(claim, figure, samples).found
+                yield f"  {'':<12}  {claim.floor}, what nobody can leave out{against}: {interval_text(least)}"
+
+
+def interval_text(found: Interval | None) -> str:
+    return f"{number_text(found.median)} [{number_text(found.low)}, {number_text(found.high)}]" if found else "-"
 
 
 def number_text(value: float) -> str:
@@ -751,7 +766,12 @@ def as_data(row: Row, samples: dict[str, Samples]) -> dict[str, Any]:
         "samples": {name: made.by_round for name, made in samples.items()},
         "problems": {name: made.problem for name, made in samples.items() if made.problem},
         "claims": [
-            {"figure": figure.name, "claim": str(claim), **judge(claim, figure, samples)._asdict()}
+            {
+                "figure": figure.name,
+                "claim": str(claim),
+                **judge(claim, figure, samples)._asdict(),
+                **({"floor": judge_floor(claim, figure, samples).found} if claim.floor else {}),
+            }
             for figure in row.figures
             for claim in figure.claims
         ],

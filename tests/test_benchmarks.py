@@ -43,6 +43,7 @@ from benchmarks.pool import (
     judge,
     rounds_of,
     sign_interval,
+    told,
 )
 from coeval.alignment import Alignment, Messages
 from coeval.clocks import ClockId
@@ -53,9 +54,14 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 STORM_S = 60 if os.environ.get("CI") else 8
 
 
-def run(*command: object, timeout_s: float = 100) -> subprocess.CompletedProcess[str]:
+def run(*command: object, timeout_s: float = 100, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=timeout_s, check=False
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+        env=None if path is None else {**os.environ, "PYTHONPATH": str(path)},
     )
 
 
@@ -118,6 +124,15 @@ def test_a_claim_whose_interval_crosses_the_bound_is_held_barely() -> None:
         "loky",
         "held, barely",
     )
+
+
+def test_a_floor_is_compared_with_the_same_rival_and_judged_by_nothing() -> None:
+    claim = Claim("≤", 0.5, anyone_thread_safe, "the best", ours="coeval+preload", floor="(forks alone)")
+    figure = Figure("x", "ms", (claim,))
+    made = {"coeval+preload": samples(9, 9), "(forks alone)": samples(7, 9), "ppe-spawn": samples(10, 10)}
+    *_, judged, floor = told(Row("heavy", "", "", (figure,)), made)
+    assert judged.endswith("the best (ppe-spawn): 0.9 [0.9, 0.9]")
+    assert floor.strip() == "(forks alone), what nobody can leave out (ppe-spawn): 0.8 [0.7, 0.9]"
 
 
 def test_rounds_that_only_one_of_the_two_has_do_not_count() -> None:
@@ -429,6 +444,14 @@ def test_a_row_of_the_pool_benchmark_measures_everyone_and_judges_every_claim(
         len(figure.claims) for known in ROWS if known.name == row for figure in known.figures
     )
     assert done.stdout.count("HELD") == len(made["claims"])
+
+
+@pytest.mark.parametrize("floor", ["(import alone)", "(forks alone)"])
+def test_a_floor_of_starting_is_measured_without_a_pool(floor: str, tmp_path: Path) -> None:
+    done = run(BENCHMARKS / "contenders" / "cold.py", floor, "heavy", 2, tmp_path, path=BENCHMARKS.parent)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 0
+    assert len(list(tmp_path.iterdir())) == (2 if "forks" in floor else 0)
 
 
 def test_no_innocent_call_is_lost_and_nothing_is_left_when_one_of_many_kills_its_worker(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ One cold start: run as a script in a fresh interpreter, it prints the seconds fr
     cold.py NAME first WORKERS      until the first result of an empty call
     cold.py NAME heavy WORKERS      until every worker has run a call that needs numpy and pandas
 
-With "(import alone)" for NAME: until the caller has imported them, with no pool at all, which is in all the others.
+With a floor for NAME, no pool at all: "(import alone)" until the caller has imported both, which is in all the others;
+"(forks alone)" until it has and processes forked from another interpreter have used both (see `bare.py`).
 
 Python's own start is not in it, the same for all. Nothing but what every interpreter has is imported before.
 """
@@ -25,6 +26,8 @@ def main(name: str, what: str, workers: int) -> float:
         from benchmarks.contenders import heavy
 
         return time.perf_counter() - began_s
+    if name == "(forks alone)":
+        return forks_alone(sys.argv[4], workers, began_s)
     if what == "first":
         pool = pools.start(name, workers)
         pool.each(calls.empty, [0])
@@ -41,6 +44,28 @@ def main(name: str, what: str, workers: int) -> float:
         pool.each(heavy.meet, [(folder, workers)] * workers)
         taken_s = time.perf_counter() - began_s
     pool.close()
+    return taken_s
+
+
+def forks_alone(folder: str, workers: int, began_s: float) -> float:
+    met, theirs = os.pipe()
+    bare = os.path.join(os.path.dirname(__file__), "bare.py")  # noqa: PTH118, PTH120  (pathlib is not free)
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, bare, folder, str(workers)],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 1)],
+    )
+    os.close(theirs)
+    from benchmarks.contenders import heavy  # noqa: F401
+
+    count = 0
+    while count < workers and (came := os.read(met, workers)):
+        count += len(came)
+    taken_s = time.perf_counter() - began_s
+    os.waitpid(pid, 0)
+    if count < workers:
+        raise RuntimeError(f"{count} of {workers} processes came")
     return taken_s
 
 
