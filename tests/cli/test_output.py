@@ -7,7 +7,15 @@ from zoneinfo import ZoneInfo
 import click
 import pytest
 
-from coeval.cli._output import fail, nearest_zones, parse_zone, style_of_output, write_json_lines, write_lines
+from coeval.cli._output import (
+    fail,
+    format_instant,
+    nearest_zones,
+    parse_zone,
+    style_of_output,
+    write_json_lines,
+    write_lines,
+)
 
 
 def test_an_error_is_one_line_on_standard_error_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,6 +30,19 @@ def test_no_zone_is_utc_and_a_name_is_that_zone() -> None:
     assert parse_zone(None) is UTC
     assert parse_zone("utc") is UTC
     assert parse_zone("Europe/Berlin") == ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("+02:00", "+02:00"), ("-0530", "-05:30"), ("UTC+3", "+03:00"), ("+00:00", "Z"), ("gmt", "Z")]
+)
+def test_a_zone_may_be_an_offset(name: str, shown: str) -> None:
+    assert format_instant(0, parse_zone(name), 0).endswith(f":00{shown}")
+
+
+def test_an_offset_that_no_place_has_ends_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(click.exceptions.Exit):
+        parse_zone("+16:00")
+    assert "'+16:00' is no offset from UTC: expected at most ±15:59, such as +02:00" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["Europe/Berln", "berlin", "", "../etc/passwd", "/etc/localtime", "Europe", "x\x00y"])

@@ -48,6 +48,13 @@ def test_the_time_is_whole_also_where_other_columns_are_cut(folder: Path) -> Non
     assert "2026-11-07 02:50:00" in first and "+05:30" in first, done.stdout
 
 
+@pytest.mark.parametrize("zone", ["-05:30", "UTC-5:30"])
+def test_the_time_may_be_shown_at_an_offset(folder: Path, zone: str) -> None:
+    done = coeval(folder, "query", "select * from timeline", "all.parquet", "--tz", zone)
+    first = done.stdout.splitlines()[4]
+    assert "2026-11-06 15:50:00" in first and "-05:30" in first, done.stdout + done.stderr
+
+
 def test_a_table_is_drawn_with_what_the_output_has_signs_for(folder: Path) -> None:
     sql = "select 'wörker' as a"
     done = subprocess.run(

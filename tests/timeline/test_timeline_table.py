@@ -64,11 +64,8 @@ def test_between_gives_what_can_have_been_within_and_certain_what_was(found: Tim
 
 def test_between_takes_times_in_any_zone(found: Timeline) -> None:
     local = "2026-11-06T22:20:00.000004"
-    assert texts(found.between(local, tz="Europe/Berlin", certain=True)) == [
-        "cache miss",
-        "vacuum\nof cart",
-        "GET /pay",
-    ]
+    for zone in ("Europe/Berlin", "+01:00"):
+        assert texts(found.between(local, tz=zone, certain=True)) == ["cache miss", "vacuum\nof cart", "GET /pay"]
     assert texts(found.between("2026-11-06 21:20:00.000004Z", certain=True)) == [
         "cache miss",
         "vacuum\nof cart",
@@ -96,6 +93,7 @@ def test_a_local_time_that_was_there_twice_widens_the_choice() -> None:
         ("yesterday", None, "expected ISO 8601"),
         ("2026-03-29 02:30", "Europe/Berlin", "never was in Europe/Berlin"),
         ("2026-11-06 21:20", "Europe/Berln", "'Europe/Berln' is not known"),
+        ("2026-11-06 21:20", "+16:00", "'\\+16:00' is no offset"),
     ],
 )
 def test_a_time_that_means_nothing_is_refused(since: str, zone: str | None, said: str) -> None:

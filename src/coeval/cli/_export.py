@@ -49,7 +49,7 @@ def export(
         Path | None, Option("-o", "--out", metavar="OUT", help="Write here. [TIMELINE's name and a suffix]")
     ] = None,
     tz: Annotated[
-        str | None, Option("--tz", metavar="ZONE", help="Zone of the times in text, as Europe/Berlin. [UTC]")
+        str | None, Option("--tz", metavar="ZONE", help="Zone of the times in text, as Europe/Berlin or +02:00. [UTC]")
     ] = None,
     table: Annotated[
         str | None, Option("--table", metavar="NAME", help="What sqlite's table is called. [timeline]")

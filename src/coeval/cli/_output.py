@@ -24,6 +24,7 @@ import click
 from coeval.cli._data_output import OutputRefused, check_output
 from coeval.cli._pandas import do_without_pandas
 from coeval.errors import RecordingWarning
+from coeval.timeline._fixed_offset import fixed_zone
 from coeval.timeline._time_text import (
     format_bound_ns,
     format_duration_ns,
@@ -119,12 +120,18 @@ def _alike(path: Path) -> str:
 
 def parse_zone(name: str | None) -> tzinfo:
     """
-    A zone by its IANA name; None: UTC.
+    A zone by its IANA name, or as an offset from UTC such as `+02:00`; None: UTC.
 
     Ends the command where there is no such zone, with the names that come nearest.
     """
-    if name is None or name.upper() in ("UTC", "Z"):
+    if name is None:
         return UTC
+    try:
+        fixed = fixed_zone(name)
+    except ValueError as error:
+        fail(error)
+    if fixed is not None:
+        return fixed
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -133,7 +140,7 @@ def parse_zone(name: str | None) -> tzinfo:
     if not known:
         fail(f"zone {name!r} is not known, as this machine has no time zone data: install the tzdata package")
     near = nearest_zones(name, known)
-    hint = f"did you mean {' or '.join(near)}?" if near else "expected a name such as Europe/Berlin"
+    hint = f"did you mean {' or '.join(near)}?" if near else "expected a name such as Europe/Berlin, or +02:00"
     fail(f"zone {name!r} is not known; {hint}")
 
 

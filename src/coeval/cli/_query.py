@@ -90,7 +90,7 @@ def query(
 
     tables = dict(zip(names, found, strict=True))
     try:
-        answer = ask(sql, tables, str(zone))
+        answer = ask(sql, tables, zone)
         if out is not None:
             _write(answer, chosen, out, limit)
         else:

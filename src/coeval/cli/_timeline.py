@@ -41,7 +41,7 @@ def timeline(
         bool, Option("--raw", help="Rows in recorded order with their readings, bit for bit; no correction.")
     ] = False,
     tz: Annotated[
-        str | None, Option("--tz", metavar="ZONE", help="Show times in this zone, as Europe/Berlin. [UTC]")
+        str | None, Option("--tz", metavar="ZONE", help="Show times in this zone, as Europe/Berlin or +02:00. [UTC]")
     ] = None,
     as_json: Annotated[bool, Option("--json", help="One JSON object per line.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ is handed to them by the alias of its table, so every column that they look at m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, timezone, tzinfo
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from coeval.clocks import ClockId
 from coeval.errors import DifferentClocks
 from coeval.timeline._layout import END_INSTANT
 from coeval.timeline._said import said_sql
+from coeval.timeline._time_text import format_utc_offset
 
 if TYPE_CHECKING:
     import duckdb
@@ -58,13 +60,13 @@ def check_references(tables: Mapping[str, Timeline]) -> None:
             )
 
 
-def ask(query: str, tables: Mapping[str, Timeline], zone: str = "UTC") -> duckdb.DuckDBPyRelation:
+def ask(query: str, tables: Mapping[str, Timeline], zone: tzinfo = UTC) -> duckdb.DuckDBPyRelation:
     """
     Run a query over timelines.
 
     Args:
         tables: by the names that the query uses.
-        zone: an IANA name: where `time` is shown; it is UTC inside, whatever the zone of this process is.
+        zone: where `time` is shown; it is UTC inside, whatever the zone of this process is.
 
     Raises:
         DifferentClocks: they do not count on one reference.
@@ -75,7 +77,7 @@ def ask(query: str, tables: Mapping[str, Timeline], zone: str = "UTC") -> duckdb
     import duckdb
 
     connection = duckdb.connect()
-    connection.execute(f"set timezone = {_quoted(zone)}")
+    connection.execute(f"set timezone = {_quoted(_zone_name(zone))}")
     # A macro does not know which table a row is of: all of them get the columns that one of them has.
     optional = [name for name in _OPTIONAL if any(name in timeline.schema.names for timeline in tables.values())]
     set_back = sorted({clock for timeline in tables.values() for clock in timeline.claims.set_back})
@@ -89,6 +91,13 @@ def ask(query: str, tables: Mapping[str, Timeline], zone: str = "UTC") -> duckdb
     if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
         raise ValueError(f"{query!r} is not one query; expected a SELECT")
     return connection.sql(query)
+
+
+def _zone_name(zone: tzinfo) -> str:
+    """As DuckDB knows it. Of an offset that begins with UTC it would drop the minutes, without a word."""
+    if isinstance(zone, timezone) and zone is not UTC:
+        return f"GMT{format_utc_offset(zone.utcoffset(None))}"
+    return str(zone)
 
 
 def _macros(set_back: list[ClockId], columns: Sequence[str]) -> list[str]:

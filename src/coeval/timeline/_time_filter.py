@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from coeval.timeline._fixed_offset import fixed_zone
+
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
@@ -86,12 +88,13 @@ def time_filter(
 
 
 def _zone(name: str) -> tzinfo:
-    if name.upper() in ("UTC", "Z"):
-        return UTC
+    fixed = fixed_zone(name)
+    if fixed is not None:
+        return fixed
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"zone {name!r} is not known; expected a name such as Europe/Berlin") from error
+        raise ValueError(f"zone {name!r} is not known; expected a name such as Europe/Berlin, or +02:00") from error
 
 
 def _readings(when: str | datetime | int, zone: tzinfo | None, what: str) -> list[int]:

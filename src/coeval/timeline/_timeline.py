@@ -135,7 +135,7 @@ class Timeline:
         Args:
             since, until: ISO 8601 text, a datetime, or int64 ns; None: no limit. A local time that was there twice
                 means the earlier one as `since`, the later one as `until`.
-            tz: the zone of times that carry none: an IANA name.
+            tz: the zone of times that carry none: an IANA name, or an offset such as "+02:00".
             certain: only those that were in it for certain.
 
         Raises:

@@ -25,6 +25,7 @@ from datetime import date
 from functools import cache
 from typing import NamedTuple
 
+from coeval.timeline._fixed_offset import OFFSET_HOURS_MAX
 from coeval.timeline.stamps._written import GOOD, IMPOSSIBLE, NO_OFFSET, NO_STAMP, YEARLESS_YEAR
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -92,8 +93,6 @@ def _fields(form: str) -> re.Pattern[str]:
 
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-# Local times of this earth are at most so far from UTC.
-OFFSET_HOURS_MAX = 15
 # Counts since 1970 below the first look like the time since a machine was started; the second is 2100.
 EPOCH_S_MIN, EPOCH_S_MAX = 10**9, 4_102_444_800
 _UNIT_NS_BY_DIGITS = {10: 10**9, 13: 10**6, 16: 10**3, 19: 1}

@@ -8,7 +8,6 @@ day, and where it differs the second is looked for. That is done once for a zone
 from __future__ import annotations
 
 import difflib
-import re
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import NamedTuple
@@ -18,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from coeval.errors import WrongTable
+from coeval.timeline._fixed_offset import fixed_offset_s
 from coeval.timeline.readers._values import BoolArray, Int64Array
-from coeval.timeline.stamps._forms import OFFSET_HOURS_MAX
 
 _DAY_S = 86_400
-_FIXED = re.compile(r"(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::?(?P<minutes>[0-9]{2}))?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -54,7 +52,7 @@ class Zone:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.fixed_s = fixed_offset(name)
+        self.fixed_s = _fixed_s(name)
         if self.fixed_s is None:
             self._rules = _rules(name)
 
@@ -92,17 +90,11 @@ class Zone:
         return _Changes(at, offset_s)
 
 
-def fixed_offset(name: str) -> int | None:
-    """Local time minus UTC in seconds, where the name is an offset; None: it is not."""
-    if name.upper() in ("UTC", "Z", "GMT", "ETC/UTC"):
-        return 0
-    found = _FIXED.fullmatch(name)
-    if found is None:
-        return None
-    hours, minutes = int(found["hours"]), int(found["minutes"] or 0)
-    if hours > OFFSET_HOURS_MAX or minutes > 59:
-        raise WrongTable(f"{name!r} is no offset from UTC: expected at most ±{OFFSET_HOURS_MAX}:59, such as +02:00.")
-    return (1 if found["sign"] == "+" else -1) * (hours * 3600 + minutes * 60)
+def _fixed_s(name: str) -> int | None:
+    try:
+        return fixed_offset_s(name)
+    except ValueError as error:
+        raise WrongTable(str(error)) from None
 
 
 class _Changes(NamedTuple):
