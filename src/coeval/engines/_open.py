@@ -45,10 +45,13 @@ def open_engine(
     Raises:
         UnknownEngine: no engine has this scheme, or the rest of the URL is not one it understands.
         UnsupportedByEngine: the engine does not recycle workers, or does not label lines.
-        ValueError: `max_workers` is less than one, or less than `min_workers` where the engine is local.
+        ValueError: `max_workers` is less than one, or less than `min_workers` where the engine is local; `min_workers`
+            is less than none.
     """
     if max_workers is not None and max_workers < 1:
         raise ValueError(f"max_workers is {max_workers}; expected at least 1, or None for the engine's own choice")
+    if min_workers < 0:
+        raise ValueError(f"min_workers is {min_workers}; expected 0 or more")
     if max_workers is None and (not url or url.strip() == DEFAULT_URL) and _is_in_a_pool():
         from coeval.engines.inline import InlineEngine
 

@@ -50,7 +50,7 @@ def test_they_get_ready_before_anybody_calls_or_waits() -> None:
         assert wait_until(lambda: ex.statistics().workers == 2, PATIENCE_S)
 
 
-@pytest.mark.parametrize(("wrong", "engine"), [(-1, "local:2"), (3, "local:2"), (-1, "local")])
+@pytest.mark.parametrize(("wrong", "engine"), [(-1, "local:2"), (3, "local:2"), (-1, "local"), (-1, "inline:")])
 def test_fewer_than_none_and_more_than_there_may_be_are_refused_before_anything_starts(wrong: int, engine: str) -> None:
     with leaks(), pytest.raises(ValueError, match=f"min_workers is {wrong}; expected 0 (to 2|or more)"):
         Executor(engine, min_workers=wrong)
