@@ -9,6 +9,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 PATIENCE_S = 60
 LINES = 2000
 
@@ -95,6 +97,44 @@ with Executor("local:2", output="labelled") as ex:
     lines = [e for e in ex.timeline.events if e.kind == "output"]
     print("recorded", sorted((e.call, e.name, e.fields["text"], e.pid) for e in lines))
 """
+
+
+# With one worker that is replaced, and another thread that prints at the worst moment.
+PRINTED_BEFORE = """
+import os, signal
+from coeval import Executor
+from coeval.engines.local import LocalEngine, _starters
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def flush_and_print():
+    flush()
+    if os.getpid() == caller:
+        print("in between")
+
+if __name__ == "__main__":
+    caller = os.getpid()
+    flush = _starters.flush_standard_streams
+    _starters.flush_standard_streams = flush_and_print
+    print("before")
+    with Executor(LocalEngine(1, start_method={method!r})) as ex:
+        print(type(ex.submit(die).exception()).__name__)
+        print(ex.submit(abs, -1).result())
+"""
+
+
+@pytest.mark.parametrize("method", ["server", "fork", "spawn"])
+def test_what_the_caller_printed_and_has_not_written_yet_is_written_once(method: str, tmp_path: Path) -> None:
+    script = tmp_path / "printing.py"
+    script.write_text(PRINTED_BEFORE.format(method=method))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=PATIENCE_S, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    between = ["in between"] * 2 if method == "fork" else []
+    assert sorted(done.stdout.splitlines()) == sorted(["before", "WorkerDied", "1", *between])
 
 
 def test_labelled_lines_name_function_call_host_and_pid_and_stand_on_the_timeline(tmp_path: Path) -> None:

@@ -30,7 +30,12 @@ from collections import deque
 from coeval.clocks._named_tuple import NamedTuple
 from coeval.engines.local import _channel
 from coeval.engines.local._channel import raised
-from coeval.engines.local._child import be_worker, changes_between, limit_native_threads
+from coeval.engines.local._child import (
+    be_worker,
+    changes_between,
+    flush_standard_streams,
+    limit_native_threads,
+)
 from coeval.engines.local._cores import usable_cores
 from coeval.engines.local._launch import (
     ENTRY,
@@ -400,6 +405,7 @@ class _ForkStarter(_ChildStarter):
         changes = {"environment": self._native_limits()}
         lifeline = raised(os.dup(self._lifeline_read))  # in the child all of the starter's own descriptors are closed
         is_frozen = gc.get_freeze_count() > 0  # by the caller, who may count on it
+        flush_standard_streams()
         if not is_frozen:
             gc.freeze()
         try:
@@ -434,10 +440,22 @@ class _ForkStarter(_ChildStarter):
             for fd in (0, 1, 2):
                 if fd == 0 or not is_open(fd):
                     os.dup2(null, fd)
+            _forget_unwritten(null)
             os.close(null)
             be_worker(self._entry, descriptors, cell, lifeline, changes)
         finally:
             os._exit(1)
+
+
+def _forget_unwritten(null: int) -> None:
+    """In a forked worker: what another thread printed between flush and fork is the caller's, who writes it."""
+    streams = [(fd, raised(os.dup(fd))) for fd in (1, 2)]
+    for fd, _ in streams:
+        os.dup2(null, fd)
+    flush_standard_streams()
+    for fd, stream in streams:
+        os.dup2(stream, fd)
+        os.close(stream)
 
 
 def _begin_anew_in_multiprocessing() -> None:
