@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coeval.errors import WorkerDied
 from coeval.executor import Executor, _packed_map
+from coeval.executor._packed_map import STRIDE_ITEMS_MAX, STRIDE_NS, stride_of
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +72,26 @@ def test_a_worker_that_dies_in_the_middle_is_named_with_its_item_and_costs_none_
 def test_items_that_ended_a_worker_once_run_again_in_their_places(
     ex: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_packed_map, "STRIDE_NS_MAX", 1e9)  # several at a time, so whose fault it was is not known
+    monkeypatch.setattr(_packed_map, "STRIDE_ITEM_NS_MAX", 1e9)  # several at a time, so whose fault it was is not known
     once = tmp_path / "once"
     once.touch()
     assert list(ex.map(negative_or_die, range(3000), itertools.repeat(once))) == [-n for n in range(3000)]
     assert not once.exists()
+
+
+@given(st.floats(0, 1e9))
+def test_items_that_run_at_a_time_are_about_half_a_millisecond_at_most(item_ns: float) -> None:
+    stride = stride_of(item_ns)
+    assert 1 <= stride <= STRIDE_ITEMS_MAX
+    assert stride == 1 or stride * item_ns <= STRIDE_NS
+
+
+@pytest.mark.parametrize("between_ns", [500, 2_000, 5_000, 9_000])
+def test_what_is_done_between_two_items_does_not_keep_short_ones_single(between_ns: int) -> None:
+    item_ns, stride = 50, 1
+    for _ in range(4):  # measured is what both take
+        stride = stride_of(item_ns + between_ns / stride)
+    assert stride == STRIDE_ITEMS_MAX
 
 
 def test_an_endless_iterable_is_read_only_so_far_ahead(ex: Executor) -> None:

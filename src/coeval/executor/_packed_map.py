@@ -50,10 +50,12 @@ CHUNK_GROWTH_TOGETHER = 4
 # A chunk of a size that the caller chose is cut there: what a board can show.
 CHUNK_ITEMS_LARGEST = 1 << 20
 
-# Items shorter than this run several at a time without a line of Python between two.
-# Fewer, or for longer items: it would not show. More: where a worker dies, more items have to be tried one by one.
-STRIDE_NS_MAX = 2_000
-STRIDE = 256
+# Items shorter than the first run several at a time without a line of Python between two: for so long, or so many.
+# Shorter ones only: what is done between two counts as theirs, 1 us or on a slow machine 4, and would keep them single.
+# Longer ones, longer or more: it would not show, and where a worker dies, more items have to be tried one by one.
+STRIDE_ITEM_NS_MAX = 10_000
+STRIDE_NS = 512_000
+STRIDE_ITEMS_MAX = 256
 
 # A map whose length is known is cut into at least so many chunks for each batch that the engine wants at once without
 # prefetching, that is for each worker. Fewer: where the last chunks end at different times, somebody idles.
@@ -207,7 +209,7 @@ class PackedMap:
             elif wanted == 1:
                 self._submit_alone(items[0])
             else:
-                self._submit_chunk(items, STRIDE if item_ns is not None and item_ns < STRIDE_NS_MAX else 1)
+                self._submit_chunk(items, 1 if item_ns is None else stride_of(item_ns))
 
     def _chunk_items(self, item_ns: float) -> int:
         items = CHUNK_NS / item_ns if item_ns > 0 else CHUNK_ITEMS_MAX
@@ -228,6 +230,13 @@ class PackedMap:
     def _submit_alone(self, item: Any) -> None:
         args = item if self._spread else (item,)
         self._pending.append(self._submission.submit(self._prepared, args, {}, self._options))
+
+
+def stride_of(item_ns: float) -> int:
+    """How many items of this measured duration run without a line of Python between two."""
+    if item_ns >= STRIDE_ITEM_NS_MAX:
+        return 1
+    return min(STRIDE_ITEMS_MAX, int(STRIDE_NS / max(item_ns, 1)))
 
 
 def _taker(iterables: tuple[Iterable[Any], ...]) -> tuple[Callable[[int], Sequence[Any]], bool]:
