@@ -489,9 +489,9 @@ def judge(claim: Claim, figure: Figure, samples: dict[str, Samples]) -> Verdict:
     return verdict(claim, [own / other if claim.how == "ratio" else own - other for own, other in pairs], rival)
 
 
-def judge_floor(claim: Claim, figure: Figure, samples: dict[str, Samples]) -> Verdict:
-    """What would become of the claim, did coeval do only what nobody can leave out."""
-    return judge(replace(claim, ours=claim.floor), figure, samples)
+def floor_of(claim: Claim, figure: Figure, samples: dict[str, Samples]) -> Interval | None:
+    """What the claim would find, did coeval do only what nobody can leave out."""
+    return judge(replace(claim, ours=claim.floor), figure, samples).found
 
 
 def best_rival(claim: Claim, figure: Figure, samples: dict[str, Samples]) -> str:
@@ -744,8 +744,8 @@ def told(row: Row, samples: dict[str, Samples]) -> Iterator[str]:
             against = f" ({rival})" if rival else ""
             yield f"  {word.upper():<12}  {figure.name} {claim}{against}: {interval_text(found)}"
             if claim.floor:
-                least = judge_floor(claim, figure, samples).found
-                yield f"  {'':<12}  {claim.floor}, what nobody can leave out{against}: {interval_text(least)}"
+                least = interval_text(floor_of(claim, figure, samples))
+                yield f"  {'':<12}  {claim.floor}, what nobody can leave out{against}: {least}"
 
 
 def interval_text(found: Interval | None) -> str:
@@ -770,7 +770,7 @@ def as_data(row: Row, samples: dict[str, Samples]) -> dict[str, Any]:
                 "figure": figure.name,
                 "claim": str(claim),
                 **judge(claim, figure, samples)._asdict(),
-                **({"floor": judge_floor(claim, figure, samples).found} if claim.floor else {}),
+                **({"floor": floor_of(claim, figure, samples)} if claim.floor else {}),
             }
             for figure in row.figures
             for claim in figure.claims

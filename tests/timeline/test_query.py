@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from coeval.errors import RecordingWarning
 from coeval.timeline import Timeline
 from coeval.timeline._said import said
 from coeval.timeline.writers import write_parquet
-from tests.timeline.tables import WEB, event, table, timeline
+from tests.timeline.tables import T0, WEB, event, table, timeline
 
 PAIRS = "select a.text, b.text, {} from timeline a, timeline b where a.line <> b.line or a.clock <> b.clock"
 
@@ -55,6 +56,12 @@ def test_overlaps_is_certain_only_where_no_admissible_time_parts_the_two() -> No
 def test_a_local_time_is_that_of_the_zone_asked_for() -> None:
     asked = "select at_zone(estimate_ns, 'Europe/Berlin')::varchar from timeline where text = 'GET /pay'"
     assert timeline().sql(asked).fetchall() == [("2026-11-06 22:20:00.00002",)]
+
+
+@pytest.mark.parametrize("zone", ["-05:30", "UTC-05:30", "UTC-5:30", "GMT-05:30"])
+def test_a_local_time_may_be_asked_for_at_an_offset(zone: str) -> None:
+    asked = f"select at_zone({T0}, '{zone}') - at_zone({T0}, 'UTC')"
+    assert timeline().sql(asked).fetchall() == [(timedelta(hours=-5, minutes=-30),)]
 
 
 def test_a_file_and_a_table_in_memory_are_asked_together(tmp_path: Path) -> None:

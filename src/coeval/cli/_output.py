@@ -17,14 +17,13 @@ from datetime import UTC, tzinfo
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import available_timezones
 
 import click
 
 from coeval.cli._data_output import OutputRefused, check_output
 from coeval.cli._pandas import do_without_pandas
 from coeval.errors import RecordingWarning
-from coeval.timeline._fixed_offset import fixed_zone
 from coeval.timeline._time_text import (
     format_bound_ns,
     format_duration_ns,
@@ -35,6 +34,7 @@ from coeval.timeline._time_text import (
     half_width_ns,
     plain,
 )
+from coeval.timeline._zone_names import zone_of
 
 if TYPE_CHECKING:
     from coeval.timeline import RunTimeline, Timeline
@@ -127,15 +127,11 @@ def parse_zone(name: str | None) -> tzinfo:
     if name is None:
         return UTC
     try:
-        fixed = fixed_zone(name)
+        zone = zone_of(name)
     except ValueError as error:
         fail(error)
-    if fixed is not None:
-        return fixed
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        pass
+    if zone is not None:
+        return zone
     known = available_timezones()
     if not known:
         fail(f"zone {name!r} is not known, as this machine has no time zone data: install the tzdata package")

@@ -51,7 +51,7 @@ CHUNK_GROWTH_TOGETHER = 4
 CHUNK_ITEMS_LARGEST = 1 << 20
 
 # Items shorter than the first run several at a time without a line of Python between two: for so long, or so many.
-# Shorter ones only: what is done between two counts as theirs, 1 us or on a slow machine 4, and would keep them single.
+# Shorter ones only: what is done between two counts as theirs, up to 4.5 us were seen, and would keep them single.
 # Longer ones, longer or more: it would not show, and where a worker dies, more items have to be tried one by one.
 STRIDE_ITEM_NS_MAX = 10_000
 STRIDE_NS = 512_000

@@ -42,7 +42,9 @@ _MACROS = (
     end""",
     "create macro certain(answer) as coalesce(answer, false)",
     "create macro possible(answer) as coalesce(answer, true)",
-    "create macro at_zone(ns, zone) as make_timestamp_ns(ns)::timestamptz at time zone zone",
+    # Of an offset that begins with UTC DuckDB would drop the minutes, without a word; one alone it does not know.
+    r"""create macro at_zone(ns, zone) as
+        make_timestamp_ns(ns)::timestamptz at time zone regexp_replace(zone, '^(UTC)?([+-])', 'GMT\2')""",
 )
 
 
@@ -94,7 +96,7 @@ def ask(query: str, tables: Mapping[str, Timeline], zone: tzinfo = UTC) -> duckd
 
 
 def _zone_name(zone: tzinfo) -> str:
-    """As DuckDB knows it. Of an offset that begins with UTC it would drop the minutes, without a word."""
+    """As DuckDB knows it; see `at_zone` for offsets."""
     if isinstance(zone, timezone) and zone is not UTC:
         return f"GMT{format_utc_offset(zone.utcoffset(None))}"
     return str(zone)

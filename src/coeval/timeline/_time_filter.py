@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from coeval.timeline._fixed_offset import fixed_zone
+from coeval.timeline._zone_names import zone_of
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -88,13 +87,10 @@ def time_filter(
 
 
 def _zone(name: str) -> tzinfo:
-    fixed = fixed_zone(name)
-    if fixed is not None:
-        return fixed
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"zone {name!r} is not known; expected a name such as Europe/Berlin, or +02:00") from error
+    zone = zone_of(name)
+    if zone is None:
+        raise ValueError(f"zone {name!r} is not known; expected a name such as Europe/Berlin, or +02:00")
+    return zone
 
 
 def _readings(when: str | datetime | int, zone: tzinfo | None, what: str) -> list[int]:

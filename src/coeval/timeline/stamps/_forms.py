@@ -25,7 +25,7 @@ from datetime import date
 from functools import cache
 from typing import NamedTuple
 
-from coeval.timeline._fixed_offset import OFFSET_HOURS_MAX
+from coeval.timeline._zone_names import OFFSET_HOURS_MAX
 from coeval.timeline.stamps._written import GOOD, IMPOSSIBLE, NO_OFFSET, NO_STAMP, YEARLESS_YEAR
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")

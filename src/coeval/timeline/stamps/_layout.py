@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from coeval.timeline._fixed_offset import OFFSET_HOURS_MAX
+from coeval.timeline._zone_names import OFFSET_HOURS_MAX
 from coeval.timeline.readers._values import BoolArray, Int64Array
 from coeval.timeline.stamps._forms import EPOCH_S_MAX, EPOCH_S_MIN, MONTHS, fields_of, read_stamp
 from coeval.timeline.stamps._written import GOOD, NO_OFFSET, YEARLESS_YEAR, Written

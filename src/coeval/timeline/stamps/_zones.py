@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coeval.errors import WrongTable
-from coeval.timeline._fixed_offset import fixed_offset_s
+from coeval.timeline._zone_names import fixed_offset_s
 from coeval.timeline.readers._values import BoolArray, Int64Array
 
 _DAY_S = 86_400

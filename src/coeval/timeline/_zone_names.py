@@ -1,9 +1,10 @@
-"""Zones that are no place but an offset from UTC, as people write them. Apart from other zones, which need numpy."""
+"""Zones by what people call them: a place or an offset from UTC. Apart from `stamps/_zones.py`, which needs numpy."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 # Local times of this earth are at most so far from UTC.
 OFFSET_HOURS_MAX = 15
@@ -29,14 +30,17 @@ def fixed_offset_s(name: str) -> int | None:
     return (1 if found["sign"] == "+" else -1) * (hours * 3600 + minutes * 60)
 
 
-def fixed_zone(name: str) -> tzinfo | None:
+def zone_of(name: str) -> tzinfo | None:
     """
-    The zone of that offset; None: the name is no offset.
+    The zone of an IANA name such as "Europe/Berlin", or of an offset; None: there is none.
 
     Raises:
         ValueError: it is an offset that no place has.
     """
     offset_s = fixed_offset_s(name)
-    if offset_s is None:
+    if offset_s is not None:
+        return timezone(timedelta(seconds=offset_s)) if offset_s else UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         return None
-    return timezone(timedelta(seconds=offset_s)) if offset_s else UTC
