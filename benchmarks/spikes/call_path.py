@@ -194,8 +194,7 @@ def read_back(data: bytes) -> Callable[[], object]:
     reader = FrameReader()
 
     def step() -> object:
-        reader.feed(data)
-        return reader.take_frame() if reader.has_frame() else None
+        return reader.take(data)
 
     return step
 

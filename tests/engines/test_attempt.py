@@ -8,7 +8,7 @@ from typing import Any
 
 from coeval.clocks import Clock, Snapshot
 from coeval.engines._attempt import ITEM_STAMP_NS_MIN, PIECE_NS_MAX, Piece, load_function, run_batch
-from coeval.engines._payload import dump, load
+from coeval.engines._payload import dump, take
 from coeval.recording import attempt, mark
 
 
@@ -33,7 +33,7 @@ def run(function: Callable[..., Any], arguments: list[Any], clock: Clock | None 
 def test_values_of_a_quick_batch_come_home_in_one_piece() -> None:
     [piece] = run(abs, [-1, -2, 3])
     assert (piece.first, piece.item_count, piece.failure) == (0, 3, None)
-    assert [load(value) for value in piece.values] == [1, 2, 3]
+    assert [take(value) for value in piece.values] == [1, 2, 3]
     assert piece.started_ns < piece.finished_ns
 
 
@@ -105,5 +105,5 @@ def test_events_belong_to_the_item_in_which_they_happened() -> None:
 def test_a_call_can_ask_which_try_it_is() -> None:
     items = [dump(((), {}))] * 2
     [piece] = run_batch(lambda: tuple(attempt() or ()), items, [41, 42], 3, clock=SteppingClock())
-    assert [load(value) for value in piece.values] == [(41, 3), (42, 3)]
+    assert [take(value) for value in piece.values] == [(41, 3), (42, 3)]
     assert attempt() is None

@@ -16,8 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coeval.clocks import SYSTEM_CLOCK
-from coeval.engines._payload import HEAVY_BYTES_MIN, drop, dump, is_importable, load, take
+from coeval.engines._payload import (
+    HEAVY_BYTES_MIN,
+    drop,
+    dump,
+    dump_call,
+    dump_result,
+    is_importable,
+    load,
+    load_call,
+    take,
+)
 from coeval.engines._segments import Heavy, Segments
+from coeval.engines.local._frames import FrameReader, frame
 
 
 def double(x: int) -> int:
@@ -38,6 +49,9 @@ def test_plain_values_come_back_equal(value: object) -> None:
 
 LARGE = HEAVY_BYTES_MIN // 8 * 3
 
+NUMBER_LIKE = st.none() | st.booleans() | st.integers() | st.floats()
+SMALL_AND_PLAIN = NUMBER_LIKE | st.text(st.characters(exclude_categories=()), max_size=30)
+
 
 @pytest.fixture(scope="module")
 def segments() -> Iterator[Segments]:
@@ -57,6 +71,60 @@ def there_and_back(value: object, segments: Segments, *, beside: bool) -> Any:
 @given(PLAIN)
 def test_plain_values_come_back_equal_where_there_are_segments(segments: Segments, value: object) -> None:
     assert there_and_back(value, segments, beside=False) == value
+
+
+def exactly(value: object) -> object:
+    """By which two values are told apart that `==` calls equal, and a NaN is what it is."""
+    return type(value), repr(value)
+
+
+@given(st.lists(SMALL_AND_PLAIN).map(tuple))
+def test_small_plain_arguments_travel_as_they_are(segments: Segments, args: tuple[Any, ...]) -> None:
+    assert dump_call(args, {}, segments) is args
+    travelled = FrameReader().take(frame([args]))[0]
+    assert [exactly(value) for value in load_call(travelled)[0]] == [exactly(value) for value in args]
+
+
+@given(SMALL_AND_PLAIN)
+def test_small_plain_results_travel_as_they_are(segments: Segments, value: object) -> None:
+    assert dump_result(value, segments) is value
+    assert exactly(take(FrameReader().take(frame([value]))[0])) == exactly(value)
+
+
+class Level(int):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ((1,), {"to": 2}),
+        ((Level(1),), {}),
+        (([],), {}),
+        ((b"x",), {}),
+        (((1, 2),), {}),
+        (("x" * 2000,), {}),
+        ((1, 2j), {}),
+    ],
+    ids=["named", "subclass", "list", "bytes", "tuple", "long", "complex"],
+)
+def test_other_arguments_are_pickled(segments: Segments, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    payload = dump_call(args, kwargs, segments)
+    assert type(payload) is bytes
+    assert load_call(payload) == (args, kwargs)
+    assert type(load_call(payload)[0][0]) is type(args[0])
+
+
+@pytest.mark.parametrize("value", [b"x", (1, 2), Level(1), [1], "x" * 2000])
+def test_other_results_are_pickled(segments: Segments, value: object) -> None:
+    payload = dump_result(value, segments)
+    assert type(payload) is bytes
+    assert exactly(take(payload)) == exactly(value)
+
+
+def test_without_segments_everything_is_pickled() -> None:
+    assert type(dump_call((1,), {}, None)) is bytes
+    assert type(dump_result(1, None)) is bytes
 
 
 @pytest.mark.parametrize(

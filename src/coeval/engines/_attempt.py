@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from itertools import starmap
 
-from coeval.clocks._named_tuple import NamedTuple
+from coeval.clocks._named_tuple import NamedTuple, unchecked
 from coeval.engines._engine import Failure, ItemStamps, Packed
-from coeval.engines._payload import dump, load
+from coeval.engines._payload import dump, dump_result, load, load_call
 from coeval.recording._capture import Attempt, Running, run_in_process, running_call
 from coeval.recording._capture import _running as running_context
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from coeval.clocks import Clock
-    from coeval.engines._protocol import Payload
+    from coeval.engines._protocol import Arguments, Returned
     from coeval.engines._segments import Segments
     from coeval.engines.local._board import Shelf
     from coeval.recording import Event
@@ -41,7 +41,7 @@ class Piece(NamedTuple):
 
     first: int
     item_count: int
-    values: Sequence[Payload]
+    values: Sequence[Returned]
     failure: Failure | None
     started_ns: int
     finished_ns: int
@@ -55,7 +55,11 @@ class Piece(NamedTuple):
     @classmethod
     def of_plain(cls, fields: tuple[Any, ...]) -> Piece:
         """The piece that travelled so."""
-        return cls._make((*fields[:-1], [ItemStamps(*stamps) for stamps in fields[-1]]) if fields[-1] else fields)
+        if len(fields) != len(cls._fields):
+            raise ValueError(f"a piece of {len(fields)} fields; expected {len(cls._fields)}")
+        if fields[-1]:
+            fields = (*fields[:-1], [ItemStamps(*stamps) for stamps in fields[-1]])
+        return unchecked(cls, fields)
 
 
 def load_function(body: bytes) -> Callable[..., Any] | Failure:
@@ -69,7 +73,7 @@ def load_function(body: bytes) -> Callable[..., Any] | Failure:
 
 def run_batch(
     function: Callable[..., Any] | Failure,
-    items: Sequence[Payload] | Packed,
+    items: Sequence[Arguments] | Packed,
     calls: Sequence[int],
     attempt: int,
     *,
@@ -85,7 +89,7 @@ def run_batch(
 
     Args:
         function: what `load_function` gave.
-        items: pickles of `(args, kwargs)`, or items of a map.
+        items: the arguments of each call, or items of a map.
         calls, attempt: what `coeval.attempt()` answers.
         clock: stamps starts and ends.
         begin: told item number and reading just before each item; False: this item and those after it were called back,
@@ -105,7 +109,7 @@ def run_batch(
 
 def _run_items(
     function: Callable[..., Any],
-    items: Sequence[Payload],
+    items: Sequence[Arguments],
     calls: Sequence[int],
     attempt: int,
     clock: Clock,
@@ -116,7 +120,7 @@ def _run_items(
     shelf: Shelf | None,
 ) -> Iterator[Piece]:
     first = 0
-    values: list[Payload] = []
+    values: list[Returned] = []
     stamps: list[ItemStamps] = []
     running = Running(-1, attempt, -1, [])
     if memory_bytes is not None:
@@ -163,10 +167,10 @@ def _run_items(
 
 
 def _run_item(
-    function: Callable[..., Any], item: Payload, running: Running, segments: Segments | None
-) -> tuple[Payload, Failure | None]:
+    function: Callable[..., Any], item: Arguments, running: Running, segments: Segments | None
+) -> tuple[Returned, Failure | None]:
     try:
-        args, kwargs = load(item)
+        args, kwargs = load_call(item)
     except BaseException as error:
         return b"", _describe("argument", error)
     try:
@@ -176,38 +180,38 @@ def _run_item(
     except BaseException as error:
         return b"", _describe("raised", error)
     try:
-        return dump(value, segments), None
+        return dump_result(value, segments), None
     except BaseException as error:
         return b"", _unsendable_result(value, error)
 
 
 def _run_item_in_context(
-    function: Callable[..., Any], item: Payload, running: Running, segments: Segments | None
-) -> tuple[Payload, Failure | None]:
+    function: Callable[..., Any], item: Arguments, running: Running, segments: Segments | None
+) -> tuple[Returned, Failure | None]:
     with running_call(Attempt(running.call, running.attempt), running.item, running.events, whole_process=False):
         return _run_item(function, item, running, segments)
 
 
 def _run_item_below(
     memory_bytes: int,
-) -> Callable[[Callable[..., Any], Payload, Running, Segments | None], tuple[Payload, Failure | None]]:
+) -> Callable[[Callable[..., Any], Arguments, Running, Segments | None], tuple[Returned, Failure | None]]:
     """Like `_run_item`, under a memory limit. It is lifted before anything is said about a failure: that takes some."""
     from coeval.engines._memory_limit import MemoryCeiling
 
     ceiling = MemoryCeiling(memory_bytes)
 
     def run_item(
-        function: Callable[..., Any], item: Payload, running: Running, segments: Segments | None
-    ) -> tuple[Payload, Failure | None]:
+        function: Callable[..., Any], item: Arguments, running: Running, segments: Segments | None
+    ) -> tuple[Returned, Failure | None]:
         stage, value = "argument", None
         try:
             ceiling.lower()
             try:
-                args, kwargs = load(item)
+                args, kwargs = load_call(item)
                 stage = "raised"
                 value = function(*args, **kwargs)
                 stage = "result"
-                return dump(value, segments), None
+                return dump_result(value, segments), None
             finally:
                 ceiling.lift()
         except MemoryError as error:

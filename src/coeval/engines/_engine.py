@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coeval.clocks import ClockId
-    from coeval.engines._protocol import FailureKind, Payload
+    from coeval.engines._protocol import Arguments, FailureKind, Payload, Returned
     from coeval.engines._segments import Parcel
     from coeval.recording import Event
 
@@ -91,7 +91,7 @@ class Batch(NamedTuple):
         id: unique in one executor; every sending has a new one.
         attempt: which try this is for its items; the first is 1.
         function: what to call.
-        items: for each call the pickle of `(args, kwargs)`; or `Packed`.
+        items: for each call its arguments, see `_payload.load_call`; or `Packed`.
         calls: for each item the number of its call in the executor.
         limits: hold for each item.
         may_wait_behind: another batch may wait at its worker while it runs. Not where results are kept: so a killed
@@ -101,7 +101,7 @@ class Batch(NamedTuple):
     id: int
     attempt: int
     function: Function
-    items: Sequence[Payload] | Packed
+    items: Sequence[Arguments] | Packed
     calls: Sequence[int]
     limits: Limits = NO_LIMITS
     may_wait_behind: bool = True
@@ -218,8 +218,8 @@ class Outcome(NamedTuple):
     Attributes:
         batch: the batch's id.
         first, item_count: which items.
-        values: for each item the pickle of what it returned, or one pickle of them all if they came `Packed`; empty if
-            `failure` is set.
+        values: for each item what it returned, see `_payload.take`, or one pickle of them all if they came `Packed`;
+            empty if `failure` is set.
         failure: why there are no values.
         stamps: when; `started_ns` and `finished_ns` on the worker's clock.
         worker: who ran it; None if nobody did.
@@ -230,7 +230,7 @@ class Outcome(NamedTuple):
     batch: int
     first: int
     item_count: int
-    values: Sequence[Payload | Parcel]
+    values: Sequence[Returned | Parcel]
     failure: Failure | None
     stamps: Stamps
     worker: Worker | None

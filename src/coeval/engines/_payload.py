@@ -5,7 +5,9 @@ Everything goes by the C pickler first, which names functions and classes instea
 on the other side (lambdas, closures, anything defined in `__main__` or a notebook) goes by value through cloudpickle,
 which is imported only then: it costs 20 ms, and a worker that needs none should not pay it.
 
-Between processes of one host what is large goes beside the pickle, in shared memory (`_segments.py`).
+Between processes of one host what is large goes beside the pickle, in shared memory (`_segments.py`). What is small and
+plain goes bare there: as it is, for its engine to write down with whatever else it sends. For a number that takes less
+than a pickle of its own.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from coeval.engines._segments import Heavy, Parcel, Segments, drop_received, rec
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pickle import PickleBuffer, Pickler, dumps, loads
     from typing import Any, overload
+
+    from coeval.engines._protocol import Arguments, Bare, Returned
 else:
     # `pickle` would bring `re` along, which takes longer than forking a worker.
     from _pickle import Pickler, dumps, loads
@@ -38,6 +42,10 @@ HEAVY_BYTES_MIN = 1 << 17
 
 # The pickler hands over what is longer than its frames as it is, without a copy. No name is in such a piece.
 _NAMES_BYTES_MAX = 1 << 18
+
+# What goes bare: nothing that can change, of no class but these, which `marshal` knows as well as the pickler.
+_BARE_KINDS = frozenset({int, float, bool, type(None)})
+_BARE_TEXT_MAX = 1 << 10
 
 # Pickled into one piece, their bytes would be copied twice more than need be.
 _LONG_KINDS = frozenset({bytes, bytearray, str})
@@ -83,6 +91,43 @@ def dump(value: object, segments: Segments | None = None) -> bytes | Heavy:  # n
     return payload
 
 
+def dump_call(args: object, kwargs: Mapping[str, Any], segments: Segments | None) -> Arguments:
+    """
+    Make the arguments of a call ready to travel, as they are now.
+
+    Args:
+        args: a sequence, or what is one when it was pickled and rebuilt.
+        segments: see `dump`; with them, arguments may also go bare.
+
+    Raises:
+        MemoryError, Exception: see `dump`.
+    """
+    if segments is not None and not kwargs and type(args) is tuple:
+        for part in args:
+            if type(part) not in _BARE_KINDS and (type(part) is not str or len(part) > _BARE_TEXT_MAX):
+                break
+        else:
+            bare: tuple[Bare, ...] = args
+            return bare
+    return dump((args, kwargs), segments)
+
+
+def load_call(payload: Arguments) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Rebuild positional and named arguments of a call. Raises what `load` raises."""
+    if type(payload) is tuple:
+        return payload, {}
+    args, kwargs = load(payload)  # type: ignore[arg-type]  # a `Heavy` is a tuple as well, of a class of its own
+    return args, kwargs
+
+
+def dump_result(value: object, segments: Segments | None) -> Returned:
+    """Make what a call returned ready to travel. Args, raises: see `dump_call`."""
+    if segments is not None and (type(value) in _BARE_KINDS or (type(value) is str and len(value) <= _BARE_TEXT_MAX)):
+        bare: Bare = value  # type: ignore[assignment]
+        return bare
+    return dump(value, segments)
+
+
 def load(payload: bytes | Heavy) -> Any:
     """
     Rebuild a value that may be rebuilt again elsewhere: an argument.
@@ -97,19 +142,19 @@ def load(payload: bytes | Heavy) -> Any:
     return loads(payload) if type(payload) is bytes else _load_heavy(payload, last=False)  # type: ignore[arg-type]
 
 
-def take(payload: bytes | Heavy | Parcel) -> Any:
+def take(payload: Returned | Parcel) -> Any:
     """Rebuild a value that nobody else will rebuild: a result. Raises what `load` raises."""
     if type(payload) is bytes:
         return loads(payload)
-    if isinstance(payload, Parcel):
-        return unpickle(payload.heavy, payload.open())
-    return _load_heavy(payload, last=True)  # type: ignore[arg-type]
+    if isinstance(payload, Heavy):
+        return _load_heavy(payload, last=True)
+    return unpickle(payload.heavy, payload.open()) if isinstance(payload, Parcel) else payload
 
 
-def size_of(payload: bytes | Heavy | Parcel) -> int:
-    """How many bytes it is, with what travels beside it."""
+def size_of(payload: Returned | Parcel) -> int:
+    """How many bytes a pickle is, with what travels beside it."""
     heavy = payload.heavy if isinstance(payload, Parcel) else payload
-    return heavy.size if isinstance(heavy, Heavy) else len(heavy)
+    return heavy.size if isinstance(heavy, Heavy) else len(heavy)  # type: ignore[arg-type]
 
 
 def settle() -> None:
@@ -119,23 +164,21 @@ def settle() -> None:
         shares.settle()
 
 
-def drop(payload: bytes | Heavy | Parcel, segments: Segments | None = None) -> None:
+def drop(payload: object, segments: Segments | None = None) -> None:
     """
     Nobody will rebuild this one any more.
 
     Args:
+        payload: of any kind.
         segments: those of this process, if it has any.
     """
-    if type(payload) is bytes:
-        return
     if isinstance(payload, Parcel):
         payload.close()
-        return
-    heavy: Heavy = payload  # type: ignore[assignment]
-    if segments is not None and heavy.owner == os.getpid():
-        segments.drop(heavy)
-    else:
-        drop_received(heavy)
+    elif isinstance(payload, Heavy):
+        if segments is not None and payload.owner == os.getpid():
+            segments.drop(payload)
+        else:
+            drop_received(payload)
 
 
 def is_importable(function: object) -> bool:

@@ -12,6 +12,11 @@ from coeval.engines._segments import Heavy, Segments
 # A pickle, or one whose large parts travel beside it.
 Payload: TypeAlias = bytes | Heavy
 
+# What may also travel as it is, to and from an engine with `segments`.
+Bare: TypeAlias = int | float | str | bool | None
+Arguments: TypeAlias = Payload | tuple[Bare, ...]
+Returned: TypeAlias = Payload | Bare
+
 Deliver: TypeAlias = Callable[[Outcome], None]
 
 FailureKind = Literal[

@@ -12,6 +12,7 @@ import threading
 
 from coeval.engines._engine import NO_LIMITS, Limits
 from coeval.engines._payload import drop, size_of
+from coeval.engines._segments import Heavy
 from coeval.executor._retry import NO_RETRY, Retry
 from coeval.executor._standard import (
     CANCELLED,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from coeval.engines import Function
-    from coeval.engines._protocol import Payload
+    from coeval.engines._protocol import Arguments, Payload
     from coeval.executor._dispatch import Dispatch
     from coeval.executor._random import Seed
 
@@ -73,7 +74,7 @@ class CallFuture(StandardFuture):
         number: in order of submission, from 0; set when it is queued.
         function: None if it was never sent.
         args, kwargs: kept until the call is done, to say in an error what it was called with.
-        payload: their pickle.
+        payload: the same, as they travel.
         options: of this call.
         home: the dispatch that has the call; None: nobody will resolve it.
         attempt: which try is (or was) the last; 0 before the first.
@@ -102,7 +103,7 @@ class CallFuture(StandardFuture):
         function: Function | None = None,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
-        payload: Payload = b"",
+        payload: Arguments = b"",
         options: CallOptions = _NO_OPTIONS,
         home: Dispatch | None = None,
     ) -> None:
@@ -257,10 +258,10 @@ class CallFuture(StandardFuture):
 
     def let_go(self) -> None:
         """The call is done: whatever its arguments hold may go as soon as nobody wants it."""
-        if type(self.payload) is bytes:
-            self.payload = b""
-        else:
+        if type(self.payload) is Heavy:
             self.drop_payload()
+        else:
+            self.payload = b""
         self.args, self.kwargs = (), None
         if self.keep is not None:
             self.keep = None
@@ -268,7 +269,7 @@ class CallFuture(StandardFuture):
     def drop_payload(self) -> None:
         """Nobody will read it any more."""
         payload, self.payload = self.payload, b""
-        if type(payload) is not bytes and self.home is not None:
+        if type(payload) is Heavy and self.home is not None:
             drop(payload, self.home.segments)
 
 
@@ -285,6 +286,8 @@ class MapChunk(CallFuture):
         error: what the first failed item raised.
         rest: items that were cut off, because they run elsewhere; they come after these.
     """
+
+    payload: Payload
 
     def __init__(
         self,

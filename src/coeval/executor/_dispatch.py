@@ -20,6 +20,7 @@ import threading
 import weakref
 from collections import deque
 
+from coeval.clocks._named_tuple import unchecked
 from coeval.engines._engine import Batch, Failure, Packed
 from coeval.engines._payload import drop, dump, size_of, take
 from coeval.executor._batching import Pace
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from coeval.clocks import Clock
     from coeval.engines import Engine, Function, Limits, Outcome, Worker
-    from coeval.engines._protocol import Payload
+    from coeval.engines._protocol import Arguments
     from coeval.executor._far_clocks import FarClocks
     from coeval.recording import Recorder
 
@@ -90,6 +91,7 @@ class Dispatch:
 
     Attributes:
         segments: where large parts of arguments go.
+        is_closed: no new calls are taken.
         lock: guards everything here, and the step from a waiting call to a running or a cancelled one.
     """
 
@@ -111,7 +113,7 @@ class Dispatch:
         self._next_batch = 0
         # Threads that are bringing an outcome home: its futures are not resolved yet, so it is not the end yet.
         self._delivering: list[int] = []
-        self._closed = False  # no new calls
+        self.is_closed = False
         self._ended = False  # engine and recorder are closed or being closed
         self._ended_event = threading.Event()
         try:
@@ -124,15 +126,9 @@ class Dispatch:
 
     # In ---------------------------------------------------------------------------------------------------------------
 
-    def check_open(self) -> None:
-        """
-        Refuse calls where none are taken any more.
-
-        Raises:
-            RuntimeError: the executor is shut down (as the standard executors say it).
-        """
-        if self._closed:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+    def refusal(self) -> RuntimeError:
+        """What to raise at whoever brings a call when `is_closed` (as the standard executors say it)."""
+        return RuntimeError("cannot schedule new futures after shutdown")
 
     def submit(self, call: CallFuture) -> None:
         """
@@ -143,16 +139,20 @@ class Dispatch:
         """
         flight = None
         with self.lock:
-            self.check_open()
+            if self.is_closed:
+                raise self.refusal()
             count = call.count
             number = call.number = self._next_call
             self._next_call = number + count
             self._counts.submitted += count
-            self._waiting_in_chunks += count - 1
-            self._waiting.append(call)
-            has_room = len(self._in_flight) < self.engine.window()
-            if has_room:
-                flight = self._make_flight(self._next_calls())
+            has_room = not self._in_flight or len(self._in_flight) < self.engine.window()
+            if has_room and not self._waiting:
+                flight = self._make_flight([call])
+            else:
+                self._waiting.append(call)
+                self._waiting_in_chunks += count - 1
+                if has_room:
+                    flight = self._make_flight(self._next_calls())
         if flight is not None:
             self._send(flight)
         if has_room:
@@ -164,7 +164,8 @@ class Dispatch:
     def fail_unsent(self, future: CallFuture, error: BaseException) -> None:
         """Resolve a call that cannot even be sent."""
         with self.lock:
-            self.check_open()
+            if self.is_closed:
+                raise self.refusal()
             future.number = self._next_call
             self._next_call += 1
             self._counts.submitted += 1
@@ -220,7 +221,7 @@ class Dispatch:
                 flight = self._make_flight(self._next_calls())
             if flight is not None:
                 self._send(flight)
-        if self._closed:
+        if self.is_closed:
             self._end_if_nothing_left()
 
     def _send(self, flight: _Flight) -> None:
@@ -239,7 +240,7 @@ class Dispatch:
     def _feed_after_outcome(self) -> None:
         # An engine that delivers from within `send` comes back to the loop that sent; feeding here as well would nest
         # a level deeper with each try.
-        if self._waiting and not self._here.is_sending:
+        if not self._here.is_sending:
             self._feed()
 
     def _next_calls(self) -> list[CallFuture]:
@@ -266,7 +267,7 @@ class Dispatch:
         # A call that is tried again is running already, for everybody outside.
         number = self._next_batch
         sent: list[CallFuture] = []
-        payloads: list[Payload] = []
+        payloads: list[Arguments] = []
         is_labelled = False
         for call in calls:
             if call.attempt > 0 or call.start():
@@ -286,7 +287,7 @@ class Dispatch:
         first = sent[0]
         function, attempt, options = first.function, first.attempt, first.options
         assert function is not None
-        items: Sequence[Payload] | Packed = payloads
+        items: Sequence[Arguments] | Packed = payloads
         numbers: Sequence[int]
         if isinstance(first, MapChunk):
             items = Packed(first.payload, first.count, first.spread, first.stride)
@@ -295,7 +296,8 @@ class Dispatch:
             numbers = (first.number,)
         else:
             numbers = tuple([call.number for call in sent])
-        batch = Batch(number, attempt, function, items, numbers, options.limits, first.keep is None)
+        fields = number, attempt, function, items, numbers, options.limits, first.keep is None
+        batch = unchecked(Batch, fields)
         flight = self._in_flight[number] = _Flight(batch, sent)
         labels = tuple([call.options.name for call in sent]) if is_labelled else ()
         recorder = self.recorder
@@ -342,10 +344,9 @@ class Dispatch:
         try:
             self._bring_home(flight, outcome, calls, again)
         finally:
-            with self.lock:
-                self._delivering.remove(this_thread)
-                may_end = self._closed and not self._in_flight
-            if may_end:
+            self._delivering.remove(this_thread)
+            # Whoever closes it after this has been asked finds that nothing is being delivered.
+            if self.is_closed:
                 self._end_if_nothing_left()
 
     def _note_exchange(self, outcome: Outcome) -> None:
@@ -364,41 +365,50 @@ class Dispatch:
         Returns:
             What to make of it, the calls it is about, and whether they wait again.
         """
-        chunk = flight.chunk()
-        calls = [chunk] if chunk else flight.calls[outcome.first : outcome.first + outcome.item_count]
-        flight.left -= outcome.item_count
+        batch, first, item_count, _, failure, stamps, _, _, _ = outcome
+        calls = flight.calls
+        is_map = isinstance(calls[0], MapChunk)
+        if not is_map and item_count < len(calls):
+            calls = calls[first : first + item_count]
+        flight.left -= item_count
         if flight.left == 0:
-            del self._in_flight[outcome.batch]
-        if outcome.failure is not None:
+            del self._in_flight[batch]
+        if failure is not None:
             outcome = _checked_move(outcome, flight)
-            return outcome, calls, chunk is None and self._again(outcome.failure, calls)
-        self._counts.finished += outcome.item_count
-        duration_ns = outcome.stamps.finished_ns - outcome.stamps.started_ns
-        self._pace.observe(flight.batch.function.number, outcome.item_count, duration_ns)
+            return outcome, calls, not is_map and self._again(outcome.failure, calls)
+        self._counts.finished += item_count
+        self._pace.observe(flight.batch.function.number, item_count, stamps.finished_ns - stamps.started_ns)
         return outcome, calls, False
 
     def _bring_home(self, flight: _Flight, outcome: Outcome, calls: Sequence[CallFuture], again: bool) -> None:
+        batch, failure = flight.batch, outcome.failure
         try:
-            if outcome.failure is not None and isinstance(calls[0], MapChunk):
+            if failure is not None and isinstance(calls[0], MapChunk):
                 again = self._cut_chunk(flight, calls[0], outcome)
             process = self._process_of(outcome.worker)
-            self._record(outcome, process, calls, flight.batch, final=not again)
+            self._record(outcome, process, calls, batch, final=not again)
             if outcome.events:
-                self._record_events(outcome, process, flight.batch)
+                self._record_events(outcome, process, batch)
             if self._far_clocks is not None:
                 self._far_clocks.note(outcome)
             if self._given_up:
                 self._let_given_up_go()
-            if again:
-                self._feed_after_outcome()
-            else:
-                self._feed_then_resolve(outcome, flight.batch, calls)
+            if failure is not None and not again:
+                with self.lock:
+                    self._counts.failed += outcome.item_count
+            # First new work for the worker that became free, then what may take long here: rebuilding results.
+            try:
+                if self._waiting:
+                    self._feed_after_outcome()
+            finally:
+                if not again:
+                    self._resolve(outcome, batch, calls)
         except BaseException as error:
             # Our own broken invariant, or what a callback may not raise. Nobody shall wait for ever because of it.
             from coeval.errors import EngineError
 
             for call in calls:
-                if call.batch == flight.batch.id and call.is_undone():
+                if call.batch == batch.id and call.is_undone():
                     call.fail(EngineError(f"the outcome of {call} was lost to {error!r}"))
             raise
 
@@ -463,16 +473,6 @@ class Dispatch:
             self._counts.cancelled += sum(call.count for call in given_up)
         for call in given_up:
             call.give_up()
-
-    def _feed_then_resolve(self, outcome: Outcome, batch: Batch, calls: Sequence[CallFuture]) -> None:
-        # First new work for the worker that became free, then what may take long here: rebuilding results.
-        if outcome.failure is not None:
-            with self.lock:
-                self._counts.failed += outcome.item_count
-        try:
-            self._feed_after_outcome()
-        finally:
-            self._resolve(outcome, batch, calls)
 
     def _resolve(self, outcome: Outcome, batch: Batch, calls: Sequence[CallFuture]) -> None:
         if isinstance(calls[0], MapChunk):
@@ -586,13 +586,14 @@ class Dispatch:
     def _record(
         self, outcome: Outcome, process: int, calls: Sequence[CallFuture], batch: Batch, *, final: bool
     ) -> None:
-        executor, failure = self.recorder.executor, outcome.failure
+        recorder, failure = self.recorder, outcome.failure
+        executor = recorder.executor
         kind = failure.kind if failure is not None else "ok"
-        self.recorder.append(
+        recorder.append(
             outcome_row(executor, batch.id, outcome.first, outcome.item_count, kind, process, *outcome.stamps)
         )
         for item in outcome.item_stamps:
-            self.recorder.append(item_row(executor, batch.id, *item))
+            recorder.append(item_row(executor, batch.id, *item))
         if failure is not None and failure.kind != "moved":
             for position, call in enumerate(calls):
                 self._record_failure(
@@ -604,7 +605,9 @@ class Dispatch:
                     failure.message,
                     final=final,
                 )
-        self.recorder.snapshot_if_due(outcome.stamps.seen_ns)
+        seen_ns = outcome.stamps.seen_ns
+        if seen_ns >= recorder.snapshot_due_ns:
+            recorder.snapshot_if_due(seen_ns)
 
     def _record_failure(
         self, call: CallFuture, batch: int, item: int, kind: str, type_name: str, message: str, *, final: bool
@@ -663,7 +666,7 @@ class Dispatch:
     def shutdown(self, *, wait: bool, cancel: bool) -> None:
         """Take no more calls; end the engine when nothing is left. `cancel`: what still waits is cancelled."""
         with self.lock:
-            self._closed = True
+            self.is_closed = True
             waiting = list(self._waiting) if cancel else []
         for call in waiting:
             call.cancel()
@@ -721,7 +724,7 @@ class Dispatch:
         """End everything now: what waits is cancelled, what runs is ended and fails as stopped."""
         this_thread = threading.get_ident()
         with self.lock:
-            self._closed = True
+            self.is_closed = True
             already_ended, self._ended = self._ended, True  # nothing is sent any more
             is_from_callback = this_thread in self._delivering
             self._delivering.append(this_thread)
@@ -783,7 +786,7 @@ class Dispatch:
 
     def _end_if_nothing_left(self) -> None:
         with self.lock:
-            if not self._closed or self._in_flight or self._waiting or self._delivering:
+            if not self.is_closed or self._in_flight or self._waiting or self._delivering:
                 return
             self._nothing_left.notify_all()  # only who has closed it waits for that
             if self._ended:
@@ -815,7 +818,7 @@ class Dispatch:
         self._waiting.clear()
         self._in_flight.clear()
         self._delivering.clear()
-        self._closed = self._ended = True
+        self.is_closed = self._ended = True
         self._ended_event = threading.Event()
         self._ended_event.set()
 

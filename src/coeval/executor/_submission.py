@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from coeval.engines._payload import dump
+from coeval.engines._payload import dump, dump_call
 from coeval.executor._call import CallFuture, MapChunk
 from coeval.executor._functions import Functions
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from coeval.engines._protocol import Payload
     from coeval.executor._call import CallOptions
     from coeval.executor._dispatch import Dispatch
-    from coeval.executor._random import Planted
 
 
 class Prepared:
@@ -46,7 +45,10 @@ class Submission:
             return Prepared(function, error)
 
     def _find(self, function: Callable[..., Any]) -> Function:
-        known = self._functions.find_named(function)
+        try:
+            known = self._functions.named.get(function)
+        except TypeError:  # a callable object that cannot be hashed
+            known = None
         if known is not None:
             return known
         with self._lock:
@@ -65,18 +67,15 @@ class Submission:
             RuntimeError: the executor is shut down.
         """
         dispatch = self._dispatch
-        dispatch.check_open()
+        if dispatch.is_closed:
+            raise dispatch.refusal()
         try:
-            call = CallFuture(
-                self._find(function),
-                args,
-                kwargs,
-                dump((_planted(args, options), kwargs), dispatch.segments),
-                options,
-                dispatch,
-            )
+            travelling = self._find(function)
+            planted = args if options.seed is None else options.seed.planted(args)
+            payload = dump_call(planted, kwargs, dispatch.segments)
         except Exception as error:
             return self._unsendable(function, args, kwargs, error)
+        call = CallFuture(travelling, args, kwargs, payload, options, dispatch)
         dispatch.submit(call)
         return call
 
@@ -99,11 +98,13 @@ class Submission:
             RuntimeError: the executor is shut down.
         """
         dispatch, function = self._dispatch, prepared.travelling
-        dispatch.check_open()
+        if dispatch.is_closed:
+            raise dispatch.refusal()
         try:
             if isinstance(function, Exception):
                 raise function
-            payload: Payload = dump((_planted(args, options), kwargs), dispatch.segments)
+            planted = args if options.seed is None else options.seed.planted(args)
+            payload = dump_call(planted, kwargs, dispatch.segments)
         except Exception as error:
             return self._unsendable(prepared.function, args, kwargs, error)
         call = CallFuture(function, args, kwargs, payload, options, dispatch)
@@ -125,7 +126,8 @@ class Submission:
         Raises:
             RuntimeError: the executor is shut down.
         """
-        self._dispatch.check_open()
+        if self._dispatch.is_closed:
+            raise self._dispatch.refusal()
         function = prepared.travelling
         if isinstance(function, Exception):
             return None
@@ -170,7 +172,3 @@ class Submission:
         future = CallFuture(home=self._dispatch)
         self._dispatch.fail_unsent(future, error)
         return future
-
-
-def _planted(args: tuple[Any, ...], options: CallOptions) -> Sequence[Any] | Planted:
-    return args if options.seed is None else options.seed.planted(args)

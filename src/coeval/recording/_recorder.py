@@ -57,6 +57,7 @@ class Recorder:
         append: keeps a row, in memory and in the run folder. In memory about 0.1 microseconds; with a folder about one,
             and it waits only where the disk is far behind.
         known_processes: the recording's number of each worker that was introduced (`process_of`), by the engine's.
+        snapshot_due_ns: from then on `snapshot_if_due` does something.
     """
 
     append: Callable[[Row | RawRow], None]
@@ -85,7 +86,7 @@ class Recorder:
         self.append(driver_clock_row(clock))
         opened_ns = clock.raw_ns()
         self.append(executor_row(self.executor, engine, opened_ns))
-        self._snapshot_due_ns = opened_ns + CLOCK_EVERY_NS
+        self.snapshot_due_ns = opened_ns + CLOCK_EVERY_NS
         if folder is not None:
             folder.listen(clock)
         add_recorder(self.event)
@@ -133,8 +134,8 @@ class Recorder:
         """
         if now_ns is None:
             now_ns = self._clock.raw_ns()
-        if now_ns >= self._snapshot_due_ns:
-            self._snapshot_due_ns = now_ns + CLOCK_EVERY_NS
+        if now_ns >= self.snapshot_due_ns:
+            self.snapshot_due_ns = now_ns + CLOCK_EVERY_NS
             self.append(driver_clock_row(self._clock))
 
     def event(self, event: Event) -> None:

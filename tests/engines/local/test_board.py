@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coeval.engines import ItemStamps
+from coeval.engines._payload import dump
 from coeval.engines._segments import Heavy
 from coeval.engines.local._board import (
     BLANK,
@@ -25,13 +27,18 @@ from coeval.engines.local._board import (
 )
 from coeval.recording import Event
 
+if TYPE_CHECKING:
+    from coeval.engines._protocol import Returned
+
+ZERO, ONE, TWO = (dump(value) for value in ([], [1], [2]))
+
 
 def test_what_the_worker_shows_outlives_its_side_of_the_board() -> None:
     board = Board(3)
     row = board.take_row()
     assert board.read(row) == BLANK
     theirs = Row(board.fd, row * ROW_BYTES)
-    assert theirs.take(7)
+    theirs.take(7)
     assert board.read(row) == BoardReading(7, LOADING, 0)
     assert theirs.beginner(7)(3, 123_456_789_012_345)
     del theirs
@@ -75,7 +82,6 @@ def test_a_worker_begins_what_is_below_the_limit_and_nothing_else(
     row = board.take_row()
     theirs = Row(board.fd, row * ROW_BYTES)
     board.call_back(row, key_of(*limit))
-    assert theirs.take(batch) == ((batch, 0) < limit)
     assert theirs.beginner(batch)(item, 1) == ((batch, item) < limit)
     assert board.read(row) == BoardReading(batch, item, 1)  # also what it does not begin is shown, before it looks
     board.call_back(row, NO_LIMIT)
@@ -107,9 +113,13 @@ def event(item: int) -> Event:
     return Event("mark", item, None, "m", {}, item)
 
 
-@given(st.lists(st.tuples(st.binary(min_size=1, max_size=50), st.booleans(), st.booleans()), min_size=1, max_size=40))
+PICKLES = st.one_of(st.binary(max_size=50), st.lists(st.integers(), max_size=3)).map(dump)
+BARE = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=20))
+
+
+@given(st.lists(st.tuples(PICKLES | BARE, st.booleans(), st.booleans()), min_size=1, max_size=40))
 def test_what_was_put_on_the_shelf_is_found_there_while_the_next_item_runs_and_after(
-    items: list[tuple[bytes, bool, bool]],
+    items: list[tuple[Returned, bool, bool]],
 ) -> None:
     board = Board(2)
     board.take_row()
@@ -144,11 +154,11 @@ def test_an_item_that_only_began_and_one_that_is_not_the_boards_any_more_are_not
     shelf, begin = Shelf(theirs, 1), theirs.beginner(1)
     shelf.clear(0, 1)
     begin(0, 1)
-    shelf.put(b"0", (), ())
+    shelf.put(ZERO, (), ())
     assert board.kept(row, board.read(row)) is None  # nobody has shown that it is whole
     begin(1, 2)
     seen = board.read(row)
-    shelf.put(b"1", (), ())
+    shelf.put(ONE, (), ())
     begin(2, 3)
     assert board.kept(row, seen) is None  # it has gone on
     shelf.clear(2, 3)
@@ -167,14 +177,14 @@ def test_the_word_of_what_travels_beside_its_pickle_is_on_the_shelf_with_what_el
     begin, shelf = theirs.beginner(0), Shelf(theirs, 0)
     one, other = Heavy(1, 3, 7, 10, b"stream", ()), Heavy(1, 4, 8, 10, None, ((64, 10),))
     shelf.clear(0, 0)
-    assert shelf.put(b"0", (), ())
+    assert shelf.put(ZERO, (), ())
     assert shelf.put(one, (), ())
-    assert shelf.put(b"2", (), ())
+    assert shelf.put(TWO, (), ())
     assert shelf.put(other, [event(3)], ())
     begin(4, 9)
     kept = board.kept(row, board.read(row))
     assert kept is not None
-    assert (kept.values, kept.events) == ([b"0", one, b"2", other], [event(3)])
+    assert (kept.values, kept.events) == ([ZERO, one, TWO, other], [event(3)])
     board.close()
 
 
@@ -200,7 +210,7 @@ def test_a_forked_child_puts_nothing_on_its_parents_shelf() -> None:
     begin, shelf = theirs.beginner(0), Shelf(theirs, 0)
     shelf.clear(0, 0)
     begin(0, 0)
-    shelf.put(b"parent", (), ())
+    shelf.put(ONE, (), ())
     begin(1, 0)
     theirs.leave()
     assert shelf.put(b"child", (), ())
@@ -208,5 +218,5 @@ def test_a_forked_child_puts_nothing_on_its_parents_shelf() -> None:
     shelf.put(b"child", (), ())
     kept = board.kept(row, board.read(row))
     assert kept is not None
-    assert kept.values == [b"parent"]
+    assert kept.values == [ONE]
     board.close()

@@ -23,7 +23,7 @@ def crowded(crowding: Crowding, waits: int = CROWDED_WAITS) -> Crowding:
 
 def wait(crowding: Crowding, others_ns: int, *, wrote_ns: int = 0) -> None:
     """For what was handed over before."""
-    crowding.wrote(wrote_ns)
+    crowding.wrote_ns = wrote_ns
     crowding.looked(others_ns, is_there=True)
 
 

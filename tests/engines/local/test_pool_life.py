@@ -28,7 +28,6 @@ from coeval.engines.local._pool_state import (
     LOADING_LOOK_NS,
     SEEN_AFTER_NS,
     CallBack,
-    DeliverOutcome,
     EndWorker,
     Exit,
     HandOver,
@@ -255,7 +254,7 @@ class Life:
                     self.wake(self.workers[number])
                 case CallBack(number, key):
                     self.show_limit(self.workers[number], key)
-                case DeliverOutcome(outcome):
+                case Outcome() as outcome:
                     culprits += outcome.failure is not None and outcome.failure.kind in ("died", "time_limit")
                     self.deliver(outcome)
         assert culprits <= 1

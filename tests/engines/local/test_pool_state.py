@@ -12,6 +12,7 @@ from coeval.engines import NO_LIMITS, Batch, Failure, Function, ItemStamps, Limi
 from coeval.engines._attempt import Piece
 from coeval.engines.local._board import LOADING, NO_LIMIT, BoardReading, key_of
 from coeval.engines.local._pool_state import (
+    BRISK_ITEM_NS_MAX,
     BRISK_NS_MAX,
     CALL_BACK_AFTER_NS,
     KEPT_AFTER_NS,
@@ -20,7 +21,6 @@ from coeval.engines.local._pool_state import (
     START_FAILURES_MAX,
     STUCK_AFTER_NS,
     CallBack,
-    DeliverOutcome,
     EndWorker,
     Exit,
     HandOver,
@@ -50,7 +50,7 @@ def piece(first: int, count: int, failure: Failure | None = None) -> Piece:
 
 
 def outcomes(actions: Sequence[Action]) -> list[Outcome]:
-    return [action.outcome for action in actions if isinstance(action, DeliverOutcome)]
+    return [action for action in actions if isinstance(action, Outcome)]
 
 
 def one_busy(items: int = 1, limits: Limits = NO_LIMITS) -> PoolState:
@@ -422,8 +422,19 @@ def with_two(first_items: int = 1, second_items: int = 1) -> PoolState:
 def test_a_second_batch_waits_only_at_a_worker_whose_first_is_of_a_function_that_proved_quick() -> None:
     state = with_two()
     assert send(state, batch(10)) == []
-    state.piece_arrived(0, 1, piece(0, 1), 3_000 + BRISK_NS_MAX + 1)  # not any more
+    state.piece_arrived(0, 1, piece(0, 1), 3_000 + BRISK_ITEM_NS_MAX + 1)  # not any more
     assert send(state, batch(11)) == []
+
+
+@pytest.mark.parametrize("took_ns", [BRISK_ITEM_NS_MAX + 1, BRISK_NS_MAX, BRISK_NS_MAX + 1])
+def test_several_short_calls_may_last_longer_together_than_one_and_another_batch_still_waits_behind(
+    took_ns: int,
+) -> None:
+    state = brisk()
+    send(state, batch(8, 4))
+    state.piece_arrived(0, 1, piece(0, 4), 3_000 + took_ns)
+    send(state, batch(9))
+    assert bool(send(state, batch(10))) == (took_ns <= BRISK_NS_MAX)
 
 
 def test_the_window_has_room_for_the_second_batches_and_shrinks_with_the_workers_that_take_them() -> None:

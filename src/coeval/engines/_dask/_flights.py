@@ -15,7 +15,7 @@ from typing import NamedTuple
 from coeval.engines._dask._share_names import names_kept
 from coeval.engines._engine import Batch, Failure, Outcome, Packed, Stamps, Worker
 from coeval.engines._payload import dump, load
-from coeval.engines._protocol import Payload
+from coeval.engines._protocol import Arguments
 
 # An outpost sends what is done more often than this while a parcel runs. So where something came, and then nothing for
 # so long, the first item that is not home has been running for most of it. (Before the first outcome came it may be the
@@ -180,7 +180,7 @@ class Flights:
         """Every parcel that is out."""
         return list(self._flights)
 
-    def _parcel(self, batch: Batch, first: int, items: Sequence[Payload] | Packed) -> Parcel:
+    def _parcel(self, batch: Batch, first: int, items: Sequence[Arguments] | Packed) -> Parcel:
         number, self._next_number = self._next_number, self._next_number + 1
         inner = batch._replace(id=number, items=items, calls=batch.calls[first : first + len(items)])
         return Parcel(number, batch.id, first, inner)
@@ -190,7 +190,7 @@ class Flights:
         return _unrun(flight.parcel, first, len(flight.parcel.batch.items) - first, failure, now_ns)
 
 
-def _each_alone(items: Sequence[Payload] | Packed) -> Iterator[Sequence[Payload] | Packed]:
+def _each_alone(items: Sequence[Arguments] | Packed) -> Iterator[Sequence[Arguments] | Packed]:
     if not isinstance(items, Packed):
         return ([item] for item in items)
     return _each_of_map_alone(items)

@@ -31,7 +31,7 @@ from coeval.engines._dask._share_fetch import ShareFetch
 from coeval.engines._dask._share_names import Place, placed
 from coeval.engines._dask._versions import Versions, mismatch, versions_here
 from coeval.engines._engine import Batch, Function, Outcome, Packed
-from coeval.engines._protocol import Payload
+from coeval.engines._protocol import Arguments
 from coeval.engines.local import LocalEngine
 from coeval.errors import EngineError
 
@@ -139,7 +139,7 @@ def _placed_batch(batch: Batch, places: Mapping[bytes, Place]) -> Batch:
     return batch._replace(function=function, items=[placed(_bytes(item), places) for item in batch.items])
 
 
-def _bytes(payload: Payload) -> bytes:
+def _bytes(payload: Arguments) -> bytes:
     assert isinstance(payload, bytes), "what comes from another host has everything in its pickle"
     return payload
 

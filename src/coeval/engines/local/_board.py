@@ -31,16 +31,16 @@ import os
 from coeval.clocks._named_tuple import NamedTuple
 from coeval.engines._attempt import Piece
 from coeval.engines._engine import ItemStamps
+from coeval.engines._segments import Heavy
+from coeval.engines.local._frames import is_pickle, pack, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pickle import dumps, loads
+    from typing import Any
 
-    from coeval.engines._protocol import Payload
+    from coeval.engines._protocol import Returned
     from coeval.recording import Event
-else:
-    from _pickle import dumps, loads  # `pickle` brings `re`, `enum` and more
 
 _CELL_BYTES = 8
 _KEY, _STARTED, _LIMIT, _SHELF, _SHELF_STARTED = range(5)
@@ -197,12 +197,11 @@ class Row:
         self._first = offset // _CELL_BYTES
         self._use(mmap.mmap(fd, SHELF_BYTES_MAX, offset=offset + mmap.PAGESIZE))
 
-    def take(self, batch: int) -> bool:
-        """The worker has taken a batch; False: it was called back."""
-        cells, first, key = self._cells, self._first, batch << ITEM_BITS
+    def take(self, batch: int) -> None:
+        """The worker has taken a batch, and loads something before it begins the first item."""
+        cells, first = self._cells, self._first
         cells[first + _STARTED] = 0
-        cells[first + _KEY] = key + LOADING
-        return key < cells[first + _LIMIT]
+        cells[first + _KEY] = (batch << ITEM_BITS) + LOADING
 
     def beginner(self, batch: int) -> Callable[[int, int], bool]:
         """Give the function by which items of a batch begin: item and start to "go on", or False: called back."""
@@ -240,8 +239,8 @@ class Shelf:
     """
     The worker's shelf, for one batch.
 
-    An entry is the value's payload as it is, where that is a pickle and the item left nothing else; else a pickle of
-    the payload with the events and stamps that came with it, and its length is negative.
+    An entry is the value's pickle, or a bare value packed, where the item left nothing else; else what was to travel is
+    packed with the events and stamps that came with it, and its length is negative.
 
     Of what travels beside its pickle there is the word; the file itself was passed on before (`_parcels.py`).
     """
@@ -257,40 +256,46 @@ class Shelf:
         self._count = self._events = self._stamps = 0
         self._row.clear_shelf(self._batch, first_item, started_ns)
 
-    def put(self, value: Payload, events: Sequence[Event], stamps: Sequence[ItemStamps]) -> bool:
+    def put(self, value: Returned, events: Sequence[Event], stamps: Sequence[ItemStamps]) -> bool:
         """Put the piece's next value there, with what is new of its events and stamps; False: there is no room."""
         row, count = self._row, self._count
         try:
-            if events or stamps or type(value) is not bytes:
+            if events or stamps or type(value) is Heavy:
                 row.lengths[count] = self._put_seldom(value, events, stamps)
             else:  # most are
-                row.lengths[count] = row.write(value)
+                row.lengths[count] = row.write(_entry(value))
         except (ValueError, IndexError):
             return False
         self._count = count + 1
         return True
 
-    def _put_seldom(self, value: Payload, events: Sequence[Event], stamps: Sequence[ItemStamps]) -> int:
+    def _put_seldom(self, value: Returned, events: Sequence[Event], stamps: Sequence[ItemStamps]) -> int:
         """Give the length to note."""
         its_events, its_stamps = [*events[self._events :]], [*stamps[self._stamps :]]
-        if not its_events and not its_stamps and type(value) is bytes:
-            return self._row.write(value)
+        if not its_events and not its_stamps and type(value) is not Heavy:
+            return self._row.write(_entry(value))
         self._events, self._stamps = len(events), len(stamps)
-        return -self._row.write(dumps((value, its_events, [*map(tuple, its_stamps)]), 5))
+        return -self._row.write(pack((value, its_events, [*map(tuple, its_stamps)])))
+
+
+def _entry(value: Returned) -> bytes:
+    return value if type(value) is bytes else pack(value)
 
 
 def _unpacked(first: int, lengths: list[int], data: bytes, started_ns: int, finished_ns: int) -> Piece:
-    values: list[Payload] = []
+    values: list[Returned] = []
     events: list[Event] = []
     stamps: list[ItemStamps] = []
     begin = 0
     for length in lengths:
-        entry = data[begin : begin + abs(length)]
+        entry: Any = data[begin : begin + abs(length)]
         begin += abs(length)
         if length < 0:
-            entry, its_events, its_stamps = loads(entry)
+            entry, its_events, its_stamps = unpack(entry)
             events += its_events
             stamps += [ItemStamps(*each) for each in its_stamps]
+        elif not is_pickle(entry):
+            entry = unpack(entry)
         values.append(entry)
     return Piece(first, len(values), values, None, started_ns, finished_ns, events, stamps)
 

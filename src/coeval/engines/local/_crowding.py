@@ -43,15 +43,17 @@ class Crowding:
 
     Attributes:
         waits: how many in a row were crowded.
+        wrote_ns: how long the last handing over took: a worker that wakes on this core may run at once, before that has
+            ended. None: nothing was handed over since the last wait.
     """
 
     # Those who hand over and those who read may be several threads. What they note may then be about each other's
     # calls, and for a while two are parted that need not be, or not those that should.
-    __slots__ = ("_has_parted", "_not_before_ns", "_pause_ns", "_wrote_ns", "waits")
+    __slots__ = ("_has_parted", "_not_before_ns", "_pause_ns", "waits", "wrote_ns")
 
     def __init__(self) -> None:
         self.waits = 0
-        self._wrote_ns: int | None = None  # None: nothing was handed over since the last wait
+        self.wrote_ns: int | None = None
         self._has_parted = False
         self._pause_ns = PAUSE_NS_MIN
         self._not_before_ns = 0
@@ -59,10 +61,6 @@ class Crowding:
     def looks(self) -> int:
         """How often to look for the next result before sleeping."""
         return LOOKS_AFTER_PARTING if self._has_parted else LOOKS_BEFORE_SLEEP
-
-    def wrote(self, taken_ns: int) -> None:
-        """Note how long handing over took: a worker that wakes on this core may run at once, before that has ended."""
-        self._wrote_ns = taken_ns
 
     def looked(self, others_ns: int, *, is_there: bool) -> None:
         """
@@ -74,9 +72,9 @@ class Crowding:
         """
         if self._has_parted:
             self._pause(PAUSE_NS_MIN if is_there else 2 * self._pause_ns)
-        if self._wrote_ns is not None:
-            self.waits = self.waits + 1 if max(others_ns, self._wrote_ns) >= CROWDED_NS else 0
-            self._wrote_ns = None
+        if self.wrote_ns is not None:
+            self.waits = self.waits + 1 if max(others_ns, self.wrote_ns) >= CROWDED_NS else 0
+            self.wrote_ns = None
 
     def parts(self, now_ns: int) -> bool:
         """Is the next batch to be taken up elsewhere? Then it is, and that counts."""

@@ -30,13 +30,18 @@ LOOKS_BEFORE_SLEEP = 20
 
 
 class Helper:
-    """One for each pool; its thread starts with the first work."""
+    """
+    One for each pool; its thread starts with the first work.
+
+    Attributes:
+        sleeps: until it is woken.
+    """
 
     def __init__(self, pool: LocalEngine) -> None:
         self._pool = pool
         self._bell = _thread.allocate_lock()
         self._bell.acquire()
-        self._sleeps = False
+        self.sleeps = False
         self.thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -53,8 +58,8 @@ class Helper:
 
     def wake(self) -> None:
         """There is work, and nobody reads."""
-        if self._sleeps:
-            self._sleeps = False
+        if self.sleeps:
+            self.sleeps = False
             with contextlib.suppress(RuntimeError):  # somebody else woke it just now
                 self._bell.release()
 
@@ -75,10 +80,10 @@ class Helper:
                 pause_s = LOOK_EVERY_S_MAX if pool.is_being_read else LOOK_EVERY_S
                 if looks >= LOOKS_BEFORE_SLEEP:
                     looks = 0
-                    self._sleeps = True
+                    self.sleeps = True
                     # Whoever brings work, or stops reading, first does that and then looks whether we sleep.
                     if not pool.is_closing and (not pool.is_busy or pool.is_being_read):
                         self._bell.acquire()
-                    self._sleeps = False
+                    self.sleeps = False
                     continue
             self._bell.acquire(timeout=pause_s)

@@ -42,7 +42,6 @@ from coeval.engines.local._memory_kills import MemoryKills
 from coeval.engines.local._parcels import Parcels, parcel_channel
 from coeval.engines.local._pool_state import (
     CallBack,
-    DeliverOutcome,
     EndWorker,
     Exit,
     HandOver,
@@ -61,8 +60,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from coeval.clocks import Clock
-    from coeval.engines._engine import Batch, RunningItem
-    from coeval.engines._protocol import Deliver, Payload
+    from coeval.engines._engine import Batch, Function, RunningItem
+    from coeval.engines._protocol import Deliver, Returned
     from coeval.engines._segments import Parcel
     from coeval.engines.local._board import BoardReading
     from coeval.engines.local._launch import LaunchedServer
@@ -79,10 +78,11 @@ FUNCTIONS_KEPT_MAX = 256
 FUNCTION_BYTES_KEPT_MAX = 1 << 26
 
 # Small calls of a backlog travel together, up to so many, and up to so much work.
-# Fewer: each frame's price shows, 50 us on both sides where calls are short and 200 where each is long enough for the
-# caller's part to have left the caches (4 ms cost calls of 1 ms 2 % of two cores). More: results come home later.
+# Fewer: each frame's price shows, 50 us on both sides where calls are short, and up to 400 where they last long enough
+# for what a frame needs to have left the caches (8 ms instead of 20 cost calls of 1 ms 3 % of two cores). More: results
+# come home later.
 BATCH_ITEMS_MAX = 512
-BATCH_NS = 8_000_000
+BATCH_NS = 20_000_000
 
 # While results stream in, limits and what waits are looked at so often.
 LOOK_EVERY_NS = 1_000_000
@@ -224,13 +224,16 @@ class LocalEngine:
             with self._lock:
                 if self.is_closing:
                     raise RuntimeError("the local pool is closed")
-                if self._helper.thread is None:
+                if not self._first_function:
                     self._helper.start()
-                self._first_function = self._first_function or batch.function.name
+                    self._first_function = batch.function.name
                 self._do(self._state.batch_sent(batch))
                 self.is_busy = True
-                self._tell_reader()
-            self._after_change()
+                if self.is_being_read:
+                    self._tell_reader()
+            # Asked here already, as most often there is nothing: this is done for each call.
+            if self._outbox or self._helper.sleeps:
+                self._after_change()
 
     def pump(self, is_wanted: Callable[[], bool], timeout_s: float | None) -> None:
         wait_ns = None if timeout_s is None else round(timeout_s * 1e9)
@@ -350,7 +353,7 @@ class LocalEngine:
             self.reads += 1
             events = self._wait(wait_ns)
             with Uninterrupted():
-                is_sound = self._take_soundly(events)
+                is_sound = self._take(events)
                 self.is_being_read = False
                 reading.release()
                 if is_sound:
@@ -394,43 +397,42 @@ class LocalEngine:
         crowding.looked(others_ns, is_there=bool(events))
         return events
 
-    def _take_soundly(self, events: list[tuple[int, int]]) -> bool:
+    def _take(self, events: list[tuple[int, int]]) -> bool:
+        """See what there is; False: the pool is broken."""
         try:
             with self._lock:
-                if not self.is_closing:
-                    self._take(events)
+                if self.is_closing:
+                    return True
+                for fd, _ in events:
+                    worker = self._by_fd.get(fd)
+                    if worker is not None and fd == worker.results:  # most often
+                        self._read_results(worker)
+                    elif worker is not None:
+                        self._write(worker)
+                    elif fd == self._starter_fd:
+                        self._hear_starter()
+                    elif fd == self._bell:
+                        with contextlib.suppress(BlockingIOError):
+                            os.eventfd_read(self._bell)
+                now_ns = self._clock.raw_ns()
+                if not events or now_ns - self._looked_ns >= LOOK_EVERY_NS:
+                    self._look_at_workers(now_ns)
+                self.is_busy = not self._state.is_quiet()
         except Exception:
             # Our own broken invariant. Nobody must wait for ever for calls that nobody serves.
             _warn("the local pool failed; please report this", exc_info=True)
             return False
         return True
 
-    def _take(self, events: list[tuple[int, int]]) -> None:
-        """See what there is; called with the lock held."""
-        for fd, _ in events:
-            if fd == self._bell:
-                with contextlib.suppress(BlockingIOError):
-                    os.eventfd_read(self._bell)
-            elif fd == self._starter_fd:
-                self._hear_starter()
-            else:
-                worker = self._by_fd.get(fd)
-                if worker is None:
-                    continue
-                if fd == worker.results:
-                    self._read_results(worker)
-                else:
-                    self._write(worker)
-        now_ns = self._clock.raw_ns()
-        if not events or now_ns - self._looked_ns >= LOOK_EVERY_NS:
-            self._looked_ns = now_ns
-            due = self._state.looks_due(now_ns)
-            if due:
-                boards = {number: self._board.read(self._workers[number].row) for number in due}
-                for number, board in boards.items():
-                    self._take_kept(self._workers[number], board)
-                self._do(self._state.time_passed(now_ns, boards))
-        self.is_busy = not self._state.is_quiet()
+    def _look_at_workers(self, now_ns: int) -> None:
+        """See what they did without a word; called with the lock held."""
+        self._looked_ns = now_ns
+        due = self._state.looks_due(now_ns)
+        if due:
+            boards = {number: self._board.read(self._workers[number].row) for number in due}
+            for number, board in boards.items():
+                self._take_kept(self._workers[number], board)
+            self._do(self._state.time_passed(now_ns, boards))
 
     def _take_kept(self, worker: _Worker, board: BoardReading) -> None:
         """Take what a worker finished before the item that it runs, or ran, and has not sent."""
@@ -453,23 +455,25 @@ class LocalEngine:
             if not data:  # closed: the starter tells the rest
                 self._stop_reading(worker)
                 return
-            worker.reader.feed(data)
-            while (actions := self._next_actions(worker)) is not None:
+            reader, added = worker.reader, data
+            while True:
+                try:
+                    message = reader.take(added)
+                    actions = self._take_message(worker, message) if message is not None else ()
+                except Exception:  # a call wrote into a pipe that is not its own
+                    _warn("a worker sent what is no frame", exc_info=True)
+                    self._stop_reading(worker)
+                    self._starter.kill(worker.number)
+                    return
                 self._do(actions)
+                if message is None or not reader.there:
+                    break
+                added = b""
             if len(data) < READ_BYTES_MAX or not worker.is_read:
                 return
 
-    def _next_actions(self, worker: _Worker) -> list[Action] | None:
-        """What follows from a worker's next message; None: there is no whole one."""
-        try:
-            return self._take_message(worker, worker.reader.take_frame()) if worker.reader.has_frame() else None
-        except Exception:  # a call wrote into a pipe that is not its own
-            _warn("a worker sent what is no frame", exc_info=True)
-            self._stop_reading(worker)
-            self._starter.kill(worker.number)
-            return None
-
-    def _take_message(self, worker: _Worker, message: tuple[Any, ...]) -> list[Action]:
+    def _take_message(self, worker: _Worker, message: tuple[Any, ...]) -> Sequence[Action]:
+        """What follows from a worker's message."""
         seen_ns = self._clock.raw_ns()
         if type(message) is tuple and message[0] == "piece":  # most are
             _, turn, piece = message
@@ -527,8 +531,8 @@ class LocalEngine:
         """Carry out; called with the lock held."""
         for action in actions:
             # These two are of every call, and a `match` takes 0.2 us for each case.
-            if type(action) is DeliverOutcome:
-                self._outbox.append(action.outcome)
+            if type(action) is Outcome:
+                self._outbox.append(action)
             elif self.is_closing:
                 continue  # nothing begins any more
             elif type(action) is HandOver:
@@ -586,8 +590,8 @@ class LocalEngine:
             self.is_closing = True  # from now on `send` refuses
             reason = "the local pool failed; its log says why"
             for action in self._state.failed(reason, self._clock.raw_ns()):
-                assert isinstance(action, DeliverOutcome)
-                self._outbox.append(action.outcome)
+                assert isinstance(action, Outcome)
+                self._outbox.append(action)
         while self._outbox:
             outcome = self._outbox.popleft()
             if outcome.batch >= 0:
@@ -648,7 +652,11 @@ class LocalEngine:
 
     def _hand_over(self, worker: _Worker, batch: Batch, turn: int) -> None:
         try:
-            data = self._batch_frame(worker, batch, turn)
+            function = batch.function
+            # A body goes to a worker once.
+            body = None if function.number in worker.functions else self._body_for(worker, function)
+            memory_bytes = batch.limits.memory_bytes
+            data = frame(("batch", turn, batch.attempt, function.number, body, batch.items, batch.calls, memory_bytes))
         except Exception:  # no memory
             _warn("a batch cannot be handed over", exc_info=True)
             self._starter.kill(worker.number)
@@ -662,7 +670,7 @@ class LocalEngine:
                     written = self._wake_elsewhere(worker, data)
                     began_ns = self._clock.raw_ns()
                 written += os.write(worker.commands, data[written:] if written else data)
-                crowding.wrote(self._clock.raw_ns() - began_ns)
+                crowding.wrote_ns = self._clock.raw_ns() - began_ns
             except BlockingIOError:
                 pass
             except BrokenPipeError:
@@ -690,19 +698,16 @@ class LocalEngine:
         self._crowding.was_apart()
         return 0
 
-    def _batch_frame(self, worker: _Worker, batch: Batch, turn: int) -> bytes:
-        function = batch.function
-        body = None
-        if function.number not in worker.functions:
-            body = function.body
-            worker.function_bytes += len(body)
-            if len(worker.functions) >= FUNCTIONS_KEPT_MAX or worker.function_bytes > FUNCTION_BYTES_KEPT_MAX:
-                worker.functions.clear()
-                worker.function_bytes = len(body)
-                worker.unwritten += frame(("forget",))
-            worker.functions.add(function.number)
-        number, memory_bytes = function.number, batch.limits.memory_bytes
-        return frame(("batch", turn, batch.attempt, number, body, batch.items, batch.calls, memory_bytes))
+    def _body_for(self, worker: _Worker, function: Function) -> bytes:
+        """The body of a function that a worker does not have; it is going to keep that, and may be told to forget."""
+        body = function.body
+        worker.function_bytes += len(body)
+        if len(worker.functions) >= FUNCTIONS_KEPT_MAX or worker.function_bytes > FUNCTION_BYTES_KEPT_MAX:
+            worker.functions.clear()
+            worker.function_bytes = len(body)
+            worker.unwritten += frame(("forget",))
+        worker.functions.add(function.number)
+        return body
 
     def _write(self, worker: _Worker) -> None:
         try:
@@ -909,14 +914,14 @@ def _close_all(descriptors: Sequence[int]) -> None:
 def _with_parcels(actions: list[Action], parcels: Parcels) -> list[Action]:
     """Put the large results that came beside a piece where it tells of them."""
     return [
-        DeliverOutcome(action.outcome._replace(values=[_claimed(value, parcels) for value in action.outcome.values]))
-        if type(action) is DeliverOutcome
+        action._replace(values=[_claimed(value, parcels) for value in action.values])
+        if type(action) is Outcome
         else action
         for action in actions
     ]
 
 
-def _claimed(value: Payload | Parcel, parcels: Parcels) -> Payload | Parcel:
+def _claimed(value: Returned | Parcel, parcels: Parcels) -> Returned | Parcel:
     return parcels.claim(value) if isinstance(value, Heavy) else value
 
 

@@ -1,7 +1,7 @@
 """
 The mind of the local pool: facts in, actions out. No process, pipe or clock is touched here.
 
-    batch sent ──> queue ──> idle worker ──> HandOver ──> pieces come ──> Deliver … ──> idle again
+    batch sent ──> queue ──> idle worker ──> HandOver ──> pieces come ──> Outcome … ──> idle again
                      ^            │
                      │            ├ none idle: StartWorker, up to the limit
                      │            └ calls proved short: a second batch waits at each worker
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from coeval.clocks._named_tuple import NamedTuple
+from coeval.clocks._named_tuple import NamedTuple, unchecked
 from coeval.engines._engine import Batch, Failure, Outcome, Packed, RunningItem, Stamps
 from coeval.engines.local._board import LOADING, NO_LIMIT, BoardReading, key_of, turn_and_item
 
@@ -44,10 +44,11 @@ START_FAILURES_MAX = 3
 # How soon to look again at a limited item whose worker still loads the function: its time has not begun.
 LOADING_LOOK_NS = 20_000_000
 
-# Where batches last no longer than this, the next one waits at the worker already, so that it never idles for the way
-# of a result and the next batch, about 0.1 ms.
+# Where batches last no longer than this, and their items on average no longer than that, the next one waits at the
+# worker already, so that it never idles for the way of a result and the next batch, about 0.1 ms.
 # Shorter: calls of some milliseconds pay for that way. Longer: what was handed over cannot be cancelled any more.
-BRISK_NS_MAX = 10_000_000
+BRISK_NS_MAX = 25_000_000
+BRISK_ITEM_NS_MAX = 10_000_000
 
 # A program that makes a new function for each call must not fill the memory.
 FUNCTIONS_KEPT_MAX = 1024
@@ -60,7 +61,7 @@ CALL_BACK_AFTER_NS = 5_000_000
 # again and again, each time after as long as the item has run by then.
 # Shorter: batches that are as long as they should be (`BATCH_NS`, and what others take meanwhile) are looked at for
 # nothing. Longer: finished calls wait longer.
-KEPT_AFTER_NS = 12_000_000
+KEPT_AFTER_NS = 30_000_000
 
 # What a worker has not even begun after so long goes to another one that idles: somebody has stopped it (SIGSTOP), or
 # the machine has no core for it.
@@ -140,14 +141,9 @@ class CallBack(NamedTuple):
     key: int
 
 
-class DeliverOutcome(NamedTuple):
-    """Pass this to the executor."""
-
-    outcome: Outcome
-
-
 if TYPE_CHECKING:
-    Action: TypeAlias = StartWorker | HandOver | EndWorker | LetGo | CallBack | DeliverOutcome
+    # An `Outcome` is to be passed to the executor.
+    Action: TypeAlias = StartWorker | HandOver | EndWorker | LetGo | CallBack | Outcome
 
 
 class _Ending(NamedTuple):
@@ -257,9 +253,9 @@ class PoolState:
         # Workers with lower numbers were started before a failure: that they get ready proves nothing.
         self._unproven_below = 0
         self._brisk_functions: set[int] = set()
-        self._brisk_members = 0
         self._ended_members = 0
         self._followed_members = 0
+        self._brisk_members = 0
         self.busy_workers = 0
 
     # Facts ------------------------------------------------------------------------------------------------------------
@@ -315,14 +311,16 @@ class PoolState:
         held = member.held[0]
         if held.turn != turn:
             return []  # the pool gave it up
-        is_moved = piece.failure is not None and piece.failure.kind == "moved"  # it was called back
-        actions = _give_back(held, piece.first, seen_ns) if is_moved else _bring(held, piece, member.worker, seen_ns)
-        if piece.first + piece.item_count < len(held.batch.items):
+        first, item_count, _, failure, started_ns, finished_ns, _, _ = piece
+        is_moved = failure is not None and failure.kind == "moved"  # it was called back
+        actions = _give_back(held, first, seen_ns) if is_moved else _bring(held, piece, member.worker, seen_ns)
+        if first + item_count < len(held.batch.items):
             self._begin_front(member, seen_ns)
             return actions
         if not is_moved:
-            worked_ns = max(seen_ns - member.since_ns, piece.finished_ns - piece.started_ns)
-            self._note_duration(held.batch.function.number, worked_ns)
+            worked_ns = max(seen_ns - member.since_ns, finished_ns - started_ns)
+            is_brisk = worked_ns <= min(BRISK_NS_MAX, BRISK_ITEM_NS_MAX * item_count)
+            self._note_pace(held.batch.function.number, is_brisk=is_brisk)
         member.held.popleft()
         self._front_changed(member)
         if member.held:
@@ -530,7 +528,7 @@ class PoolState:
                 again and again would be started as often.
         """
         actions: list[Action] = []
-        living = self._living_members()
+        living = len(self._members) - self._ended_members
         if self._queue and self.busy_workers < living:
             self._give(0, actions)
         if (self._queue or self._followed_members or living < workers_min) and self._has_place():
@@ -569,12 +567,12 @@ class PoolState:
                 member.calls_given += 1
                 if len(member.held) == 1:
                     self._front_changed(member)
-                actions.append(HandOver(number, batch, turn))
+                actions.append(unchecked(HandOver, (number, batch, turn)))
                 if not self._queue:
                     return
 
-    def _note_duration(self, function: int, duration_ns: int) -> None:
-        if duration_ns > BRISK_NS_MAX:
+    def _note_pace(self, function: int, *, is_brisk: bool) -> None:
+        if not is_brisk:
             self._brisk_functions.discard(function)
         elif function not in self._brisk_functions:
             if len(self._brisk_functions) >= FUNCTIONS_KEPT_MAX:
@@ -671,7 +669,7 @@ class PoolState:
         failed = Outcome(batch.id, culprit, 1, (), failure, stamps, member.worker, events)
         return [
             *_moved(held, held.delivered, culprit, now_ns),
-            DeliverOutcome(failed),
+            failed,
             *_moved(held, culprit + 1, end, now_ns),
         ]
 
@@ -828,9 +826,9 @@ def _bring(held: _Held, piece: Piece, worker: Worker | None, seen_ns: int) -> li
         return []
     held.late = ()
     held.delivered = first + count
-    stamps = Stamps(held.handed_over_ns, started_ns, finished_ns, seen_ns)
-    outcome = Outcome(held.batch.id, first, count, values, failure, stamps, worker, events, item_stamps)
-    return [DeliverOutcome(outcome)]
+    stamps = unchecked(Stamps, (held.handed_over_ns, started_ns, finished_ns, seen_ns))
+    fields = held.batch.id, first, count, values, failure, stamps, worker, events, item_stamps
+    return [unchecked(Outcome, fields)]
 
 
 def _give_back(held: _Held, first: int, now_ns: int) -> list[Action]:
@@ -854,4 +852,4 @@ def _unrun(batch: Batch, first: int, end: int, failure: Failure, now_ns: int) ->
         return []
     # What is moved goes on elsewhere: nobody has seen the end of it.
     stamps = Stamps(0, 0, 0, 0 if failure.kind == "moved" else now_ns)
-    return [DeliverOutcome(Outcome(batch.id, first, end - first, (), failure, stamps, None))]
+    return [Outcome(batch.id, first, end - first, (), failure, stamps, None)]

@@ -15,7 +15,7 @@ import sys
 from coeval.clocks import SYSTEM_CLOCK, clock_id
 from coeval.engines import local
 from coeval.engines._attempt import load_function, run_batch
-from coeval.engines._engine import Failure
+from coeval.engines._engine import Failure, Packed
 from coeval.engines._payload import settle
 from coeval.engines._segments import can_reach
 from coeval.engines.local._board import Row, Shelf
@@ -94,13 +94,15 @@ class _Commands:
 
     def next(self) -> Any:
         """The next frame; None when the pipe is closed."""
-        while not self._reader.has_frame():
+        reader = self._reader
+        message = reader.take() if reader.there else None
+        while message is None:
             self._look_for_more()
             data = os.read(self._fd, READ_BYTES_MAX)
             if not data:
                 return None
-            self._reader.feed(data)
-        return self._reader.take_frame()
+            message = reader.take(data)
+        return message
 
     def _look_for_more(self) -> None:
         """Look until something comes, or it is better to sleep."""
@@ -147,7 +149,6 @@ class _Worker:
             self._segments = ParcelSegments(SYSTEM_CLOCK, self._parcels)
         if hello["initializer"] is not None and not self._initialize(hello["initializer"]):
             return
-        self._snapshot = SYSTEM_CLOCK.snapshot()
         self._introduce()
         while (message := self._commands.next()) is not None:
             if message[0] == "forget":
@@ -155,13 +156,14 @@ class _Worker:
                 continue
             _, batch, attempt, number, body, items, calls, memory_bytes = message
             logs.keep_on()
+            if body is not None or type(items) is Packed:
+                self._row.take(batch)  # loading a function, or items of a map, may be the end of this process
             if body is not None:
-                self._row.take(batch)
                 self._functions[number] = load_function(body)
             if self._output is not None:
                 self._output.function = _name_of(self._functions[number])
             self._run_batch(batch, attempt, number, items, calls, memory_bytes)
-            if self._segments is not None:
+            if self._segments is not None and self._segments.has_passed_any:
                 self._segments.give_back()
             # An idle worker keeps nothing of what it was sent and what it made.
             del message, body, items, calls
@@ -183,9 +185,11 @@ class _Worker:
 
     def _introduce(self) -> None:
         version = ".".join(map(str, sys.version_info[:3]))
+        snapshot = SYSTEM_CLOCK.snapshot()
+        self._snapshot_due_ns = snapshot.raw_before_ns + CLOCK_EVERY_NS
         write_frame(
             self._results,
-            ("ready", os.uname().nodename, self._pid, clock_id(SYSTEM_CLOCK), version, clock_event(self._snapshot)),
+            ("ready", os.uname().nodename, self._pid, clock_id(SYSTEM_CLOCK), version, clock_event(snapshot)),
         )
 
     def _note_fork(self) -> None:
@@ -195,17 +199,13 @@ class _Worker:
     def _run_batch(
         self, batch: int, attempt: int, number: int, items: Any, calls: Any, memory_bytes: int | None
     ) -> None:
-        if not self._row.take(batch):
-            begin: Callable[[int, int], bool] = _never
-        else:
-            begin = self._row.beginner(batch)
         for piece in run_batch(
             self._functions[number],
             items,
             calls,
             attempt,
             clock=SYSTEM_CLOCK,
-            begin=begin,
+            begin=self._row.beginner(batch),
             segments=self._segments,
             whole_process=True,
             memory_bytes=memory_bytes,
@@ -220,9 +220,10 @@ class _Worker:
                 self._output.end_lines()
             if self._size_max is not None and piece.first + piece.item_count == len(items):
                 self._tell_if_too_large(self._size_max)
+            if piece.finished_ns >= self._snapshot_due_ns:
+                piece = self._with_snapshot(piece)
             has_parcels = self._segments is not None and self._segments.has_passed_any
-            kind = "parcels" if has_parcels else "piece"
-            write_frame(self._results, (kind, batch, self._with_snapshot(piece).as_plain()))
+            write_frame(self._results, ("parcels" if has_parcels else "piece", batch, piece.as_plain()))
 
     def _tell_if_too_large(self, size_max: int) -> None:
         """Before the last piece of a batch, so that the pool gives this worker nothing more."""
@@ -233,10 +234,9 @@ class _Worker:
                 write_frame(self._results, ("large", size))
 
     def _with_snapshot(self, piece: Piece) -> Piece:
-        if piece.finished_ns - self._snapshot.raw_before_ns <= CLOCK_EVERY_NS:
-            return piece
-        self._snapshot = SYSTEM_CLOCK.snapshot()
-        return piece._replace(events=[*piece.events, clock_event(self._snapshot)])
+        snapshot = SYSTEM_CLOCK.snapshot()
+        self._snapshot_due_ns = snapshot.raw_before_ns + CLOCK_EVERY_NS
+        return piece._replace(events=[*piece.events, clock_event(snapshot)])
 
 
 def own_bytes() -> int:
@@ -250,10 +250,6 @@ def _name_of(function: Callable[..., Any] | Failure) -> str:
     while type(function).__module__ == "functools" and type(function).__qualname__ == "partial":
         function = function.func  # type: ignore[union-attr]
     return getattr(function, "__qualname__", None) or type(function).__qualname__
-
-
-def _never(item: int, started_ns: int) -> bool:
-    return False
 
 
 def _end_forked_child(failure: Failure | None) -> NoReturn:
