@@ -26,8 +26,9 @@ from coeval import Executor
 from coeval.clocks import SYSTEM_CLOCK, clock_id
 from coeval.engines import Batch, Capabilities, Function, Outcome, Stamps, Worker
 from coeval.engines._attempt import Piece, run_batch
-from coeval.engines._payload import dump, load
+from coeval.engines._payload import dump, dump_call, load
 from coeval.engines._protocol import Deliver
+from coeval.engines._segments import Segments
 from coeval.engines.local._board import ROW_BYTES, Board, Row
 from coeval.engines.local._frames import FrameReader, frame
 from coeval.engines.local._interrupts import Uninterrupted
@@ -107,8 +108,9 @@ def show(title: str, rows: list[tuple[str, float]]) -> None:
 
 WORKER = Worker(0, "host", 1, clock_id(SYSTEM_CLOCK), "3.11.7")
 FUNCTION = Function(0, "builtins:abs", dump(abs))
-PAYLOAD = dump(((-1,), {}))
-VALUE = dump(1)
+SEGMENTS = Segments(SYSTEM_CLOCK)
+PAYLOAD = dump_call((-1,), {}, SEGMENTS)
+VALUE = 1
 
 
 def caller_to_pipe() -> list[tuple[str, float]]:
@@ -127,7 +129,7 @@ def caller_to_pipe() -> list[tuple[str, float]]:
 
         rows = [
             ("find the function's number", least_us(always(lambda: submission._find(abs)))),
-            ("pickle the arguments", least_us(always(lambda: dump(((-1,), {}))))),
+            ("make the arguments ready to travel", least_us(always(lambda: dump_call((-1,), {}, SEGMENTS)))),
             ("make the future", least_us(always(make))),
             ("queue, batch, record", least_us(submitted)),
         ]
@@ -218,14 +220,15 @@ def worker_side() -> list[tuple[str, float]]:
     piece = ("piece", 0, tuple(Piece(0, 1, [VALUE], None, 1, 2, [], [])))
 
     def run() -> None:
-        row.take(0)
-        for _ in run_batch(abs, [PAYLOAD], (0,), 1, clock=SYSTEM_CLOCK, begin=begin, whole_process=True):
+        for _ in run_batch(
+            abs, [PAYLOAD], (0,), 1, clock=SYSTEM_CLOCK, begin=begin, segments=SEGMENTS, whole_process=True
+        ):
             pass
 
     rows = [
         ("read the pipe (with a write, to have something there)", least_us(read_of(data))),
         ("take the frame", least_us(lambda: read_back(data))),
-        ("show it on the board, unpickle, run, pickle, two stamps", least_us(always(run))),
+        ("show it on the board, run, two stamps", least_us(always(run))),
         ("frame the piece", least_us(always(lambda: frame(piece)))),
         ("write the frame", least_us(lambda: written(frame(piece)))),
     ]
@@ -238,7 +241,7 @@ def pipe_to_future() -> list[tuple[str, float]]:
     return [
         ("read the pipe (with a write, to have something there)", least_us(read_of(piece))),
         ("take the frame", least_us(lambda: read_back(piece))),
-        ("record, unpickle the value, resolve the future", least_us(delivered)),
+        ("record, resolve the future", least_us(delivered)),
     ]
 
 

@@ -58,7 +58,7 @@ class Piece(NamedTuple):
         if len(fields) != len(cls._fields):
             raise ValueError(f"a piece of {len(fields)} fields; expected {len(cls._fields)}")
         if fields[-1]:
-            fields = (*fields[:-1], [ItemStamps(*stamps) for stamps in fields[-1]])
+            fields = (*fields[:-1], [unchecked(ItemStamps, stamps) for stamps in fields[-1]])
         return unchecked(cls, fields)
 
 
@@ -144,7 +144,7 @@ def _run_items(
         running.item = -1
         finished_ns = raw_ns()
         if last and finished_ns - started_ns >= ITEM_STAMP_NS_MIN:
-            stamps.append(ItemStamps(number, started_ns, finished_ns))
+            stamps.append(unchecked(ItemStamps, (number, started_ns, finished_ns)))
         if failure is None:
             values.append(value)
             if (

@@ -146,6 +146,8 @@ def take(payload: Returned | Parcel) -> Any:
     """Rebuild a value that nobody else will rebuild: a result. Raises what `load` raises."""
     if type(payload) is bytes:
         return loads(payload)
+    if type(payload) in _BARE_KINDS:
+        return payload
     if isinstance(payload, Heavy):
         return _load_heavy(payload, last=True)
     return unpickle(payload.heavy, payload.open()) if isinstance(payload, Parcel) else payload

@@ -103,7 +103,10 @@ class Engine(Protocol):
 
     @property
     def segments(self) -> Segments | None:
-        """Where large parts of arguments go beside the batch, from `start` on; None: everything goes in the batch."""
+        """
+        Where large parts of arguments go beside the batch, from `start` on; None: everything goes in the batch, as
+        pickles. With them small plain arguments are in the batch as they are, and results may be (see `_payload.py`).
+        """
         ...
 
     def start(self, deliver: Deliver) -> None:

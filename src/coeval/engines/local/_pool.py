@@ -345,7 +345,7 @@ class LocalEngine:
         """
         reading = self._reading
         try:
-            is_held = reading.acquire(blocking=False) or (wait_ns != 0 and self._relieve_helper())
+            is_held = reading.acquire(False) or (wait_ns != 0 and self._relieve_helper())
             # Whoever brings something home that nobody reads for any more looks afterwards whether somebody reads.
             if not is_held or not self.is_busy or self.is_closing or not is_wanted():
                 return False
@@ -465,7 +465,8 @@ class LocalEngine:
                     self._stop_reading(worker)
                     self._starter.kill(worker.number)
                     return
-                self._do(actions)
+                if actions:
+                    self._do(actions)
                 if message is None or not reader.there:
                     break
                 added = b""
@@ -570,7 +571,7 @@ class LocalEngine:
     def _bring(self) -> None:
         """Deliver what waits for it, unless another thread does that: then it takes these along."""
         bringing, brought = self._bringing, False
-        while self._outbox and bringing.acquire(blocking=False):
+        while self._outbox and bringing.acquire(False):
             try:
                 while self._outbox:
                     self._deliver(self._outbox.popleft())
