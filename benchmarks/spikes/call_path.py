@@ -192,7 +192,7 @@ def drain(fd: int) -> None:
 
 
 def read_back(data: bytes) -> Callable[[], object]:
-    """Take a frame that is there: feed, unpickle."""
+    """Take a frame that is there."""
     reader = FrameReader()
 
     def step() -> object:

@@ -78,7 +78,7 @@ def exactly(value: object) -> object:
     return type(value), repr(value)
 
 
-@given(st.lists(SMALL_AND_PLAIN).map(tuple))
+@given(st.lists(SMALL_AND_PLAIN, max_size=64).map(tuple))
 def test_small_plain_arguments_travel_as_they_are(segments: Segments, args: tuple[Any, ...]) -> None:
     assert dump_call(args, {}, segments) is args
     travelled = FrameReader().take(frame([args]))[0]
@@ -104,9 +104,12 @@ class Level(int):
         ((b"x",), {}),
         (((1, 2),), {}),
         (("x" * 2000,), {}),
+        ((1 << 5000,), {}),
+        ((-1 << 5000,), {}),
+        ((0,) * 65, {}),
         ((1, 2j), {}),
     ],
-    ids=["named", "subclass", "list", "bytes", "tuple", "long", "complex"],
+    ids=["named", "subclass", "list", "bytes", "tuple", "long", "large", "low", "many", "complex"],
 )
 def test_other_arguments_are_pickled(segments: Segments, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     payload = dump_call(args, kwargs, segments)
@@ -115,7 +118,7 @@ def test_other_arguments_are_pickled(segments: Segments, args: tuple[Any, ...], 
     assert type(load_call(payload)[0][0]) is type(args[0])
 
 
-@pytest.mark.parametrize("value", [b"x", (1, 2), Level(1), [1], "x" * 2000])
+@pytest.mark.parametrize("value", [b"x", (1, 2), Level(1), [1], "x" * 2000, 1 << 5000, -1 << 5000])
 def test_other_results_are_pickled(segments: Segments, value: object) -> None:
     payload = dump_result(value, segments)
     assert type(payload) is bytes

@@ -1,5 +1,5 @@
 """
-Functions, arguments and results as bytes.
+Functions, arguments and results as they travel.
 
 Everything goes by the C pickler first, which names functions and classes instead of copying them. What cannot be named
 on the other side (lambdas, closures, anything defined in `__main__` or a notebook) goes by value through cloudpickle,
@@ -43,9 +43,14 @@ HEAVY_BYTES_MIN = 1 << 17
 # The pickler hands over what is longer than its frames as it is, without a copy. No name is in such a piece.
 _NAMES_BYTES_MAX = 1 << 18
 
-# What goes bare: nothing that can change, of no class but these, which `marshal` knows as well as the pickler.
-_BARE_KINDS = frozenset({int, float, bool, type(None)})
+# What goes bare: nothing that can change, of no class but these, `int` and `str`, which `marshal` knows as well as the
+# pickler. Whole numbers of up to 600 bytes, texts of up to so many characters, so many arguments: for what is larger
+# there may be no memory, and that is to fail where it is pickled, and to lie in a segment afterwards.
+_BARE_KINDS = frozenset({float, bool, type(None)})
+_BARE_INT_MAX = 1 << 4800
+_BARE_INT_MIN = -_BARE_INT_MAX
 _BARE_TEXT_MAX = 1 << 10
+_BARE_ARGUMENTS_MAX = 64
 
 # Pickled into one piece, their bytes would be copied twice more than need be.
 _LONG_KINDS = frozenset({bytes, bytearray, str})
@@ -102,9 +107,9 @@ def dump_call(args: object, kwargs: Mapping[str, Any], segments: Segments | None
     Raises:
         MemoryError, Exception: see `dump`.
     """
-    if segments is not None and not kwargs and type(args) is tuple:
+    if segments is not None and not kwargs and type(args) is tuple and len(args) <= _BARE_ARGUMENTS_MAX:
         for part in args:
-            if type(part) not in _BARE_KINDS and (type(part) is not str or len(part) > _BARE_TEXT_MAX):
+            if not _goes_bare(part):
                 break
         else:
             bare: tuple[Bare, ...] = args
@@ -122,7 +127,7 @@ def load_call(payload: Arguments) -> tuple[Sequence[Any], Mapping[str, Any]]:
 
 def dump_result(value: object, segments: Segments | None) -> Returned:
     """Make what a call returned ready to travel. Args, raises: see `dump_call`."""
-    if segments is not None and (type(value) in _BARE_KINDS or (type(value) is str and len(value) <= _BARE_TEXT_MAX)):
+    if segments is not None and _goes_bare(value):
         bare: Bare = value  # type: ignore[assignment]
         return bare
     return dump(value, segments)
@@ -146,8 +151,6 @@ def take(payload: Returned | Parcel) -> Any:
     """Rebuild a value that nobody else will rebuild: a result. Raises what `load` raises."""
     if type(payload) is bytes:
         return loads(payload)
-    if type(payload) in _BARE_KINDS:
-        return payload
     if isinstance(payload, Heavy):
         return _load_heavy(payload, last=True)
     return unpickle(payload.heavy, payload.open()) if isinstance(payload, Parcel) else payload
@@ -156,7 +159,7 @@ def take(payload: Returned | Parcel) -> Any:
 def size_of(payload: Returned | Parcel) -> int:
     """How many bytes a pickle is, with what travels beside it."""
     heavy = payload.heavy if isinstance(payload, Parcel) else payload
-    return heavy.size if isinstance(heavy, Heavy) else len(heavy)  # type: ignore[arg-type]
+    return heavy.size if isinstance(heavy, Heavy) else len(heavy)  # type: ignore[arg-type]  # items of a map: no bare one
 
 
 def settle() -> None:
@@ -210,6 +213,14 @@ def _dump_by_value(value: object) -> bytes:
 
     payload: bytes = cloudpickle.dumps(value, PROTOCOL)
     return payload
+
+
+def _goes_bare(value: Any) -> bool:
+    kind = type(value)
+    if kind is int:
+        is_small: bool = _BARE_INT_MIN < value < _BARE_INT_MAX
+        return is_small
+    return kind in _BARE_KINDS or (kind is str and len(value) <= _BARE_TEXT_MAX)
 
 
 class _Large(Exception):

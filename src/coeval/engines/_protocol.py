@@ -117,7 +117,7 @@ class Engine(Protocol):
 
     def window(self) -> int:
         """
-        How many batches the engine wants outstanding at once.
+        How many batches the engine wants outstanding at once, at least 1.
 
         This is the back-pressure: the executor holds all others back, where they can still be cancelled and reordered.
         """

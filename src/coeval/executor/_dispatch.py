@@ -237,12 +237,6 @@ class Dispatch:
         finally:
             here.is_sending = was_sending
 
-    def _feed_after_outcome(self) -> None:
-        # An engine that delivers from within `send` comes back to the loop that sent; feeding here as well would nest
-        # a level deeper with each try.
-        if not self._here.is_sending:
-            self._feed()
-
     def _next_calls(self) -> list[CallFuture]:
         """Take the calls of the next batch from the queue; called with the lock held."""
         waiting = self._waiting
@@ -398,8 +392,10 @@ class Dispatch:
                     self._counts.failed += outcome.item_count
             # First new work for the worker that became free, then what may take long here: rebuilding results.
             try:
-                if self._waiting:
-                    self._feed_after_outcome()
+                # An engine that delivers from within `send` comes back to the loop that sent; feeding here as well
+                # would nest a level deeper with each try.
+                if self._waiting and not self._here.is_sending:
+                    self._feed()
             finally:
                 if not again:
                     self._resolve(outcome, batch, calls)

@@ -60,6 +60,7 @@ class SimulatedWorker:
         self.shelf: tuple[int, int, int] | None = None  # turn, batch, and first item on it
         self.is_let_go = self.is_dead = self.is_told_dead = self.is_waiting = self.is_ready = False
         self.running: set[tuple[int, int]] = set()  # batch and item
+        self.functions: set[int] = set()  # that it has
         self.progress_ns = 0
         self.steps = self.work()
 
@@ -81,12 +82,14 @@ class SimulatedWorker:
         yield -1  # a thread that a call left keeps it from leaving
 
     def run(self, turn: int, batch: Batch) -> Iterator[int]:
-        self.board = BoardReading(turn, LOADING, 0)
+        loads = batch.function.number not in self.functions or isinstance(batch.items, Packed)
+        self.functions.add(batch.function.number)
+        if loads:
+            self.board = BoardReading(turn, LOADING, 0)
         yield self.pause()
-        may_begin = key_of(turn, 0) < self.limit
         count = len(batch.items)
         stride = batch.items.stride if isinstance(batch.items, Packed) else 1
-        if self.draw.random() < 0.03:  # its function or its items cannot be loaded
+        if self.draw.random() < 0.03 and loads:  # its function or its items cannot be
             self.send(turn, 0, count, "function")
             return
         first = number = 0
@@ -95,7 +98,7 @@ class SimulatedWorker:
         while number < count:
             self.board = BoardReading(turn, number, self.life.now_ns)
             yield self.pause()
-            if not may_begin or key_of(turn, number) >= self.limit:
+            if key_of(turn, number) >= self.limit:
                 if number > first:
                     self.send(turn, first, number - first, None)
                 self.send(turn, number, count - number, "moved")

@@ -8,7 +8,7 @@ Processes of this machine.
     _worker.py       the worker's side
     _slate.py        memory in which a worker notes what must be readable while it hangs and after it died
     _memory_kills.py whether the kernel ended a worker for want of memory
-    _frames.py       length-prefixed pickles on a pipe
+    _frames.py       length-prefixed messages on a pipe
     _board.py        the eight-byte cells in which a worker shows which item it runs
     _parcels.py      large results, passed as open files
     _starters.py     where worker processes come from: a fork server, a fork, a new interpreter

@@ -6,7 +6,7 @@ which it never started, and how long the current one has run, without one messag
 
 Each worker has a row of eight-byte cells; each cell is written by one side only, as one aligned store:
 
-    0  key: the batch it took last and the item it began last (worker)
+    0  key: the batch that it took up last and the item it began last (worker)
     1  when that item began (worker); written before the key
     2  limit: items whose key is not below this one are called back, the worker does not begin them (pool)
     3  shelf: the key of the first item on the worker's shelf (worker)
@@ -53,8 +53,9 @@ SHELF_ITEMS_MAX = 504
 SHELF_BYTES_MAX = 4 * mmap.PAGESIZE
 ROW_BYTES = mmap.PAGESIZE + SHELF_BYTES_MAX
 
-# A key is (batch << ITEM_BITS) + item. The highest item stands for none: the worker took the batch and loads its
-# function; whatever happens there belongs to item 0.
+# A key is (batch << ITEM_BITS) + item. The highest item stands for none: the worker took the batch up and loads its
+# function, or the items of a map; whatever happens there belongs to item 0. A batch of which nothing is to be loaded
+# before its first item begins is shown from then on.
 # Fewer: a chunk of a map that somebody makes very large does not fit. More: batches run out, after 2 ** 39.
 ITEM_BITS = 24
 LOADING = (1 << ITEM_BITS) - 1

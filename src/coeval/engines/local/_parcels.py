@@ -53,12 +53,12 @@ class ParcelSegments(Segments):
         channel: the worker's end.
 
     Attributes:
-        has_passed_any: pieces may have large results in them from now on.
+        has_stored_any: pieces may have large results in them from now on, and there may be segments to give back.
     """
 
     def __init__(self, clock: Clock, channel: int) -> None:
         super().__init__(clock)
-        self.has_passed_any = False
+        self.has_stored_any = False
         self._channel = _socket.socket(fileno=channel)
 
     def store(self, stream: Sequence[bytes], buffers: Sequence[memoryview], *, stream_inside: bool) -> Heavy | None:
@@ -66,6 +66,7 @@ class ParcelSegments(Segments):
         heavy = super().store(stream, buffers, stream_inside=stream_inside)
         if heavy is None:
             return None
+        self.has_stored_any = True
         try:
             opened = self.pass_on(heavy)
             try:
@@ -76,7 +77,6 @@ class ParcelSegments(Segments):
         except OSError:
             self.drop(heavy)
             return None
-        self.has_passed_any = True
         return heavy
 
     def close(self) -> None:

@@ -163,7 +163,7 @@ class _Worker:
             if self._output is not None:
                 self._output.function = _name_of(self._functions[number])
             self._run_batch(batch, attempt, number, items, calls, memory_bytes)
-            if self._segments is not None and self._segments.has_passed_any:
+            if self._segments is not None and self._segments.has_stored_any:
                 self._segments.give_back()
             # An idle worker keeps nothing of what it was sent and what it made.
             del message, body, items, calls
@@ -222,7 +222,7 @@ class _Worker:
                 self._tell_if_too_large(self._size_max)
             if piece.finished_ns >= self._snapshot_due_ns:
                 piece = self._with_snapshot(piece)
-            has_parcels = self._segments is not None and self._segments.has_passed_any
+            has_parcels = self._segments is not None and self._segments.has_stored_any
             write_frame(self._results, ("parcels" if has_parcels else "piece", batch, piece.as_plain()))
 
     def _tell_if_too_large(self, size_max: int) -> None:
