@@ -95,6 +95,27 @@ def values_of(home: Home) -> list[object]:
     return [take(value) for outcome in home.outcomes for value in outcome.values]
 
 
+class TooLarge:
+    """What there is no memory for when it is written down."""
+
+    def __reduce__(self) -> str:
+        raise MemoryError("no room")
+
+
+def test_a_batch_that_cannot_be_written_down_fails_alone_and_its_worker_lives() -> None:
+    home = Home()
+    with one_worker(home) as engine:
+        engine.send(call(0, os.getpid))
+        engine.send(call(1, os.getpid)._replace(items=[TooLarge()]))  # type: ignore[list-item]
+        engine.send(call(2, os.getpid))
+        home.wait_for_items(3)
+        by_batch = {outcome.batch: outcome for outcome in home.outcomes}
+        failure = by_batch[1].failure
+        assert failure is not None
+        assert (failure.kind, failure.message) == ("engine", "there is no way to hand it over: MemoryError: no room")
+        assert take(by_batch[0].values[0]) == take(by_batch[2].values[0])
+
+
 def mark_and_pass(gate: Gate | None, number: int) -> int:
     coeval.mark("passed", number=number)
     if gate is not None:

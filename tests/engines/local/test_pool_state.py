@@ -446,6 +446,17 @@ def test_the_window_has_room_for_the_second_batches_and_shrinks_with_the_workers
     assert (state.window(), state.busy_workers) == (1, 0)
 
 
+def test_a_batch_that_cannot_be_handed_over_fails_and_the_one_that_runs_and_those_that_wait_do_not() -> None:
+    state = with_two(second_items=3)
+    assert send(state, batch(10)) == []
+    actions = state.not_handed_over(0, 2, "no room", 4_000)
+    assert kinds(actions) == [(9, 0, 3, "engine")]
+    assert actions[1:] == [HandOver(0, batch(10), 3)]
+    assert kinds(state.piece_arrived(0, 1, piece(0, 1), 5_000)) == [(8, 0, 1, None)]
+    assert kinds(state.piece_arrived(0, 3, piece(0, 1), 6_000)) == [(10, 0, 1, None)]
+    assert state.is_quiet()
+
+
 def test_a_worker_that_is_recycled_gets_no_second_batch_and_leaves() -> None:
     state = brisk(recycle_after=2)
     assert state.window() == 1

@@ -658,9 +658,10 @@ class LocalEngine:
             body = None if function.number in worker.functions else self._body_for(worker, function)
             memory_bytes = batch.limits.memory_bytes
             data = frame(("batch", turn, batch.attempt, function.number, body, batch.items, batch.calls, memory_bytes))
-        except Exception:  # no memory
-            _warn("a batch cannot be handed over", exc_info=True)
-            self._starter.kill(worker.number)
+        except Exception as error:  # no memory; the worker may be busy with another one
+            worker.functions.discard(batch.function.number)
+            message = f"there is no way to hand it over: {type(error).__qualname__}: {error}"
+            self._do(self._state.not_handed_over(worker.number, turn, message, self._clock.raw_ns()))
             return
         now_ns, written = self._clock.raw_ns(), 0
         is_refused = False

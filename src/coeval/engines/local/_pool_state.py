@@ -113,6 +113,7 @@ class StartWorker(NamedTuple):
 class HandOver(NamedTuple):
     """
     Stamp and write this batch to this worker; then report `handed_over`, and `refused` where the worker takes nothing.
+    If it cannot be written down, report `not_handed_over` instead.
 
     Its turn is what the worker calls it by, on the board and in its pieces.
     """
@@ -286,6 +287,16 @@ class PoolState:
                 if position == 0:
                     self._begin_front(member, now_ns)
                 return
+
+    def not_handed_over(self, number: int, turn: int, message: str, now_ns: int) -> list[Action]:
+        """The batch that was to be handed over cannot be written down: it fails, and the worker never hears of it."""
+        member = self._members[number]
+        [held] = [held for held in member.held if held.turn == turn]
+        member.held.remove(held)
+        member.calls_given -= 1
+        self._front_changed(member)
+        failure = Failure("engine", message=message)
+        return [*_unrun(held.batch, 0, held.end, failure, now_ns), *self._feed()]
 
     def refused(self, number: int, now_ns: int) -> None:
         """The worker's pipe was closed when it was to be handed a batch: it has ended, and `worker_gone` follows."""
