@@ -43,7 +43,11 @@ class DaskCluster:
         file = folder / "scheduler.json"
         module = "distributed.cli.dask_scheduler"
         self.scheduler = self._start("scheduler", module, "--port", "0", "--scheduler-file", str(file), *options)
-        self.address: str = self._wait_for(self.scheduler, lambda: json.loads(file.read_text())["address"])
+        try:
+            self.address: str = self._wait_for(self.scheduler, lambda: json.loads(file.read_text())["address"])
+        except BaseException:  # nobody has this object yet
+            self.close()
+            raise
         self.url = "dask://" + self.address.partition("://")[2]
 
     def add_worker(
