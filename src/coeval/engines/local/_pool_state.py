@@ -47,7 +47,7 @@ LOADING_LOOK_NS = 20_000_000
 # Where batches last no longer than this, and their items on average no longer than that, the next one waits at the
 # worker already, so that it never idles for the way of a result and the next batch, about 0.1 ms.
 # Shorter: calls of some milliseconds pay for that way. Longer: what was handed over cannot be cancelled any more.
-BRISK_NS_MAX = 25_000_000
+BRISK_NS_MAX = 38_000_000
 BRISK_ITEM_NS_MAX = 10_000_000
 
 # A program that makes a new function for each call must not fill the memory.
@@ -61,7 +61,7 @@ CALL_BACK_AFTER_NS = 5_000_000
 # again and again, each time after as long as the item has run by then.
 # Shorter: batches that are as long as they should be (`BATCH_NS`, and what others take meanwhile) are looked at for
 # nothing. Longer: finished calls wait longer.
-KEPT_AFTER_NS = 30_000_000
+KEPT_AFTER_NS = 45_000_000
 
 # What a worker has not even begun after so long goes to another one that idles: somebody has stopped it (SIGSTOP), or
 # the machine has no core for it.
