@@ -26,6 +26,14 @@ def test_long_calls_travel_alone() -> None:
     assert pace.items(0, waiting=20_000, window=4) == 1
 
 
+def test_calls_of_which_two_or_three_would_make_a_batch_travel_alone() -> None:
+    pace = Pace(1000, BATCH_NS)
+    pace.observe(0, items=1, duration_ns=BATCH_NS // 4)
+    pace.observe(1, items=1, duration_ns=BATCH_NS // 4 + 1)
+    assert pace.items(0, waiting=20_000, window=4) == 4
+    assert pace.items(1, waiting=20_000, window=4) == 1
+
+
 def test_an_engine_that_wants_single_calls_gets_them() -> None:
     pace = Pace(1, BATCH_NS)
     pace.observe(0, items=1, duration_ns=10)

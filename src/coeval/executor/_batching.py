@@ -12,6 +12,11 @@ from __future__ import annotations
 # a burst is spread over all workers, and later batches are smaller.
 _BACKLOG_SHARE = 2
 
+# Calls of which fewer make a batch travel alone: they are long.
+# Fewer: two or three long calls wait for each other, and their batch costs hardly less than theirs. More: calls of some
+# milliseconds pay for a batch each.
+_TOGETHER_MIN = 4
+
 # Weight of the newest batch in the running mean: a function's calls may get longer as it goes on.
 _NEWEST = 0.3
 
@@ -67,5 +72,7 @@ class Pace:
         if self._items_max == 1 or item_ns is None:
             return 1
         worth = self._batch_ns / item_ns if item_ns > 0 else self._items_max
+        if worth < _TOGETHER_MIN:
+            return 1
         share = -(-waiting // (_BACKLOG_SHARE * window))
         return max(1, min(self._items_max, int(min(worth, self._items_max)), share))
