@@ -229,6 +229,7 @@ def test_nothing_is_kept_alive_that_stands_where_a_function_was_defined() -> Non
     exec("def inner(): return 1\ndef use(x): return inner() if x else use(1)", names)
     names["large"] = large
     functions, gone = Functions(), weakref.ref(large)
+    dump(names["use"])  # looks through all modules for it, which makes some of them import others
     functions.find(names["use"])
     assert functions._parts
     del large, names

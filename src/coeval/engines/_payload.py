@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pickle import PickleBuffer, Pickler, dumps, loads
-    from typing import Any, overload
+    from typing import Any, TypeGuard, overload
 
     from coeval.engines._protocol import Arguments, Bare, Returned
 else:
@@ -127,10 +127,7 @@ def load_call(payload: Arguments) -> tuple[Sequence[Any], Mapping[str, Any]]:
 
 def dump_result(value: object, segments: Segments | None) -> Returned:
     """Make what a call returned ready to travel. Args, raises: see `dump_call`."""
-    if segments is not None and _goes_bare(value):
-        bare: Bare = value  # type: ignore[assignment]
-        return bare
-    return dump(value, segments)
+    return value if segments is not None and _goes_bare(value) else dump(value, segments)
 
 
 def load(payload: bytes | Heavy) -> Any:
@@ -215,12 +212,10 @@ def _dump_by_value(value: object) -> bytes:
     return payload
 
 
-def _goes_bare(value: Any) -> bool:
-    kind = type(value)
-    if kind is int:
-        is_small: bool = _BARE_INT_MIN < value < _BARE_INT_MAX
-        return is_small
-    return kind in _BARE_KINDS or (kind is str and len(value) <= _BARE_TEXT_MAX)
+def _goes_bare(value: object) -> TypeGuard[Bare]:
+    if type(value) is int:
+        return _BARE_INT_MIN < value < _BARE_INT_MAX
+    return type(value) in _BARE_KINDS or (type(value) is str and len(value) <= _BARE_TEXT_MAX)
 
 
 class _Large(Exception):

@@ -31,17 +31,21 @@ class Functions:
     A function that a worker can import is pickled once, by name. Any other is pickled at each submit, because what it
     refers to may have changed since, unless its parts show that nothing has; if its bytes are those of an earlier one
     it keeps that number, and workers that have it need not be sent it again.
-
-    Attributes:
-        named: those that workers import by their name; may be read without a lock.
     """
 
     def __init__(self) -> None:
-        self.named: dict[Callable[..., Any], Function] = {}
+        self._named: dict[Callable[..., Any], Function] = {}
         self._bodies: OrderedDict[bytes, Function] = OrderedDict()
         self._body_bytes = 0
         self._parts: dict[int, tuple[list[object], Function]] = {}
         self._count = 0
+
+    def find_named(self, function: Callable[..., Any]) -> Function | None:
+        """A function that workers import by its name and that was numbered before; safe without a lock."""
+        try:
+            return self._named.get(function)
+        except TypeError:  # a callable object that cannot be hashed
+            return None
 
     def find(self, function: Callable[..., Any]) -> tuple[Function, bool]:
         """
@@ -53,10 +57,7 @@ class Functions:
         Raises:
             Exception: what pickling it raised.
         """
-        try:
-            known = self.named.get(function)
-        except TypeError:  # a callable object that cannot be hashed
-            known = None
+        known = self.find_named(function)
         if known is not None:
             return known, False
         parts = parts_of(function)
@@ -67,7 +68,7 @@ class Functions:
         body = dump(function)
         if is_importable(function):
             made = self._make(function, body)
-            self.named[function] = made
+            self._named[function] = made
             return made, True
         known = self._bodies.get(body)
         if known is not None:

@@ -45,10 +45,7 @@ class Submission:
             return Prepared(function, error)
 
     def _find(self, function: Callable[..., Any]) -> Function:
-        try:
-            known = self._functions.named.get(function)
-        except TypeError:  # a callable object that cannot be hashed
-            known = None
+        known = self._functions.find_named(function)
         if known is not None:
             return known
         with self._lock:

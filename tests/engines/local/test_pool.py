@@ -106,13 +106,17 @@ def test_a_batch_that_cannot_be_written_down_fails_alone_and_its_worker_lives() 
     home = Home()
     with one_worker(home) as engine:
         engine.send(call(0, os.getpid))
-        engine.send(call(1, os.getpid)._replace(items=[TooLarge()]))  # type: ignore[list-item]
+        engine.send(call(1, os.getpid)._replace(items=[TooLarge()]))  # type: ignore[list-item]  # as no payload is
         engine.send(call(2, os.getpid))
         home.wait_for_items(3)
         by_batch = {outcome.batch: outcome for outcome in home.outcomes}
         failure = by_batch[1].failure
         assert failure is not None
-        assert (failure.kind, failure.message) == ("engine", "there is no way to hand it over: MemoryError: no room")
+        assert failure.kind == "engine"
+        assert failure.message == (
+            "it cannot be written down for a worker (MemoryError: no room). "
+            "Send it less at once, or what is large by ex.share(…)."
+        )
         assert take(by_batch[0].values[0]) == take(by_batch[2].values[0])
 
 

@@ -660,7 +660,10 @@ class LocalEngine:
             data = frame(("batch", turn, batch.attempt, function.number, body, batch.items, batch.calls, memory_bytes))
         except Exception as error:  # no memory; the worker may be busy with another one
             worker.functions.discard(batch.function.number)
-            message = f"there is no way to hand it over: {type(error).__qualname__}: {error}"
+            message = (
+                f"it cannot be written down for a worker ({type(error).__qualname__}: {error}). "
+                "Send it less at once, or what is large by ex.share(…)."
+            )
             self._do(self._state.not_handed_over(worker.number, turn, message, self._clock.raw_ns()))
             return
         now_ns, written = self._clock.raw_ns(), 0
